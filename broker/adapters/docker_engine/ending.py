@@ -1,0 +1,130 @@
+"""Judge from outside how a run ended."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from broker.adapters.docker_engine.cgroup import Spent
+from broker.core.call import Cause
+from broker.core.frames import EndWord
+
+_KILLED = 128 + 9
+
+
+class Stop(Enum):
+    """What made the broker stop listening to a launcher."""
+
+    ENDED = "ended"
+    """It said its last word."""
+    OVER_CAP = "over_cap"
+    """The tool wrote more than it may."""
+    BROKEN = "broken"
+    """It sent what no launcher sends."""
+    SILENT = "silent"
+    """The stream ended before the last word."""
+    TIMEOUT = "timeout"
+    """The tool's time was over."""
+    KILLED = "killed"
+    """Somebody asked for the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """The Engine's word on a container that is not running any more.
+
+    `by_us` tells that the broker killed it, so that its exit code says nothing of the tool.
+    """
+
+    code: int
+    oom_killed: bool
+    by_us: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The cause with who says so, and the plain words that belong to it."""
+
+    cause: Cause
+    source: str
+    limits_hit: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def judge(
+    stop: Stop,
+    *,
+    asked: Cause,
+    word: EndWord | None,
+    exit_state: Exit | None,
+    spent: Spent,
+    files_capped: bool,
+    last_words: str,
+) -> Ending:
+    """Name the cause of a run's end.
+
+    The launcher's word only ever tells an exit from a signal, where the Engine's code agrees.
+
+    Args:
+        asked: The cause that came with a kill; for any other stop it is not looked at.
+        exit_state: None where the Engine cannot say that everything is dead.
+    """
+    limits = _limits(spent, exit_state, files_capped)
+    cause, source, note = _cause(stop, asked, word, exit_state, "memory" in limits)
+    if cause is Cause.OUTPUT_CAP:
+        limits.add("output")
+    if note and last_words:
+        note = f"{note}: {last_words[-500:]}"
+    return Ending(
+        cause=cause,
+        source=source,
+        limits_hit=tuple(sorted(limits)),
+        notes=(note,) if note else (),
+    )
+
+
+def _cause(
+    stop: Stop, asked: Cause, word: EndWord | None, exit_state: Exit | None, oom: bool
+) -> tuple[Cause, str, str]:
+    if exit_state is None:
+        return Cause.ENGINE_LOST, "broker", "the Docker Engine did not confirm the end"
+    match stop:
+        case Stop.TIMEOUT:
+            return Cause.TIMEOUT, "broker", ""
+        case Stop.OVER_CAP:
+            return Cause.OUTPUT_CAP, "broker", ""
+        case Stop.KILLED:
+            return asked, "broker", ""
+        case Stop.BROKEN:
+            return Cause.SIGNALLED, "broker", "launcher protocol broken"
+        case Stop.SILENT:
+            return _of_silence(exit_state, oom)
+        case Stop.ENDED:
+            return _of_word(word, exit_state, oom)
+
+
+def _of_silence(exit_state: Exit, oom: bool) -> tuple[Cause, str, str]:
+    if exit_state.by_us:
+        return Cause.ENGINE_LOST, "broker", "the stream to the sandbox broke"
+    if oom and exit_state.code == _KILLED:
+        return Cause.MEMORY, "engine", ""
+    return Cause.SIGNALLED, "engine", f"the launcher ended early with code {exit_state.code}"
+
+
+def _of_word(word: EndWord | None, exit_state: Exit, oom: bool) -> tuple[Cause, str, str]:
+    if word is None or exit_state.by_us or word.exit_code != exit_state.code:
+        return Cause.SIGNALLED, "engine", f"the launcher left with code {exit_state.code}"
+    if word.signalled:
+        # A child's OOM kill ends nothing: the tool's own process must have died of SIGKILL.
+        memory = oom and exit_state.code == _KILLED
+        return (Cause.MEMORY, "cgroup", "") if memory else (Cause.SIGNALLED, "engine", "")
+    return Cause.EXITED, "engine", ""
+
+
+def _limits(spent: Spent, exit_state: Exit | None, files_capped: bool) -> set[str]:
+    limits = set()
+    if spent.oom_kills or (exit_state is not None and exit_state.oom_killed):
+        limits.add("memory")
+    if spent.refused_forks:
+        limits.add("pids")
+    if files_capped:
+        limits.add("files")
+    return limits

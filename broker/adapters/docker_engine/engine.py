@@ -1,0 +1,281 @@
+"""Make sandboxes with a Docker Engine; clear away what earlier ones left."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from docker import APIClient
+from docker.errors import APIError, DockerException
+
+from broker.adapters.docker_engine import wire as wires
+from broker.adapters.docker_engine.cgroup import Cgroup, cgroup_of
+from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
+from broker.adapters.docker_engine.kernel import confirm_first_process
+from broker.adapters.docker_engine.sandbox import Container, DockerSandbox
+from broker.adapters.docker_engine.settings import (
+    BOOT_LABEL,
+    INSTALLATION_LABEL,
+    SLOT_LABEL,
+    Inspection,
+    container_config,
+    enforced,
+)
+from broker.core.frames import PROTOCOL, FrameError, FrameKind
+from broker.core.sandbox import Profile
+from broker.errors import SandboxError
+
+_REMOVALS = 3
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """A container that was started and attached, not yet judged."""
+
+    id: str
+    wire: wires.Wire
+    inspection: Inspection
+    cgroup: Cgroup
+
+
+class DockerEngine:
+    """Sandboxes as containers of one Docker Engine (see `broker.ports.SandboxEngine`).
+
+    Args:
+        base_url: Where the Engine listens: `unix:///...` or `tcp://host:port`.
+        installation: Id of the store; containers of other installations are never touched.
+        boot: Names this life of the broker; the sweep leaves its containers alone.
+        workers: How many containers are being made at a time.
+        seccomp: JSON text of the seccomp profile.
+        grace_s: How long each step of an ending may take.
+        start_s: How long making a container may take, until its launcher answers.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        installation: str,
+        boot: str,
+        workers: int,
+        seccomp: str,
+        grace_s: float = 10.0,
+        start_s: float = 60.0,
+    ) -> None:
+        self._connection = EngineConnection(
+            base_url, workers=workers, request_timeout_s=max(grace_s, start_s / 2)
+        )
+        self._installation = installation
+        self._boot = boot
+        self._seccomp = seccomp
+        self._grace_s = grace_s
+        self._start_s = start_s
+        self._leftovers: set[str] = set()
+        self._preparing: set[asyncio.Task[DockerSandbox]] = set()
+
+    async def prepare(self, profile: Profile, *, slot: str) -> DockerSandbox:
+        """Create and start a fresh container by exactly this profile; verify it by reading back.
+
+        Raises:
+            SandboxError: It could not be made, or was not made as demanded; nothing is left.
+        """
+        preparing = asyncio.create_task(self._prepare(profile, slot))
+        self._preparing.add(preparing)
+        preparing.add_done_callback(self._preparing.discard)
+        try:
+            return await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            # The Engine cannot be stopped half-way: let it finish, then clear away.
+            if not preparing.done():
+                await self._discard_prepared(preparing)
+            raise
+
+    async def sweep(self) -> int:
+        """Remove this installation's containers of earlier boots; return how many.
+
+        Raises:
+            SandboxError: The Engine does not answer.
+        """
+        found = await self._own_containers()
+        old = [each for each, boot in found.items() if boot != self._boot]
+        for container_id in [*old, *self._leftovers]:
+            await self._remove(container_id)
+        return len(old)
+
+    async def check(self) -> Mapping[str, str]:
+        """Describe the Engine for `doctor` with the receipt.
+
+        Raises:
+            SandboxError: The Engine does not answer.
+        """
+        info = await self._connection.call(
+            "ask the Docker Engine about itself",
+            lambda client: client.info(),
+            deadline_s=self._grace_s,
+        )
+        return {
+            "version": str(info.get("ServerVersion", "")),
+            "runtimes": ",".join(sorted(info.get("Runtimes") or ())),
+            "default_runtime": str(info.get("DefaultRuntime", "")),
+            "cgroup_version": str(info.get("CgroupVersion", "")),
+            "cgroup_driver": str(info.get("CgroupDriver", "")),
+            "kernel": str(info.get("KernelVersion", "")),
+            "security": ",".join(info.get("SecurityOptions") or ()),
+            "abandoned_requests": str(self._connection.abandoned),
+        }
+
+    async def close(self) -> None:
+        """Discard every container of this boot, then release the connections."""
+        for preparing in list(self._preparing):
+            await self._discard_prepared(preparing)
+        try:
+            for container_id, boot in (await self._own_containers()).items():
+                if boot == self._boot:
+                    await self._remove(container_id)
+        except SandboxError:
+            # An Engine that does not answer: the next boot's sweep finds them.
+            pass
+        self._connection.close()
+
+    async def _prepare(self, profile: Profile, slot: str) -> DockerSandbox:
+        labels = self._labels(slot)
+        config = container_config(profile, seccomp=self._seccomp, labels=labels)
+        started = await self._connection.call(
+            "start a container",
+            lambda client: _start(client, config, f"toolwarrant-{self._boot}-{slot}"),
+            deadline_s=self._start_s,
+            queued=True,
+            late=lambda client, late: _remove_now(client, late.id),
+        )
+        try:
+            await self._greet(started)
+            container = Container(
+                id=started.id,
+                slot=slot,
+                wire=started.wire,
+                cgroup=started.cgroup,
+                enforced=enforced(
+                    profile,
+                    started.inspection,
+                    seccomp=self._seccomp,
+                    labels=labels,
+                    kernel_confirmed=confirm_first_process(
+                        started.inspection["State"]["Pid"], started.id
+                    ),
+                ),
+            )
+        except BaseException:
+            started.wire.close()
+            await self._remove(started.id)
+            raise
+        return DockerSandbox(
+            container, self._connection, grace_s=self._grace_s, remove=self._remove
+        )
+
+    async def _greet(self, started: _Started) -> None:
+        """Wait until the launcher is there: from then on the first process is what it will be."""
+        try:
+            async with asyncio.timeout(self._start_s):
+                frames = await started.wire.receive()
+        except (TimeoutError, FrameError):
+            frames = None
+        greeting = [(frame.kind, frame.payload) for frame in frames or ()]
+        if greeting != [(FrameKind.HELLO, bytes([PROTOCOL]))]:
+            words = started.wire.last_words[-500:]
+            raise SandboxError(
+                "the image has no launcher of this broker: build the images again with "
+                f"`toolwarrant tools build`{f' ({words})' if words else ''}",
+                reason="SANDBOX_NO_LAUNCHER",
+            )
+
+    async def _discard_prepared(self, preparing: "asyncio.Task[DockerSandbox]") -> None:
+        try:
+            sandbox = await asyncio.shield(preparing)
+        except SandboxError:
+            return
+        await sandbox.discard()
+
+    async def _remove(self, container_id: str) -> None:
+        self._leftovers.add(container_id)
+        for attempt in range(_REMOVALS):
+            try:
+                await self._connection.call(
+                    "remove a container",
+                    lambda client: _remove_now(client, container_id),
+                    deadline_s=self._grace_s,
+                )
+            except EngineFault:
+                await asyncio.sleep(0.1 * 2**attempt)
+            else:
+                self._leftovers.discard(container_id)
+                return
+
+    async def _own_containers(self) -> dict[str, str]:
+        """Map the ids of this installation's containers to their boots."""
+        wanted = {"label": [f"{INSTALLATION_LABEL}={self._installation}"]}
+        found = await self._connection.call(
+            "list containers",
+            lambda client: cast(
+                "list[dict[str, Any]]", client.containers(all=True, filters=wanted)
+            ),
+            deadline_s=self._grace_s,
+        )
+        return {each["Id"]: each["Labels"].get(BOOT_LABEL, "") for each in found}
+
+    def _labels(self, slot: str) -> dict[str, str]:
+        return {
+            INSTALLATION_LABEL: self._installation,
+            BOOT_LABEL: self._boot,
+            SLOT_LABEL: slot,
+        }
+
+
+def _start(client: APIClient, config: dict[str, Any], name: str) -> _Started:
+    """Create, attach, start, inspect; leave nothing where a step fails."""
+    container_id = _create(client, config, name)
+    try:
+        wire = wires.Wire(wires.attach(client, container_id))
+        try:
+            client.start(container_id)
+            inspection = cast("Inspection", client.inspect_container(container_id))
+            cgroup = cgroup_of(inspection["State"]["Pid"], container_id)
+        except BaseException:
+            wire.close()
+            raise
+    except BaseException:
+        _remove_now(client, container_id)
+        raise
+    return _Started(id=container_id, wire=wire, inspection=inspection, cgroup=cgroup)
+
+
+def _create(client: APIClient, config: dict[str, Any], name: str) -> str:
+    try:
+        created = cast("Any", client).create_container_from_config(config, name)
+    except APIError as error:
+        text = str(error.explanation or error)
+        if "untime" in text:
+            runtime = config["HostConfig"]["Runtime"]
+            raise SandboxError(
+                f"the Docker Engine has no runtime {runtime!r}: {text}; add it to the Engine's "
+                "daemon.json, or take another",
+                reason="SANDBOX_RUNTIME_UNKNOWN",
+            ) from error
+        if error.response is not None and error.response.status_code == _NOT_FOUND:
+            raise SandboxError(
+                f"the Docker Engine has no image {config['Image']}: build it again with "
+                "`toolwarrant tools build`",
+                reason="SANDBOX_IMAGE_MISSING",
+            ) from error
+        raise
+    return cast("str", created["Id"])
+
+
+def _remove_now(client: APIClient, container_id: str) -> None:
+    """Kill and remove a container; one that is gone, or going, is as good as removed."""
+    try:
+        client.remove_container(container_id, v=True, force=True)
+    except DockerException as error:
+        response = getattr(error, "response", None)
+        if response is None or response.status_code not in (_NOT_FOUND, 409):
+            raise

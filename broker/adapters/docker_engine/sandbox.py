@@ -1,0 +1,292 @@
+"""Run one job in one started container."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+from docker import APIClient
+
+from broker.adapters.docker_engine.cgroup import Cgroup, Spent
+from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
+from broker.adapters.docker_engine.ending import Ending, Exit, Stop, judge
+from broker.adapters.docker_engine.wire import Wire
+from broker.core.call import Cause, Usage
+from broker.core.collect import Harvest
+from broker.core.frames import Frame, FrameError, FrameKind, check_paths, job_frames
+from broker.core.sandbox import Enforced, Job, Report
+from broker.errors import SandboxError
+
+T = TypeVar("T")
+
+_LEAVE = Frame(kind=FrameKind.LEAVE, payload=b"").encode()
+_GONE = (404, 409)
+
+
+class _Phase(Enum):
+    FRESH = "fresh"
+    USED = "used"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A started container as `prepare` hands it over."""
+
+    id: str
+    slot: str
+    wire: Wire
+    cgroup: Cgroup
+    enforced: Enforced
+
+
+class DockerSandbox:
+    """One started container, used once (see `broker.ports.Sandbox`).
+
+    Args:
+        grace_s: How long each step of an ending may take before the next, harder one.
+        remove: Removes the container by its id, retrying as long as it is sensible.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        connection: EngineConnection,
+        *,
+        grace_s: float,
+        remove: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._container = container
+        self._connection = connection
+        self._grace_s = grace_s
+        self._remove = remove
+        self._phase = _Phase.FRESH
+        self._killed: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
+
+    @property
+    def slot(self) -> str:
+        """Name of the slot, as in the container's labels."""
+        return self._container.slot
+
+    @property
+    def enforced(self) -> Enforced:
+        """Its settings as read back from the Engine."""
+        return self._container.enforced
+
+    async def run(self, job: Job) -> Report:
+        """Send the job, then wait until everything in the container is dead.
+
+        Raises:
+            SandboxError: The tool certainly never began.
+        """
+        if self._phase is not _Phase.FRESH:
+            raise SandboxError("this sandbox was used before: prepare a fresh one")
+        self._phase = _Phase.USED
+        try:
+            check_paths(job)
+        except FrameError as error:
+            raise SandboxError(f"the job cannot be sent: {error}") from error
+        harvest = Harvest(
+            output_bytes=job.output_bytes,
+            collect=job.collect,
+            workspace=frozenset(path for path, _ in job.workspace),
+        )
+        started_s = time.monotonic()
+        stop = await self._converse(job, harvest)
+        wall_ms = int((time.monotonic() - started_s) * 1000)
+        spent, exit_state = await self._finish(stop)
+        if harvest.not_begun is not None:
+            raise SandboxError(f"the tool could not be started: {harvest.not_begun}")
+        ending = judge(
+            stop,
+            asked=self._killed.result() if self._killed.done() else Cause.CANCELLED,
+            word=harvest.end,
+            exit_state=exit_state,
+            spent=spent,
+            files_capped=harvest.files_capped,
+            last_words=self._container.wire.last_words,
+        )
+        return _report(harvest, ending, exit_state, spent, wall_ms)
+
+    async def kill(self, cause: Cause) -> None:
+        """End everything in the container now; `run` then returns with this cause."""
+        if not self._killed.done():
+            self._killed.set_result(cause)
+        if self._phase is not _Phase.DISCARDED:
+            await self._kill_container()
+
+    async def discard(self) -> None:
+        """Kill what is left, remove the container."""
+        if self._phase is _Phase.DISCARDED:
+            return
+        self._phase = _Phase.DISCARDED
+        self._container.wire.close()
+        await self._remove(self._container.id)
+
+    async def _converse(self, job: Job, harvest: Harvest) -> Stop:
+        """Send the job while listening, until there is a reason to stop."""
+        pieces = job_frames(job)
+        try:
+            await self._container.wire.send(next(pieces))
+        except OSError as error:
+            raise SandboxError(f"the sandbox's stream is closed: {error}") from error
+        listening = asyncio.create_task(self._listen(harvest))
+        sending = asyncio.create_task(self._send(pieces))
+        try:
+            waits: set[asyncio.Future[Any]] = {listening, self._killed}
+            done, _ = await asyncio.wait(
+                waits,
+                timeout=job.timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            await _cancelled(sending)
+            await _cancelled(listening)
+        if not done:
+            return Stop.TIMEOUT
+        # A run that came to its end before the kill did is what it is.
+        return listening.result() if listening in done else Stop.KILLED
+
+    async def _send(self, pieces: Iterator[bytes]) -> None:
+        try:
+            for piece in pieces:
+                await self._container.wire.send(piece)
+        except OSError:
+            # The container is gone; the listener sees the end of the stream.
+            return
+
+    async def _listen(self, harvest: Harvest) -> Stop:
+        try:
+            while (frames := await self._container.wire.receive()) is not None:
+                for frame in frames:
+                    harvest.feed(frame)
+                    if harvest.over_cap:
+                        return Stop.OVER_CAP
+                if harvest.is_over:
+                    return Stop.ENDED
+        except FrameError:
+            return Stop.BROKEN
+        return Stop.SILENT
+
+    async def _finish(self, stop: Stop) -> tuple[Spent, Exit | None]:
+        """See to it that everything is dead; read what it used while its cgroup is there."""
+        if stop is Stop.SILENT:
+            exit_state = await self._exit(by_us=False)
+            return Spent(), exit_state or await self._killed_exit()
+        spent = await self._spent()
+        draining = asyncio.create_task(self._container.wire.drain())
+        try:
+            if stop is Stop.ENDED:
+                # The wait is under way before the launcher may leave: its answer comes at once.
+                leaving = asyncio.create_task(self._exit(by_us=False))
+                await asyncio.sleep(0)
+                await self._say_leave()
+                exit_state = await leaving or await self._killed_exit()
+            else:
+                exit_state = await self._killed_exit()
+        finally:
+            await _cancelled(draining)
+        return spent, exit_state
+
+    async def _say_leave(self) -> None:
+        try:
+            await self._container.wire.send(_LEAVE)
+        except OSError:
+            return
+
+    async def _killed_exit(self) -> Exit | None:
+        await self._kill_container()
+        return await self._exit(by_us=True)
+
+    async def _kill_container(self) -> None:
+        await self._quietly(
+            self._connection.call(
+                "kill a container",
+                lambda client: client.kill(self._container.id, "SIGKILL"),
+                deadline_s=self._grace_s,
+            )
+        )
+
+    async def _exit(self, *, by_us: bool) -> Exit | None:
+        """Wait for the container's end as the Engine sees it; None where it does not say so."""
+
+        def wait(client: APIClient) -> dict[str, Any]:
+            client.wait(self._container.id, timeout=max(1, int(self._grace_s)))
+            return cast("dict[str, Any]", client.inspect_container(self._container.id))
+
+        inspection = await self._quietly(
+            self._connection.call("wait for a container's end", wait, deadline_s=self._grace_s)
+        )
+        if inspection is None or inspection["State"]["Running"]:
+            return None
+        state = inspection["State"]
+        return Exit(code=state["ExitCode"], oom_killed=state["OOMKilled"], by_us=by_us)
+
+    async def _spent(self) -> Spent:
+        seen = await self._quietly(
+            self._connection.call(
+                "read a container's usage",
+                lambda client: self._container.cgroup.read() or self._engine_stats(client),
+                deadline_s=self._grace_s,
+            )
+        )
+        return seen or Spent()
+
+    def _engine_stats(self, client: APIClient) -> Spent:
+        stats = cast("Any", client).stats(self._container.id, stream=False, one_shot=True)
+        cpu_ns = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage")
+        return Spent(
+            cpu_ms=None if cpu_ns is None else cpu_ns // 1_000_000,
+            max_memory_bytes=stats.get("memory_stats", {}).get("max_usage"),
+            source="engine",
+        )
+
+    @staticmethod
+    async def _quietly(answer: Awaitable[T]) -> T | None:
+        try:
+            return await answer
+        except EngineFault:
+            # Whatever the Engine did not do shows in its next answer, or in there being none.
+            return None
+
+
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task, then wait until it is out of the stream."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _report(
+    harvest: Harvest, ending: Ending, exit_state: Exit | None, spent: Spent, wall_ms: int
+) -> Report:
+    sources = {
+        "cause": ending.source,
+        "changes": "tool",
+        "exit_code": "engine",
+        "limits_hit": spent.source,
+        "notes": "tool",
+        "outputs": "tool",
+        "stderr": "tool",
+        "stdout": "tool",
+        "usage": spent.source,
+        "usage.wall_ms": "broker",
+    }
+    if "files" in ending.limits_hit:
+        sources["limits_hit.files"] = "tool"
+    if "output" in ending.limits_hit:
+        sources["limits_hit.output"] = "broker"
+    return Report(
+        cause=ending.cause,
+        exit_code=None if exit_state is None else exit_state.code,
+        stdout=harvest.stdout,
+        stderr=harvest.stderr,
+        outputs=harvest.outputs,
+        changes=harvest.changes,
+        limits_hit=ending.limits_hit,
+        notes=ending.notes + harvest.notes,
+        usage=Usage(wall_ms=wall_ms, cpu_ms=spent.cpu_ms, max_memory_bytes=spent.max_memory_bytes),
+        sources=tuple(sorted(sources.items())),
+    )

@@ -1,0 +1,196 @@
+"""Say what a container is created with, then hold the Engine to it."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from broker.core.canonical import JsonObject
+from broker.core.ids import Sha256, sha256_hex
+from broker.core.sandbox import Enforced, Profile
+from broker.errors import SandboxError
+
+INSTALLATION_LABEL = "org.toolwarrant.installation"
+BOOT_LABEL = "org.toolwarrant.boot"
+SLOT_LABEL = "org.toolwarrant.slot"
+
+UID = 65534
+"""`nobody`: owns nothing on the host or in the image."""
+
+_LAUNCHER = ("/usr/bin/python3", "-I", "-S", "-B", "/opt/toolwarrant/launcher.py")
+_USER = f"{UID}:{UID}"
+_MAX_INODES = 16_384
+_MAX_OPEN_FILES = 1024
+_SECCOMP = "seccomp="
+_MASKED = {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"}
+_READ_ONLY = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+Inspection = Mapping[str, Any]
+"""What the Engine says of a container: foreign JSON."""
+
+
+def container_config(
+    profile: Profile, *, seccomp: str, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """Give the body of the Engine's create request for a profile.
+
+    Args:
+        seccomp: The profile's JSON text, sent inline.
+    """
+    return {
+        "Image": profile.image,
+        "Entrypoint": [*_LAUNCHER, *profile.command],
+        "Cmd": [],
+        "User": _USER,
+        "WorkingDir": "/",
+        "Hostname": "sandbox",
+        "Labels": dict(labels),
+        "Healthcheck": {"Test": ["NONE"]},
+        "NetworkDisabled": True,
+        "OpenStdin": True,
+        # When the broker dies its end of the stream closes, and the launcher ends everything.
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
+        "HostConfig": host_config(profile, seccomp=seccomp),
+    }
+
+
+def host_config(profile: Profile, *, seccomp: str) -> dict[str, Any]:
+    """Give the part of the create request that holds a sandbox in."""
+    return {
+        "NetworkMode": "none",
+        "ReadonlyRootfs": True,
+        "Privileged": False,
+        "CapDrop": ["ALL"],
+        "CapAdd": [],
+        "SecurityOpt": ["no-new-privileges", f"{_SECCOMP}{seccomp}"],
+        "Memory": profile.memory_bytes,
+        "MemorySwap": profile.memory_bytes,
+        "NanoCpus": profile.cpu_millicores * 1_000_000,
+        "PidsLimit": profile.pids,
+        "OomKillDisable": False,
+        "Tmpfs": _tmpfs(profile.tmp_bytes),
+        "Runtime": profile.runtime,
+        "IpcMode": "none",
+        "PidMode": "",
+        "UTSMode": "",
+        "UsernsMode": "",
+        "CgroupnsMode": "private",
+        "Binds": [],
+        "Mounts": [],
+        "VolumesFrom": [],
+        "Devices": [],
+        "DeviceRequests": [],
+        "DeviceCgroupRules": [],
+        "GroupAdd": [],
+        "Links": [],
+        "ExtraHosts": [],
+        "PortBindings": {},
+        "PublishAllPorts": False,
+        "AutoRemove": False,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "LogConfig": {"Type": "none", "Config": {}},
+        "Ulimits": [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": _MAX_OPEN_FILES, "Hard": _MAX_OPEN_FILES},
+        ],
+    }
+
+
+def differences(
+    profile: Profile, inspection: Inspection, *, seccomp: str, labels: Mapping[str, str]
+) -> list[str]:
+    """List what the started container is, where that is not what was demanded."""
+    config, host = inspection["Config"], inspection["HostConfig"]
+    found = [
+        f"{name} is {_short(host.get(name))}, not {_short(wanted)}"
+        for name, wanted in host_config(profile, seccomp=seccomp).items()
+        if not _same(host.get(name), wanted)
+    ]
+    networks = set((inspection["NetworkSettings"].get("Networks") or {}).keys())
+    checks = {
+        "State.Running": inspection["State"]["Running"] is True,
+        "Image": inspection["Image"] == profile.image,
+        "Config.User": config["User"] == _USER,
+        "Config.Entrypoint": config["Entrypoint"] == [*_LAUNCHER, *profile.command],
+        "Config.Cmd": not config["Cmd"],
+        "Config.Tty": config["Tty"] is False,
+        "Config.Labels": labels.items() <= config["Labels"].items(),
+        # A VOLUME of the image would be a writable mount beside the ones demanded.
+        "Mounts": not inspection["Mounts"],
+        "Networks": networks <= {"none"},
+        "MaskedPaths": set(host.get("MaskedPaths") or ()) >= _MASKED,
+        "ReadonlyPaths": set(host.get("ReadonlyPaths") or ()) >= _READ_ONLY,
+    }
+    return found + [f"{name} is not as demanded" for name, good in checks.items() if not good]
+
+
+def enforced(
+    profile: Profile,
+    inspection: Inspection,
+    *,
+    seccomp: str,
+    labels: Mapping[str, str],
+    kernel_confirmed: bool,
+) -> Enforced:
+    """Give a container's settings as the Engine reads them back.
+
+    Args:
+        kernel_confirmed: Whether the host's /proc showed the same of the first process.
+
+    Raises:
+        SandboxError: Something is not as demanded.
+    """
+    if faults := differences(profile, inspection, seccomp=seccomp, labels=labels):
+        raise SandboxError(
+            "the Docker Engine made another container than was demanded: " + "; ".join(faults),
+            reason="SANDBOX_NOT_AS_DEMANDED",
+        )
+    host = inspection["HostConfig"]
+    digest = _seccomp_sha256(host["SecurityOpt"])
+    facts: JsonObject = {
+        "runtime": host["Runtime"],
+        "network": host["NetworkMode"],
+        "read_only_root": host["ReadonlyRootfs"],
+        "cap_drop": sorted(host["CapDrop"]),
+        "no_new_privileges": "no-new-privileges" in host["SecurityOpt"],
+        "user": inspection["Config"]["User"],
+        "memory_bytes": host["Memory"],
+        "memory_swap_bytes": host["MemorySwap"],
+        "cpu_millicores": host["NanoCpus"] // 1_000_000,
+        "pids": host["PidsLimit"],
+        "seccomp_sha256": digest,
+        "ipc": host["IpcMode"],
+        "mounts": [f"tmpfs {path} {options}" for path, options in sorted(host["Tmpfs"].items())],
+        "image": inspection["Image"],
+        "kernel_confirmed": kernel_confirmed,
+    }
+    return Enforced(container_id=cast("str", inspection["Id"]), seccomp_sha256=digest, facts=facts)
+
+
+def _tmpfs(size_bytes: int) -> dict[str, str]:
+    guard = f"rw,noexec,nosuid,nodev,size={size_bytes},nr_inodes={_MAX_INODES}"
+    own = f"{guard},mode=0700,uid={UID},gid={UID}"
+    return {
+        "/tmp": f"{guard},mode=1777",  # noqa: S108 (the sandbox's own)
+        "/dev/shm": f"{guard},mode=1777",  # noqa: S108
+        "/workspace": own,
+        "/in": own,
+        "/out": own,
+    }
+
+
+def _same(found: object, wanted: object) -> bool:
+    # Engines answer null, false or an empty value for what was sent empty.
+    return found == wanted or (not found and not wanted)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _seccomp_sha256(options: list[str]) -> Sha256:
+    (profile,) = (option for option in options if option.startswith(_SECCOMP))
+    return sha256_hex(profile.removeprefix(_SECCOMP).encode())

@@ -1,0 +1,6 @@
+"""Evaluate policy on an OPA server."""
+
+from broker.adapters.opa_server.child import OpaChild
+from broker.adapters.opa_server.engine import OpaServerEngine
+
+__all__ = ["OpaChild", "OpaServerEngine"]

@@ -1,0 +1,229 @@
+"""Host one instance of a policy module, by OPA's Wasm ABI 1.2."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from wasmtime import (
+    Caller,
+    Config,
+    Engine,
+    Func,
+    FuncType,
+    Limits,
+    Memory,
+    MemoryType,
+    Module,
+    Store,
+    Trap,
+    TrapCode,
+    WasmtimeError,
+)
+from wasmtime import Instance as WasmInstance
+
+from broker.core.bundle import ENTRYPOINT, Bundle
+from broker.core.canonical import JsonObject, JsonValue, canonical_json
+from broker.core.sprintf import sprintf
+from broker.errors import PolicyInvalid, PolicyTimeout, PolicyUnavailable, PolicyUndefined
+
+MEMORY_BYTES: Final = 256 * 2**20
+"""Most memory of one instance; an evaluation that needs more aborts."""
+
+_PAGE_BYTES: Final = 2**16
+_CHUNK_BYTES: Final = 4096
+_ALIGNMENT: Final = 8
+_JSON: Final = 0
+_EXPORTS: Final = (
+    "builtins",
+    "entrypoints",
+    "opa_eval",
+    "opa_heap_ptr_get",
+    "opa_json_dump",
+    "opa_json_parse",
+    "opa_malloc",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A module with its engine; an epoch is the engine's, so each thread has an engine."""
+
+    engine: Engine
+    module: Module
+
+
+def compile_bundle(bundle: Bundle) -> Compiled:
+    """Compile a bundle's module.
+
+    Raises:
+        PolicyUnavailable: It is no Wasm module.
+    """
+    config = Config()
+    config.epoch_interruption = True
+    try:
+        engine = Engine(config)
+        return Compiled(engine=engine, module=Module(engine, bundle.wasm))
+    except WasmtimeError as error:
+        raise PolicyUnavailable(f"the bundle's policy.wasm does not compile: {error}") from error
+
+
+@dataclass(slots=True)
+class _Host:
+    """What the module's imports need; holds no store, so that a store can be freed."""
+
+    memory: Memory
+    builtins: dict[int, str] = field(default_factory=dict)
+    exports: dict[str, Func] = field(default_factory=dict)
+    complaint: str = ""
+
+    def text(self, store: Store | Caller, address: int) -> bytes:
+        """Read a text up to its NUL."""
+        found = bytearray()
+        while b"\0" not in found:
+            start = address + len(found)
+            chunk = self.memory.read(store, start, start + _CHUNK_BYTES)
+            if address <= 0 or not chunk:
+                raise PolicyInvalid("the policy module points outside its memory")
+            found += chunk
+        return bytes(found[: found.index(0)])
+
+    def abort(self, caller: Caller, address: int) -> None:
+        """Import `opa_abort`: rules in conflict, or no memory left."""
+        raise self._complain(
+            f"the policy aborts: {self.text(caller, address).decode(errors='replace')}"
+        )
+
+    def call_builtin(self, caller: Caller, builtin: int, _context: int, *operands: int) -> int:
+        """Import `opa_builtin0` to `opa_builtin4`: `sprintf` alone is not in the module."""
+        name = self.builtins.get(builtin, str(builtin))
+        if name != "sprintf" or len(operands) != 2:
+            raise self._complain(f"the policy calls {name}, which the broker does not offer")
+        template, values = (self.load(caller, operand) for operand in operands)
+        if not isinstance(template, str) or not isinstance(values, list):
+            raise self._complain("sprintf takes a text with a list")
+        try:
+            text = sprintf(template, values)
+        except ValueError as error:
+            raise self._complain(str(error)) from error
+        return self.put(caller, json.dumps(text).encode())
+
+    def put(self, store: Store | Caller, text: bytes) -> int:
+        """Parse JSON into a value of the module."""
+        address = self.exports["opa_malloc"](store, len(text))
+        self.memory.write(store, text, address)
+        return cast("int", self.exports["opa_json_parse"](store, address, len(text)))
+
+    def load(self, store: Store | Caller, value: int) -> object:
+        """Read a value of the module."""
+        return json.loads(self.text(store, self.exports["opa_json_dump"](store, value)))
+
+    def _complain(self, complaint: str) -> PolicyInvalid:
+        # Kept, since wasmtime has one slot per process for an exception of a callback: of two
+        # that fall at once in two threads, each might get the other's.
+        self.complaint = complaint
+        return PolicyInvalid(complaint)
+
+
+class Instance:
+    """One instance with the bundle's data loaded. Of one thread at a time.
+
+    After an error the instance is used up: its memory is in an unknown state.
+
+    Raises:
+        PolicyUnavailable: The module is not one that this host can run.
+    """
+
+    def __init__(self, compiled: Compiled, data: JsonObject) -> None:
+        self._store = Store(compiled.engine)
+        self._store.set_epoch_deadline(1)
+        try:
+            self._host = _Host(memory=_memory(self._store, compiled.module))
+            self._bind(compiled.module)
+            self._entrypoint = self._find_entrypoint()
+            self._data = self._host.put(self._store, canonical_json(data))
+            heap: int = self._host.exports["opa_heap_ptr_get"](self._store)
+        except (WasmtimeError, Trap, KeyError, PolicyInvalid) as error:
+            raise PolicyUnavailable(
+                f"the bundle's policy.wasm cannot be hosted: {self._complaint(error)}"
+            ) from error
+        # Everything above is free for each evaluation; what is below, data included, stays.
+        self._heap = -(-heap // _ALIGNMENT) * _ALIGNMENT
+
+    def evaluate(self, policy_input: bytes) -> JsonValue:
+        """Ask for the entry point's value.
+
+        Raises:
+            PolicyUndefined: It has none for this input.
+            PolicyInvalid: The policy aborted or trapped.
+            PolicyTimeout: The engine's epoch was raised meanwhile.
+        """
+        try:
+            return self._value(json.loads(self._evaluate(policy_input)))
+        except Trap as trap:
+            if trap.trap_code is TrapCode.INTERRUPT:
+                raise PolicyTimeout("policy did not answer in time and was stopped") from trap
+            raise PolicyInvalid(f"policy failed: {self._complaint(trap)}") from trap
+        except (WasmtimeError, IndexError, ValueError, RecursionError) as error:
+            raise PolicyInvalid(f"policy failed: {self._complaint(error)}") from error
+
+    def _evaluate(self, policy_input: bytes) -> bytes:
+        store, memory = self._store, self._host.memory
+        store.set_epoch_deadline(1)
+        end = self._heap + len(policy_input)
+        if (lacking := end + _ALIGNMENT - memory.data_len(store)) > 0:
+            memory.grow(store, -(-lacking // _PAGE_BYTES))
+        memory.write(store, policy_input, self._heap)
+        heap = -(-end // _ALIGNMENT) * _ALIGNMENT
+        answer = self._host.exports["opa_eval"](
+            store, 0, self._entrypoint, self._data, self._heap, len(policy_input), heap, _JSON
+        )
+        return self._host.text(store, answer)
+
+    @staticmethod
+    def _value(results: object) -> JsonValue:
+        match results:
+            case [{"result": value}]:
+                return cast("JsonValue", value)
+            case []:
+                raise PolicyUndefined("policy has no value for this call")
+            case _:
+                raise PolicyInvalid("the policy module gave another form of answer")
+
+    def _bind(self, module: Module) -> None:
+        offered: dict[str, Memory | Func] = {"memory": self._host.memory}
+        for wanted in module.imports:
+            if isinstance(wanted.type, FuncType) and wanted.name:
+                offered[wanted.name] = self._function(wanted.name, wanted.type)
+        instance = WasmInstance(
+            self._store, module, [offered[wanted.name or ""] for wanted in module.imports]
+        )
+        exports = instance.exports(self._store)
+        for name in _EXPORTS:
+            self._host.exports[name] = cast("Func", exports[name])
+        self._host.builtins = {number: name for name, number in self._table("builtins").items()}
+
+    def _function(self, name: str, kind: FuncType) -> Func:
+        callback = self._host.abort if name == "opa_abort" else self._host.call_builtin
+        return Func(self._store, kind, callback, access_caller=True)
+
+    def _table(self, name: str) -> dict[str, int]:
+        address = self._host.exports[name](self._store)
+        return cast("dict[str, int]", self._host.load(self._store, address))
+
+    def _find_entrypoint(self) -> int:
+        entrypoints = self._table("entrypoints")
+        if ENTRYPOINT not in entrypoints:
+            raise PolicyInvalid(f"it has no entry point {ENTRYPOINT}")
+        return entrypoints[ENTRYPOINT]
+
+    def _complaint(self, error: Exception) -> str:
+        return self._host.complaint or str(error).partition("\n")[0]
+
+
+def _memory(store: Store, module: Module) -> Memory:
+    """Make the memory that the module imports, with our ceiling."""
+    for wanted in module.imports:
+        if isinstance(wanted.type, MemoryType):
+            least = wanted.type.limits.min
+            return Memory(store, MemoryType(Limits(least, MEMORY_BYTES // _PAGE_BYTES)))
+    raise PolicyInvalid("it imports no memory")

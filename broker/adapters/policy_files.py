@@ -1,0 +1,82 @@
+"""Read policy bundles from disk, or build them with the `opa` program."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
+from broker.errors import ConfigurationError
+
+_BUILD_TIMEOUT_S = 120
+
+
+def load_bundle(file: Path) -> Bundle:
+    """Read a compiled bundle.
+
+    Raises:
+        ConfigurationError: Missing or broken.
+    """
+    try:
+        archive = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            str(file),
+            None,
+            f"cannot be read: {error.strerror}; `toolwarrant policy build` makes it",
+        ) from error
+    return read_bundle(archive, str(file))
+
+
+def build_bundle(folder: Path, opa: str) -> bytes:
+    """Compile a folder of Rego into a bundle.
+
+    Args:
+        folder: Has `.manifest`, `capabilities.json` and the packages.
+        opa: The program, by path or by name.
+
+    Raises:
+        ConfigurationError: The program is missing, or it refuses the folder; with its words.
+    """
+    capabilities = folder / "capabilities.json"
+    if not (folder / ".manifest").is_file() or not capabilities.is_file():
+        raise ConfigurationError(
+            str(folder), None, "is no policy folder: it needs .manifest and capabilities.json"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        built = Path(scratch) / "built.tar.gz"
+        argv = [opa, "build", "--bundle", "--target", "wasm", "--entrypoint", ENTRYPOINT]
+        argv += ["--capabilities", "capabilities.json", "--ignore", "*_test.rego"]
+        # From inside the folder: paths in the bundle, and roots, are relative to it.
+        _run([*argv, "--output", str(built), "."], folder)
+        return pack_bundle(built.read_bytes(), _sources(folder), str(folder))
+
+
+def _sources(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*.rego"))
+        if not path.name.endswith("_test.rego")
+    }
+
+
+def _run(argv: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=folder,
+            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigurationError(
+            str(folder), None, f"{argv[0]} did not run ({error}): install OPA 1.22 or newer"
+        ) from error
+    if done.returncode != 0:
+        raise ConfigurationError(
+            str(folder), None, f"opa refuses it: {(done.stderr or done.stdout).strip()}"
+        )

@@ -1,0 +1,211 @@
+"""Read the record."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from broker.adapters.sqlite_store.call_record import (
+    from_microseconds,
+    load_call,
+    to_microseconds,
+)
+from broker.core.call import Call
+from broker.core.document import Document, DocumentKind
+from broker.core.ids import AgentId, CallId, Sha256
+from broker.core.lifecycle import OPEN_STATES
+from broker.ports import CallFilter, Event, StoredReceipt
+
+T = TypeVar("T")
+
+_FILTER = """
+    AND id < :before
+    AND (:session_id IS NULL OR session_id = :session_id)
+    AND (:tool IS NULL OR tool = :tool)
+    AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+    ORDER BY id DESC LIMIT :limit
+"""
+# One text per index, which each names: a list of the few open calls must not walk all calls.
+_OPEN_LIST = f"""SELECT record FROM calls INDEXED BY calls_open
+    WHERE state IN ('RECEIVED', 'HELD', 'QUEUED', 'RUNNING')
+    AND (:agent IS NULL OR agent = :agent) {_FILTER}"""  # noqa: S608 - made of constants
+_AGENT_LIST = f"""SELECT record FROM calls INDEXED BY calls_agent
+    WHERE agent = :agent {_FILTER}"""  # noqa: S608 - made of constants
+_WHOLE_LIST = f"""SELECT record FROM calls
+    WHERE :agent IS NULL {_FILTER}"""  # noqa: S608 - made of constants
+_AFTER_EVERY_ID = "~"
+
+
+def get_call(connection: sqlite3.Connection, call: CallId) -> Call | None:
+    """Read one call."""
+    rows = connection.execute("SELECT record FROM calls WHERE id = ?", (call,))
+    return _first(_calls(rows))
+
+
+def find_by_request_id(
+    connection: sqlite3.Connection, agent: AgentId, request_id: str
+) -> Call | None:
+    """Find the call of this request_id; the empty one names none."""
+    rows = connection.execute(
+        "SELECT record FROM calls WHERE agent = ? AND request_id = ? AND request_id <> ''",
+        (agent, request_id),
+    )
+    return _first(_calls(rows))
+
+
+def find_by_short_id(
+    connection: sqlite3.Connection, prefix: str, agent: AgentId | None
+) -> list[Call]:
+    """Find up to 2 calls whose short id starts so."""
+    # A range instead of LIKE: it uses the index, and no character of the prefix is a wildcard.
+    rows = connection.execute(
+        "SELECT record FROM calls"
+        " WHERE short_id >= :prefix AND short_id < :prefix || char(0x10FFFF)"
+        " AND (:agent IS NULL OR agent = :agent) ORDER BY short_id LIMIT 2",
+        {"prefix": prefix, "agent": agent},
+    )
+    return _calls(rows)
+
+
+def list_calls(
+    connection: sqlite3.Connection, wanted: CallFilter, limit: int, before: CallId | None
+) -> list[Call]:
+    """List calls, newest first."""
+    text = _WHOLE_LIST if wanted.agent is None else _AGENT_LIST
+    if wanted.states and wanted.states <= OPEN_STATES:
+        text = _OPEN_LIST
+    states = sorted(state.value for state in wanted.states)
+    rows = connection.execute(
+        text,
+        {
+            "agent": wanted.agent,
+            "before": before or _AFTER_EVERY_ID,
+            "session_id": wanted.session_id,
+            "tool": wanted.tool,
+            "states": json.dumps(states) if states else None,
+            "limit": limit,
+        },
+    )
+    return _calls(rows)
+
+
+def open_calls(connection: sqlite3.Connection) -> list[Call]:
+    """List every call that has not ended, oldest first."""
+    rows = connection.execute(
+        "SELECT record FROM calls INDEXED BY calls_open"
+        " WHERE state IN ('RECEIVED', 'HELD', 'QUEUED', 'RUNNING') ORDER BY id"
+    )
+    return _calls(rows)
+
+
+def recent_calls(connection: sqlite3.Connection, since: datetime) -> list[Call]:
+    """List the calls received at that time or later, oldest first."""
+    rows = connection.execute(
+        "SELECT record FROM calls WHERE received_at_us >= ? ORDER BY received_at_us, id",
+        (to_microseconds(since),),
+    )
+    return _calls(rows)
+
+
+def document(connection: sqlite3.Connection, sha256: Sha256) -> Document | None:
+    """Read one document."""
+    row = connection.execute(
+        "SELECT kind, bytes FROM content WHERE sha256 = ? AND kind NOT IN ('file', 'person')",
+        (sha256,),
+    ).fetchone()
+    if row is None:
+        return None
+    body = json.loads(row[1])["body"]
+    return Document(kind=DocumentKind(row[0]), body=body, text=row[1], sha256=sha256)
+
+
+def file(connection: sqlite3.Connection, agent: AgentId, sha256: Sha256) -> bytes | None:
+    """Read one file of an agent."""
+    row: tuple[bytes] | None = connection.execute(
+        "SELECT bytes FROM content WHERE subject = ? AND sha256 = ? AND kind = 'file'",
+        (agent, sha256),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def workspace_tree(
+    connection: sqlite3.Connection, agent: AgentId, session_id: str
+) -> Sha256 | None:
+    """Name the TREE document of a session's current workspace."""
+    row = connection.execute(
+        "SELECT tree_sha256 FROM workspaces WHERE agent = ? AND session_id = ?",
+        (agent, session_id),
+    ).fetchone()
+    return None if row is None else Sha256(row[0])
+
+
+def receipt(connection: sqlite3.Connection, call: CallId) -> StoredReceipt | None:
+    """Read the receipt of a call."""
+    rows = connection.execute(
+        "SELECT sequence, call, envelope, at_us FROM receipts WHERE call = ?", (call,)
+    )
+    return _first(_receipts(rows))
+
+
+def list_receipts(
+    connection: sqlite3.Connection, after: int, limit: int, agent: AgentId | None
+) -> list[StoredReceipt]:
+    """List receipts by sequence, of one agent's calls or of all."""
+    if agent is None:
+        rows = connection.execute(
+            "SELECT sequence, call, envelope, at_us FROM receipts WHERE sequence > ?"
+            " ORDER BY sequence LIMIT ?",
+            (after, limit),
+        )
+    else:
+        rows = connection.execute(
+            "SELECT sequence, call, envelope, at_us FROM receipts"
+            " WHERE agent = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+            (agent, after, limit),
+        )
+    return _receipts(rows)
+
+
+def events(
+    connection: sqlite3.Connection, after: int, limit: int, call: CallId | None
+) -> list[Event]:
+    """List events by sequence, of one call or of all."""
+    if call is None:
+        rows = connection.execute(
+            "SELECT sequence, at_us, type, call, agent, data FROM events WHERE sequence > ?"
+            " ORDER BY sequence LIMIT ?",
+            (after, limit),
+        )
+    else:
+        rows = connection.execute(
+            "SELECT sequence, at_us, type, call, agent, data FROM events"
+            " WHERE call = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+            (call, after, limit),
+        )
+    return [
+        Event(
+            sequence=sequence,
+            at=from_microseconds(at_us),
+            type=kind,
+            call=call_id,
+            agent=agent,
+            data=json.loads(data),
+        )
+        for sequence, at_us, kind, call_id, agent, data in rows
+    ]
+
+
+def _calls(rows: Iterable[tuple[str]]) -> list[Call]:
+    return [load_call(record) for (record,) in rows]
+
+
+def _receipts(rows: Iterable[tuple[int, CallId, bytes, int]]) -> list[StoredReceipt]:
+    return [
+        StoredReceipt(sequence=sequence, call=call, envelope=envelope, at=from_microseconds(at_us))
+        for sequence, call, envelope, at_us in rows
+    ]
+
+
+def _first(found: list[T]) -> T | None:
+    return found[0] if found else None

@@ -1,0 +1,258 @@
+"""Answer the store's port from SQLite."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Self, TypeVar
+
+from broker.adapters.sqlite_store import changes, queries, schema
+from broker.adapters.sqlite_store.call_record import dump_call
+from broker.adapters.sqlite_store.chronicle import Chronicle, Seal
+from broker.adapters.sqlite_store.ownership import Ownership
+from broker.adapters.sqlite_store.writer import Writer, unavailable
+from broker.core.call import Call
+from broker.core.document import Document
+from broker.core.ids import AgentId, CallId, Pseudonym, Sha256
+from broker.errors import StoreUnavailable
+from broker.ports import CallFilter, Change, Event, EventDraft, StoredReceipt
+
+_READERS = 4
+_BUSY_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+
+def _publish_to_nobody(_: CallId) -> None:
+    """Stand in where nobody watches."""
+
+
+class SqliteStore:
+    """A `Store` in one file; made by `open`.
+
+    Reads go to a few connections of their own, each with a thread to wait in; everything that
+    writes goes through the one writer.
+    """
+
+    def __init__(
+        self,
+        *,
+        ownership: Ownership,
+        writer: Writer,
+        readers: Sequence[sqlite3.Connection],
+        installation: str,
+        epoch: int,
+    ) -> None:
+        self._ownership = ownership
+        self._writer = writer
+        self._installation = installation
+        self._epoch = epoch
+        self._is_closed = False
+        self._all_readers = readers
+        self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        for reader in readers:
+            self._readers.put(reader)
+        self._threads = ThreadPoolExecutor(len(readers), thread_name_prefix="store-reader")
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        seal: Seal,
+        now: Callable[[], datetime],
+        published: Callable[[CallId], None] = _publish_to_nobody,
+        busy_timeout_s: float = _BUSY_TIMEOUT_S,
+    ) -> Self:
+        """Own the store at this path, made or migrated where need be, for one more life.
+
+        Args:
+            path: The database file; its folder exists.
+            seal: Signs a receipt at its place; called in the writer's thread.
+            now: The broker's time; called in the writer's thread.
+            published: Called on this event loop after each durable change of a call.
+            busy_timeout_s: How long to wait for a foreign program that locks the file.
+
+        Raises:
+            StoreUnavailable: Another broker owns it, it is damaged, too new, or unusable; the
+                message says what to do.
+        """
+        opened = await asyncio.to_thread(_open, path, seal, now, busy_timeout_s)
+        ownership, chronicle, readers, installation, epoch = opened
+        return cls(
+            ownership=ownership,
+            writer=Writer(chronicle, loop=asyncio.get_running_loop(), published=published),
+            readers=readers,
+            installation=installation,
+            epoch=epoch,
+        )
+
+    @property
+    def installation(self) -> str:
+        """Random id of this store, 32 hexadecimal characters."""
+        return self._installation
+
+    @property
+    def epoch(self) -> int:
+        """Counts the lives of the broker on this store, from 1."""
+        return self._epoch
+
+    async def commit(self, change: Change) -> StoredReceipt | None:
+        """Write one change by compare-and-set; return the receipt where one was sealed.
+
+        Raises:
+            ValueError: The change contradicts itself or the lifecycle: a bug of its author.
+        """
+        changes.check_change(change)
+        record = dump_call(change.call)
+        return await self._write(
+            lambda chronicle: changes.write_change(chronicle, change, record), call=change.call.id
+        )
+
+    async def append_event(self, draft: EventDraft) -> None:
+        """Record an event that belongs to no call."""
+        await self._write(lambda chronicle: chronicle.append_event(draft))
+
+    async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
+        """Set what decisions rest on, with the event that says so."""
+        await self._write(lambda chronicle: changes.write_premise(chronicle, name, value, event))
+
+    async def get_call(self, call: CallId) -> Call | None:
+        """Read one call."""
+        return await self._read(partial(queries.get_call, call=call))
+
+    async def find_by_request_id(self, agent: AgentId, request_id: str) -> Call | None:
+        """Find the call that this agent made under this request_id."""
+        return await self._read(
+            partial(queries.find_by_request_id, agent=agent, request_id=request_id)
+        )
+
+    async def find_by_short_id(self, prefix: str, agent: AgentId | None) -> Sequence[Call]:
+        """Find up to 2 calls whose short id starts so, of this agent or of any."""
+        return await self._read(partial(queries.find_by_short_id, prefix=prefix, agent=agent))
+
+    async def list_calls(
+        self, wanted: CallFilter, *, limit: int, before: CallId | None
+    ) -> Sequence[Call]:
+        """List calls, newest first, strictly older than `before`."""
+        return await self._read(
+            partial(queries.list_calls, wanted=wanted, limit=limit, before=before)
+        )
+
+    async def open_calls(self) -> Sequence[Call]:
+        """List every call that has not ended, oldest first."""
+        return await self._read(queries.open_calls)
+
+    async def recent_calls(self, since: datetime) -> Sequence[Call]:
+        """List the calls received since then, oldest first."""
+        return await self._read(partial(queries.recent_calls, since=since))
+
+    async def document(self, sha256: Sha256) -> Document | None:
+        """Read one document; None where it was erased or never was."""
+        return await self._read(partial(queries.document, sha256=sha256))
+
+    async def file(self, agent: AgentId, sha256: Sha256) -> bytes | None:
+        """Read one file of an agent."""
+        return await self._read(partial(queries.file, agent=agent, sha256=sha256))
+
+    async def workspace_tree(self, agent: AgentId, session_id: str) -> Sha256 | None:
+        """Name the TREE document of a session's current workspace."""
+        return await self._read(partial(queries.workspace_tree, agent=agent, session_id=session_id))
+
+    async def receipt(self, call: CallId) -> StoredReceipt | None:
+        """Read the receipt of a call."""
+        return await self._read(partial(queries.receipt, call=call))
+
+    async def list_receipts(
+        self, *, after: int, limit: int, agent: AgentId | None = None
+    ) -> Sequence[StoredReceipt]:
+        """List receipts by sequence, strictly after one, of one agent's calls or of all."""
+        return await self._read(
+            partial(queries.list_receipts, after=after, limit=limit, agent=agent)
+        )
+
+    async def events(
+        self, *, after: int, limit: int, call: CallId | None = None
+    ) -> Sequence[Event]:
+        """List events by sequence, strictly after one."""
+        return await self._read(partial(queries.events, after=after, limit=limit, call=call))
+
+    async def pseudonym(self, person: str, fresh: Pseudonym) -> Pseudonym:
+        """Give the person's pseudonym; record `fresh` as it where there is none yet."""
+        found = await self._read(partial(changes.find_pseudonym, person=person))
+        if found is not None:
+            return found
+        return await self._write(
+            lambda chronicle: changes.write_pseudonym(chronicle, person, fresh)
+        )
+
+    async def close(self) -> None:
+        """Finish what was begun, then release the store. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await asyncio.to_thread(self._threads.shutdown)
+        for reader in self._all_readers:
+            reader.close()
+        # Last, so that it is the writer's connection that moves the journal into the file.
+        await self._writer.close()
+        self._ownership.release()
+
+    async def _write(self, work: Callable[[Chronicle], T], *, call: CallId | None = None) -> T:
+        self._refuse_if_closed()
+        return await self._writer.submit(work, call=call)
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        self._refuse_if_closed()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._answer, query)
+
+    def _answer(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        reader = self._readers.get()
+        try:
+            return query(reader)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+        finally:
+            self._readers.put(reader)
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed: the broker is stopping")
+
+
+def _open(
+    path: Path, seal: Seal, now: Callable[[], datetime], busy_timeout_s: float
+) -> tuple[Ownership, Chronicle, list[sqlite3.Connection], str, int]:
+    with ExitStack() as undo:
+        try:
+            # One file, one lock, by whatever name it is reached.
+            path = path.resolve()
+            ownership = Ownership.take(path)
+            undo.callback(ownership.release)
+            connection = schema.open_for_writing(path, now, busy_timeout_s)
+            undo.callback(connection.close)
+            installation, epoch = schema.begin_life(connection)
+            chronicle = Chronicle(
+                connection, installation=installation, epoch=epoch, seal=seal, now=now
+            )
+            readers: list[sqlite3.Connection] = []
+            for _ in range(_READERS):
+                readers.append(schema.open_for_reading(path, busy_timeout_s))
+                undo.callback(readers[-1].close)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the store {path} cannot be opened ({error.strerror}): [store] path names a file"
+                " in an existing folder that the broker may write to"
+            ) from error
+        except sqlite3.OperationalError as error:
+            raise unavailable(error) from error
+        except sqlite3.Error as error:
+            raise schema.damaged(path, error) from error
+        undo.pop_all()
+    return ownership, chronicle, readers, installation, epoch

@@ -1,0 +1,57 @@
+"""Give the machine's time, with its randomness."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_SLEEP_S = 10.0
+
+
+class SystemClock:
+    """A `Clock` from the wall clock that never goes back.
+
+    Where the wall clock is set back, time goes on at the monotonic clock's pace until the wall
+    clock has caught up: deadlines neither pass twice nor stand still.
+    """
+
+    def __init__(
+        self,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._lock = Lock()
+        self._read_wall_ns = wall_ns
+        self._read_monotonic_ns = monotonic_ns
+        self._now_ns = wall_ns()
+        self._monotonic_ns = monotonic_ns()
+
+    def now(self) -> datetime:
+        """Give the time, aware UTC, to the microsecond."""
+        with self._lock:
+            monotonic_ns = self._read_monotonic_ns()
+            paced_ns = self._now_ns + monotonic_ns - self._monotonic_ns
+            self._now_ns = max(self._read_wall_ns(), paced_ns)
+            self._monotonic_ns = monotonic_ns
+            return _EPOCH + timedelta(microseconds=self._now_ns // 1000)
+
+    def monotonic_s(self) -> float:
+        """Give seconds from an arbitrary start."""
+        return self._read_monotonic_ns() / 1e9
+
+    async def sleep_until(self, at: datetime) -> None:
+        """Return when `now()` has reached `at`."""
+        while (remaining_s := (at - self.now()).total_seconds()) > 0:  # noqa: ASYNC110
+            # In slices: no event tells that the wall clock was set forward meanwhile.
+            await asyncio.sleep(min(remaining_s, _LONGEST_SLEEP_S))
+
+
+class SystemEntropy:
+    """An `Entropy` from the kernel's generator."""
+
+    def random_bytes(self, size: int) -> bytes:
+        """Draw bytes."""
+        return os.urandom(size)

@@ -1,0 +1,156 @@
+"""Tell people how the broker does: structured logs with Prometheus metrics."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from broker.core.call import Call
+from broker.core.lifecycle import CallState, Step
+from broker.errors import BrokerError
+
+_FAST_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_RUN_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
+_HELD_S = (1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0)
+
+
+def configure_logs(level: str, form: str) -> None:
+    """Send logs to standard error.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        form: `json` for programs, `console` for people.
+    """
+    renderer: Any = structlog.processors.JSONRenderer(sort_keys=True)
+    if form == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Telemetry:
+    """Count and log each step of a call; content never comes here (see `broker.ports`)."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+        self._held: dict[str, datetime] = {}
+        self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "toolwarrant_calls", "Calls that ended.", ["state", "tool"], registry=self.registry
+        )
+        self._open = Gauge(
+            "toolwarrant_open_calls", "Calls by open state.", ["state"], registry=self.registry
+        )
+        self._decision = Histogram(
+            "toolwarrant_decision_seconds",
+            "Time until policy answered.",
+            ["engine"],
+            buckets=_FAST_S,
+            registry=self.registry,
+        )
+        self._sandbox = Histogram(
+            "toolwarrant_sandbox_seconds",
+            "Wall time of runs.",
+            ["tool"],
+            buckets=_RUN_S,
+            registry=self.registry,
+        )
+        self._hold_age = Histogram(
+            "toolwarrant_hold_age_seconds",
+            "How long holds waited.",
+            buckets=_HELD_S,
+            registry=self.registry,
+        )
+        self._oldest = Gauge(
+            "toolwarrant_oldest_hold_timestamp_seconds",
+            "When the oldest open hold was opened; 0: none.",
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "toolwarrant_receipt_lag_seconds",
+            "From the end of a call to its durable receipt.",
+            buckets=_FAST_S,
+            registry=self.registry,
+        )
+        self._refusals = Counter(
+            "toolwarrant_refused_rpcs",
+            "RPCs that ended in an error.",
+            ["rpc", "reason"],
+            registry=self.registry,
+        )
+        self._alarms = Counter(
+            "toolwarrant_alarms", "Faults to look at.", ["reason"], registry=self.registry
+        )
+        self._states: dict[str, CallState] = {}
+
+    def serve(self, host: str, port: int) -> None:
+        """Answer Prometheus on a listener of its own, in a thread of its own.
+
+        Raises:
+            OSError: The address is taken.
+        """
+        start_http_server(port, addr=host, registry=self.registry)
+
+    def stepped(self, call: Call, step: Step) -> None:
+        """Note a durable step of a call."""
+        self._log.info(
+            step.value,
+            call=call.id,
+            state=call.state.value,
+            agent=call.agent,
+            tool=call.tool,
+            rule=call.evaluations[-1].rule,
+            cause=call.cause.value if call.cause else None,
+        )
+        self._count_open(call)
+        self._note_hold(call)
+        if call.state.is_final and call.ended_at is not None:
+            # A tool that the catalogue lacks has no label of its own: agents choose that text.
+            self._calls.labels(call.state.value, call.tool if call.image else "").inc()
+            lag_s = (datetime.now(UTC) - call.ended_at).total_seconds()
+            self._lag.observe(max(0.0, lag_s))
+            if call.usage is not None:
+                self._sandbox.labels(call.tool).observe(call.usage.wall_ms / 1000)
+
+    def decided(self, engine: str, seconds: float) -> None:
+        """Note how long policy took to answer."""
+        self._decision.labels(engine).observe(seconds)
+
+    def refused(self, rpc: str, reason: str) -> None:
+        """Note an RPC that ended in an error."""
+        self._refusals.labels(rpc, reason).inc()
+        self._log.debug("refused", rpc=rpc, reason=reason)
+
+    def alarm(self, what: str, error: BaseException) -> None:
+        """Note a fault that an operator has to look at."""
+        known = isinstance(error, BrokerError)
+        reason = error.reason if isinstance(error, BrokerError) else type(error).__name__
+        self._alarms.labels(reason).inc()
+        self._log.error(what, reason=reason, error=str(error), exc_info=None if known else error)
+
+    def _count_open(self, call: Call) -> None:
+        before = self._states.pop(call.id, None)
+        if before is not None:
+            self._open.labels(before.value).dec()
+        if not call.state.is_final:
+            self._states[call.id] = call.state
+            self._open.labels(call.state.value).inc()
+
+    def _note_hold(self, call: Call) -> None:
+        if call.state is CallState.HELD and call.hold is not None:
+            self._held[call.id] = call.hold.opened_at
+        elif (opened_at := self._held.pop(call.id, None)) is not None:
+            self._hold_age.observe((datetime.now(UTC) - opened_at).total_seconds())
+        oldest = min(self._held.values(), default=None)
+        self._oldest.set(oldest.timestamp() if oldest else 0)

@@ -1,0 +1,50 @@
+"""Hold what is said of a call to those who may read it."""
+
+from dataclasses import dataclass
+
+from broker.core.call import Call
+from broker.core.canonical import JsonObject
+from broker.core.document import Document, DocumentKind
+from broker.ports import Store, StoredReceipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A call with the content that its record names; None where content was erased."""
+
+    call: Call
+    request: JsonObject | None
+    decision: JsonObject | None
+    result: JsonObject | None
+    receipt: bytes | None
+
+
+async def read_answer(store: Store, call: Call) -> Answer:
+    """Collect a call's content from the store."""
+    decision = call.evaluations[-1].decision_sha256
+    receipt = await store.receipt(call.id) if call.state.is_final else None
+    return Answer(
+        call=call,
+        request=_body(await store.document(call.request_sha256)),
+        decision=_body(await store.document(decision)),
+        result=_body(await store.document(call.result_sha256) if call.result_sha256 else None),
+        receipt=receipt.envelope if receipt else None,
+    )
+
+
+def answer_at_hand(
+    call: Call, documents: tuple[Document, ...], receipt: StoredReceipt | None
+) -> Answer:
+    """Build the answer from what was just written, without asking the store for it again."""
+    bodies = {document.kind: document.body for document in documents}
+    return Answer(
+        call=call,
+        request=bodies.get(DocumentKind.REQUEST),
+        decision=bodies.get(DocumentKind.DECISION),
+        result=bodies.get(DocumentKind.RESULT),
+        receipt=receipt.envelope if receipt else None,
+    )
+
+
+def _body(document: Document | None) -> JsonObject | None:
+    return document.body if document else None

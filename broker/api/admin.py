@@ -1,0 +1,76 @@
+"""Serve the administrators' API."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker.api.edge import Context
+from broker.v1 import admin_pb2, admin_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What this broker is, as far as it stays so."""
+
+    version: str
+    installation: str
+    epoch: int
+    policy_engine: str
+    receipt_key_id: str
+    development: bool
+    engine: dict[str, str]
+
+
+class Running(Protocol):
+    """The broker as the administrator sees it."""
+
+    @property
+    def running(self) -> int:
+        """Count the calls that are in a sandbox."""
+
+    draining: bool
+
+
+class Policy(Protocol):
+    """The active policy."""
+
+    @property
+    def bundle_sha256(self) -> str:
+        """Digest of the active bundle."""
+
+    @property
+    def bundle_revision(self) -> str:
+        """Revision of the active bundle."""
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Say what the broker is; drain it."""
+
+    def __init__(self, facts: ServerFacts, policy: Policy, executor: Running) -> None:
+        self._facts = facts
+        self._policy = policy
+        self._executor = executor
+
+    async def GetServerInfo(  # noqa: N802
+        self, request: admin_pb2.GetServerInfoRequest, context: Context
+    ) -> admin_pb2.GetServerInfoResponse:
+        """Say what this broker is."""
+        facts = self._facts
+        return admin_pb2.GetServerInfoResponse(
+            version=facts.version,
+            installation=facts.installation,
+            epoch=facts.epoch,
+            policy_engine=facts.policy_engine,
+            policy_revision=self._policy.bundle_revision,
+            policy_sha256=self._policy.bundle_sha256,
+            receipt_key_id=facts.receipt_key_id,
+            development=facts.development,
+            draining=self._executor.draining,
+            engine=facts.engine,
+        )
+
+    async def Drain(  # noqa: N802
+        self, request: admin_pb2.DrainRequest, context: Context
+    ) -> admin_pb2.DrainResponse:
+        """Take no new calls from now on."""
+        self._executor.draining = True
+        return admin_pb2.DrainResponse(running=self._executor.running)

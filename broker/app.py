@@ -1,0 +1,326 @@
+"""Put the broker together: the only place that knows every part."""
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+from grpc import aio
+
+from broker.adapters.docker_engine import DockerEngine
+from broker.adapters.file_signer import FileSigner
+from broker.adapters.opa_wasm import WasmEngine
+from broker.adapters.policy_files import load_bundle
+from broker.adapters.sqlite_store import SqliteStore
+from broker.adapters.system import SystemClock, SystemEntropy
+from broker.adapters.telemetry import Telemetry, configure_logs
+from broker.adapters.tool_files import read_catalog
+from broker.api.admin import AdminService, ServerFacts
+from broker.api.approvals import ApprovalService
+from broker.api.edge import Edge
+from broker.api.execution import ExecutionService
+from broker.api.receipts import ReceiptService
+from broker.api.server import Services, Tls, build_server, listen, set_serving
+from broker.api.tools import ToolService
+from broker.approve import Approvals
+from broker.board import Board
+from broker.check import Checker
+from broker.config import Config, load
+from broker.core.admission import Admission, Quotas
+from broker.core.bundle import Bundle
+from broker.core.decision import Limits
+from broker.core.ids import AgentId
+from broker.core.lifecycle import CallState
+from broker.core.order import JsonCaps
+from broker.core.receipt import Position, ReceiptDraft, seal
+from broker.core.receipt_draft import BrokerFacts
+from broker.core.toolbox import BoundTool, Toolbox
+from broker.errors import ConfigurationError
+from broker.execute import BUNDLE_PREMISE, Executor
+from broker.judge import Judge
+from broker.ledger import Ledger
+from broker.notary import Notary
+from broker.people import People
+from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
+from broker.read import Reader
+from broker.sessions import Sessions
+from broker.shipped import policies_dir, tools_dir
+from broker.world import Settings, World
+
+_HISTORY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A broker that takes calls."""
+
+    server: aio.Server
+    port: int
+    executor: Executor
+
+
+def serve(config_path: Path) -> None:
+    """Run a broker until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: Something that the operator wrote is wrong; names file and line.
+        BrokerError: The store, the Engine or policy cannot be used.
+    """
+    config = load(config_path)
+    configure_logs(config.log.level, config.log.format)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config))
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    import uvloop
+
+    return uvloop.new_event_loop  # type: ignore[return-value]
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config) as broker:
+        host = config.server.listen.rpartition(":")[0]
+        print(f"ready: {host}:{broker.port}", flush=True)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Broker]:
+    """Start a broker; stop it cleanly at the end.
+
+    Order matters: what is opened first is closed last, and no call is taken before those of the
+    earlier life are taken up.
+    """
+    async with AsyncExitStack() as stack:
+        telemetry, clock, entropy, board = Telemetry(), SystemClock(), SystemEntropy(), Board()
+        signer = FileSigner(config.receipts.key)
+
+        def sealed(draft: ReceiptDraft, position: Position) -> bytes:
+            return seal(draft, position, signer.sign)
+
+        toolbox = _toolbox(config)
+        trust_root = _text(config.receipts.trust_root)
+        tls = _tls(config)
+        engine = _policy_engine(config)
+        stack.push_async_callback(engine.close)
+        store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
+        stack.push_async_callback(store.close)
+        boot = secrets.token_hex(8)
+        sandboxes = _sandboxes(config, store.installation, boot)
+        stack.push_async_callback(sandboxes.close)
+        facts = await sandboxes.check()
+
+        identities = {name: entry.identity(name) for name, entry in config.identities.items()}
+        people = People(identities, clock)
+        await people.load(store, entropy)
+        await store.set_premise(
+            BUNDLE_PREMISE,
+            engine.bundle_sha256,
+            EventDraft(
+                type="broker.started",
+                at=clock.now(),
+                data={"boot": boot, "bundle": engine.bundle_sha256, "version": _version()},
+            ),
+        )
+        admission = _admission(config, toolbox)
+        await _remember(admission, store, clock.now() - _HISTORY)
+        world = World(
+            settings=_settings(config, boot),
+            store=store,
+            ledger=Ledger(store, board, clock, telemetry),
+            board=board,
+            clock=clock,
+            entropy=entropy,
+            telemetry=telemetry,
+            judge=Judge(engine, clock, entropy, telemetry, _ceilings(config)),
+            notary=Notary(
+                BrokerFacts(
+                    version=_version(),
+                    key_id=signer.key_id,
+                    development=config.receipts.development,
+                    sandbox_engine=facts,
+                ),
+                people,
+            ),
+            people=people,
+            sandboxes=sandboxes,
+            sessions=Sessions(store, entropy),
+            admission=admission,
+            toolbox=toolbox,
+        )
+        executor, reader = Executor(world), Reader(world)
+        await executor.recover()
+        stack.push_async_callback(executor.stop, timedelta(seconds=config.server.drain_timeout_s))
+        services = Services(
+            execution=ExecutionService(executor, reader),
+            tools=ToolService(toolbox, Checker(world)),
+            approvals=ApprovalService(Approvals(world), reader),
+            receipts=ReceiptService(reader, trust_root),
+            admin=AdminService(
+                ServerFacts(
+                    version=_version(),
+                    installation=store.installation,
+                    epoch=store.epoch,
+                    policy_engine=engine.name,
+                    receipt_key_id=signer.key_id,
+                    development=config.receipts.development,
+                    engine=dict(facts),
+                ),
+                engine,
+                executor,
+            ),
+        )
+        server, health = build_server(
+            services,
+            Edge(people, clock, telemetry),
+            max_message_bytes=config.server.max_message_bytes,
+        )
+        port = _listen(server, config, tls)
+        if config.metrics.listen:
+            _serve_metrics(telemetry, config)
+        await set_serving(health, True)
+        await server.start()
+        stack.push_async_callback(server.stop, config.server.drain_timeout_s)
+        yield Broker(server=server, port=port, executor=executor)
+        executor.draining = True
+        await set_serving(health, False)
+
+
+def _toolbox(config: Config) -> Toolbox:
+    catalog = read_catalog(config.sandbox.tools_dir or tools_dir())
+    lock = _images(config.sandbox.images_lock)
+    missing = sorted({tool.image for tool in catalog.tools} - set(lock))
+    if missing:
+        raise ConfigurationError(
+            str(config.sandbox.images_lock),
+            None,
+            f"pins no image for {', '.join(missing)}: run `toolwarrant tools build`",
+        )
+    return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
+
+
+def _images(lock: Path) -> Mapping[str, str]:
+    try:
+        images = json.loads(lock.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            str(lock), None, f"cannot be read ({error}): run `toolwarrant tools build`"
+        ) from error
+    if not isinstance(images, dict) or not all(
+        isinstance(image, str) and image.startswith("sha256:") for image in images.values()
+    ):
+        raise ConfigurationError(
+            str(lock), None, 'must map image names to "sha256:..." ids: `toolwarrant tools build`'
+        )
+    return images
+
+
+def _policy_engine(config: Config) -> PolicyEngine:
+    bundle: Bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
+    return WasmEngine(bundle, timeout_s=config.policy.timeout_s)
+
+
+def _sandboxes(config: Config, installation: str, boot: str) -> SandboxEngine:
+    return DockerEngine(
+        config.sandbox.docker_url,
+        installation=installation,
+        boot=boot,
+        workers=config.sandbox.max_running,
+        seccomp=(tools_dir() / "seccomp.json").read_text(),
+    )
+
+
+def _admission(config: Config, toolbox: Toolbox) -> Admission:
+    limits = config.limits
+    quotas = Quotas(
+        calls_per_second=limits.calls_per_second,
+        burst=limits.burst,
+        open_calls=limits.open_calls_per_agent,
+        held_calls=limits.held_calls_per_agent,
+    )
+    budgets = {
+        AgentId(name): entry.daily_budget
+        for name, entry in config.identities.items()
+        if entry.daily_budget is not None
+    }
+    return Admission(quotas, [tool.name for tool in toolbox.all()], budgets)
+
+
+async def _remember(admission: Admission, store: Store, since: datetime) -> None:
+    """Rebuild what policy is shown of the past: a restart sheds nothing."""
+    for call in await store.recent_calls(since):
+        admission.count(call.agent, call.session_id, call.tool, call.received_at)
+        if call.state is CallState.DENIED:
+            admission.count_denied(call.agent, call.received_at)
+        held = call.state is CallState.HELD
+        admission.settle(call.agent, call.id, is_open=not call.state.is_final, is_held=held)
+
+
+def _settings(config: Config, boot: str) -> Settings:
+    limits = config.limits
+    return Settings(
+        boot=boot,
+        caps=JsonCaps(max_bytes=limits.arguments_max_bytes, max_depth=limits.arguments_max_depth),
+        start_within=timedelta(seconds=limits.start_within_s),
+        max_running=config.sandbox.max_running,
+    )
+
+
+def _ceilings(config: Config) -> Limits:
+    return Limits(**config.ceilings.model_dump())
+
+
+def _tls(config: Config) -> Tls:
+    return Tls(
+        certificate=_text(config.server.certificate).encode(),
+        private_key=_text(config.server.private_key).encode(),
+        client_ca=_text(config.server.client_ca).encode(),
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise ConfigurationError(
+            str(file), None, f"cannot be read ({error.strerror}): `toolwarrant init` makes it"
+        ) from error
+
+
+def _listen(server: aio.Server, config: Config, tls: Tls) -> int:
+    try:
+        return listen(server, config.server.listen, tls)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            str(config.file),
+            None,
+            f"server.listen: {config.server.listen} cannot be used: is another broker running?",
+        ) from error
+
+
+def _serve_metrics(telemetry: Telemetry, config: Config) -> None:
+    host, _, port = config.metrics.listen.rpartition(":")
+    try:
+        telemetry.serve(host, int(port))
+    except OSError as error:
+        raise ConfigurationError(
+            str(config.file),
+            None,
+            f"metrics.listen: {config.metrics.listen} cannot be used ({error.strerror}); "
+            'choose another, or "" for none',
+        ) from error
+
+
+def _version() -> str:
+    return version("toolwarrant")

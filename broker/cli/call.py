@@ -1,0 +1,68 @@
+"""`toolwarrant call`: call a tool."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from broker.cli.arguments import HELP, read_arguments
+from broker.cli.documents import plain
+from broker.cli.exits import OF_CALLS, exit_of_state
+from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
+from broker.cli.phrases import details, headline
+from broker.cli.terminal import document, note, raw_or_escaped
+from broker.client import state_of
+from broker.v1 import call_pb2
+
+EPILOG = OF_CALLS
+
+
+def call(
+    tool: Annotated[str, typer.Argument(help="Name of the tool, or name@version.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help=HELP)] = None,
+    session: Annotated[str, typer.Option(help="Session, with its workspace.")] = "",
+    purpose: Annotated[str, typer.Option(help="Why: a claim that reviewers see.")] = "",
+    request_id: Annotated[
+        str | None, typer.Option(help="The same id again is the same call. [default: a new one]")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that the tool may run.", min=0.001)
+    ] = None,
+    hold_wait: Annotated[
+        float, typer.Option(help="Seconds to wait for people where the call is held.", min=0)
+    ] = 0,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Call a tool; print its output, then what became of the call.
+
+    The tool's standard output goes to standard output, everything else to standard error.
+    """
+    text = read_arguments(arguments or [], sys.stdin.read)
+    with connect(config, identity or "agent", address) as broker:
+        answer = broker.call(
+            tool,
+            text,
+            request_id=request_id,
+            session=session,
+            purpose=purpose,
+            timeout_s=timeout,
+            hold_wait_s=hold_wait,
+        )
+    if output is Output.JSON:
+        document(plain(answer))
+    else:
+        show(answer)
+    raise typer.Exit(exit_of_state(state_of(answer)))
+
+
+def show(answer: call_pb2.Call) -> None:
+    """Print the tool's output with what became of the call, for people."""
+    result = answer.result
+    raw_or_escaped(sys.stdout, result.stdout or result.stdout_text.encode())
+    raw_or_escaped(sys.stderr, result.stderr or result.stderr_text.encode())
+    note(headline(answer))
+    for line in details(answer):
+        note(f"  {line}")

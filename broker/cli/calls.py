@@ -1,0 +1,103 @@
+"""`toolwarrant calls`: look after calls."""
+
+from typing import Annotated
+
+import typer
+
+from broker.cli.call import show as show_call
+from broker.cli.documents import Plain, plain, time_text
+from broker.cli.exits import OF_CALLS, OF_OTHERS, exit_of_state
+from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
+from broker.cli.phrases import details, headline, state_word
+from broker.cli.terminal import document, document_line, lines, note, say, table
+from broker.client import state_of
+
+app = typer.Typer(help="Look after calls.", no_args_is_help=True)
+
+CallArgument = Annotated[
+    str, typer.Argument(metavar="CALL", help="calls/ULID, ULID, or the short id.")
+]
+
+
+@app.command("list", epilog=OF_OTHERS)
+def list_calls(
+    filter: Annotated[  # noqa: A002 - the name of the API's field
+        str, typer.Option(help="Terms state=HELD, tool=NAME, session=ID, agent=ID.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="How many at the most.", min=1)] = 50,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List calls, newest first."""
+    with connect(config, identity or "agent", address) as broker:
+        found = broker.calls(filter, limit=limit)
+    if output is Output.JSON:
+        document({"calls": [plain(call) for call in found]})
+        return
+    rows = [
+        (call.short_id, state_word(call), call.tool, call.agent, time_text(call.received_at))
+        for call in found
+    ]
+    table(("CALL", "STATE", "TOOL", "AGENT", "RECEIVED"), rows, empty="no calls")
+
+
+@app.command(epilog=OF_CALLS)
+def show(
+    call: CallArgument,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show a call with its output."""
+    with connect(config, identity or "agent", address) as broker:
+        found = broker.get(call)
+    if output is Output.JSON:
+        document(plain(found))
+    else:
+        show_call(found)
+    raise typer.Exit(exit_of_state(state_of(found)))
+
+
+@app.command(epilog=OF_CALLS)
+def watch(
+    call: CallArgument,
+    after: Annotated[int, typer.Option(help="Only events after this sequence.", min=0)] = 0,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Follow the events of a call until it is final."""
+    with connect(config, identity or "agent", address) as broker:
+        for event in broker.watch(call, after):
+            if output is Output.JSON:
+                document_line(plain(event))
+            else:
+                say(lines(f"{time_text(event.at)}  {event.sequence:>6}  {event.type}"))
+        found = broker.get(call)
+    if output is Output.TABLE:
+        show_call(found)
+    raise typer.Exit(exit_of_state(state_of(found)))
+
+
+@app.command(epilog=OF_OTHERS)
+def cancel(
+    call: CallArgument,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Cancel a call, before or during its run; needs the whole short id."""
+    with connect(config, identity or "agent", address) as broker:
+        found = broker.cancel(call)
+    answer: dict[str, Plain] = plain(found)
+    if output is Output.JSON:
+        document(answer)
+        return
+    say(headline(found))
+    for line in details(found):
+        note(f"  {line}")

@@ -1,0 +1,34 @@
+"""`toolwarrant init`: make a new broker's folder."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.cli.terminal import note, say
+from broker.config_template import Settings
+from broker.init import initialise
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="New folder, or one without a set.")],
+    listen: Annotated[
+        str, typer.Option(help="host:port that the broker will listen on.")
+    ] = "127.0.0.1:7443",
+    metrics: Annotated[
+        str, typer.Option(help='host:port for Prometheus; "" for none.')
+    ] = "127.0.0.1:9464",
+    images: Annotated[
+        bool, typer.Option(help="Build what is missing of the tools' images, pin their ids.")
+    ] = True,
+) -> None:
+    """Write a development set: configuration, CA, certificates, receipt key, pinned images.
+
+    Everything or nothing is written; keys that are there are never overwritten.
+    """
+    settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}
+    path = initialise(folder, now=datetime.now(UTC), report=note, settings=settings, build=images)
+    if not images:
+        note(f"no images are pinned yet: toolwarrant tools build --pin --config {path}")
+    say(f"ready: toolwarrant serve --config {path}")

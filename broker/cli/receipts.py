@@ -1,0 +1,180 @@
+"""`toolwarrant receipts`: get, check, carry away receipts."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from broker.cli.calls import CallArgument
+from broker.cli.documents import plain, time_text
+from broker.cli.exits import OF_OTHERS
+from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
+from broker.cli.terminal import document, note, say, table
+from broker.core.ids import is_call_id
+from broker.errors import ConfigurationError
+from broker.v1 import receipt_pb2
+
+app = typer.Typer(help="Get, check, carry away receipts.", no_args_is_help=True)
+
+_AUDITOR = "auditor"
+_VERIFY_CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
+
+AfterOption = Annotated[int, typer.Option(help="Only receipts after this sequence.", min=0)]
+
+
+@app.command("list", epilog=OF_OTHERS)
+def list_receipts(
+    after: AfterOption = 0,
+    limit: Annotated[int, typer.Option(help="How many at the most.", min=1)] = 50,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List receipts by their place in the broker's chain."""
+    with connect(config, identity or _AUDITOR, address) as broker:
+        found = list(broker.receipts(after=after, limit=limit))
+    if output is Output.JSON:
+        document({"receipts": [plain(receipt) for receipt in found]})
+        return
+    rows = [(str(receipt.sequence), receipt.call, time_text(receipt.at)) for receipt in found]
+    table(("SEQUENCE", "CALL", "AT"), rows, empty="no receipts")
+
+
+@app.command(epilog=OF_OTHERS)
+def get(
+    call: CallArgument,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--into", help="Write receipt.json, request.json, result.json to this folder."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the receipt of a call, byte for byte, or write it with the documents it names."""
+    with connect(config, identity or _AUDITOR, address) as broker:
+        found = broker.receipt(call)
+    if into:
+        for path in _write_receipt(into, found):
+            note(f"wrote {path}")
+    if output is Output.JSON:
+        document(plain(found))
+    elif not into:
+        say(found.receipt)
+
+
+@app.command(epilog=_VERIFY_CODES)
+def verify(
+    file: Annotated[Path, typer.Argument(help="The receipt, as `receipts get` prints it.")],
+    trust_root: Annotated[
+        Path, typer.Option(help="trust-root.json, got by another way than from the broker.")
+    ],
+    proof: Annotated[Path | None, typer.Option(help="Proof that it is in the log.")] = None,
+    request: Annotated[Path | None, typer.Option(help="The request document it names.")] = None,
+    result: Annotated[Path | None, typer.Option(help="The result document it names.")] = None,
+    witness_quorum: Annotated[
+        int | None, typer.Option(help="How many witnesses must have signed.", min=1)
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Verify a receipt offline; no broker and no configuration is asked."""
+    from broker.verify import command
+
+    code = command.run(
+        file=file,
+        trust_root=trust_root,
+        proof=proof,
+        request=request,
+        result=result,
+        witness_quorum=witness_quorum,
+        output=output.value,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(epilog=OF_OTHERS)
+def export(
+    target: Annotated[
+        Path, typer.Argument(help="New folder (a file for each), or FILE.jsonl (a line for each).")
+    ],
+    after: AfterOption = 0,
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Write every receipt, by its place in the broker's chain."""
+    with connect(config, identity or _AUDITOR, address) as broker:
+        found = broker.receipts(after=after)
+        try:
+            count = (
+                _write_lines(target, found)
+                if target.suffix == ".jsonl"
+                else _write_files(target, found)
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                str(target), None, f"cannot be written: {error.strerror}; name another one"
+            ) from error
+    if output is Output.JSON:
+        document({"receipts": count, "target": str(target)})
+    else:
+        say(f"wrote {count} receipts to {target}")
+
+
+def _write_lines(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:
+    count = 0
+    with _new_file(target) as file:
+        for receipt in receipts:
+            # The envelope as a text: re-written as JSON it would no longer be the signed log's.
+            file.write(json.dumps(plain(receipt), separators=(",", ":")) + "\n")
+            count += 1
+    return count
+
+
+def _write_files(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:
+    target.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for receipt in receipts:
+        ulid = receipt.call.removeprefix("calls/")
+        # The call's name comes over the network and becomes a path.
+        if not is_call_id(ulid):
+            raise ConfigurationError(str(target), None, f"{receipt.call!r} is no call's name")
+        with _new_file(target / f"{receipt.sequence:010d}-{ulid}.json") as file:
+            file.write(receipt.receipt)
+        count += 1
+    return count
+
+
+def _write_receipt(folder: Path, found: receipt_pb2.GetReceiptResponse) -> list[Path]:
+    texts = {
+        "receipt.json": found.receipt,
+        "request.json": found.request_document,
+        "result.json": found.result_document,
+    }
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            if text:
+                with _new_file(folder / name) as file:
+                    file.write(text)
+                written.append(folder / name)
+    except OSError as error:
+        raise ConfigurationError(
+            str(folder), None, f"cannot be written: {error.strerror}; name another folder"
+        ) from error
+    return written
+
+
+def _new_file(path: Path) -> TextIO:
+    # Documents hold arguments and output: theirs alone who asked. Nothing is overwritten.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")

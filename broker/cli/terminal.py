@@ -1,0 +1,88 @@
+"""Write to people's terminals, where foreign text never acts.
+
+Whatever came from an agent, a tool or the network passes through `visible`: no control, bidi or
+invisible character reaches a terminal, and rich reads no markup in it.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from broker.core.visible import visible
+
+_TAB = 4
+_WIDE = 240
+
+
+def lines(text: str) -> str:
+    """Escape foreign text of several lines; line ends stay, tabs become spaces."""
+    return "\n".join(visible(line.expandtabs(_TAB)) for line in text.split("\n"))
+
+
+def escaped_once(text: str) -> str:
+    """Pass text that the broker escaped; escape what it should have."""
+    return "\n".join(map(_escaped_line, text.split("\n")))
+
+
+def _escaped_line(line: str) -> str:
+    # `visible` doubles the escapes that are there: leave a line alone that holds nothing else.
+    bare = line.replace("\\u{", "")
+    return line if visible(bare) == bare else visible(line)
+
+
+def say(text: str) -> None:
+    """Print a line that was asked for."""
+    print(text, file=sys.stdout)
+
+
+def note(text: str) -> None:
+    """Print a line beside what was asked for: progress, what to do next, an error."""
+    print(text, file=sys.stderr)
+
+
+def document(value: object) -> None:
+    """Print one JSON document; ASCII only, so that nothing in it acts."""
+    print(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def document_line(value: object) -> None:
+    """Print one JSON document on one line."""
+    print(json.dumps(value, ensure_ascii=True, separators=(",", ":")), flush=True)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Print a table of foreign text.
+
+    Args:
+        empty: What to say where there is no row.
+    """
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        grid.add_column(heading, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(visible(cell)) for cell in row))
+    if not grid.row_count:
+        note(empty)
+        return
+    # A pipe has no width: programs that read lines want them whole.
+    console = Console(
+        markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else _WIDE
+    )
+    console.print(grid)
+
+
+def raw_or_escaped(stream: TextIO, data: bytes) -> None:
+    """Write a tool's bytes: as they are into a pipe or file, escaped on a terminal."""
+    if not stream.isatty():
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+        return
+    text = lines(data.decode("utf-8", errors="backslashreplace"))
+    stream.write(text if not text or text.endswith("\n") else text + "\n")
+    stream.flush()

@@ -1,0 +1,410 @@
+"""Call a broker from Python.
+
+    from broker.client import Client
+
+    with Client.from_config("dev/toolwarrant.toml", "agent") as broker:
+        call = broker.call("python_run", {"code": "print(6 * 7)"})
+        print(call.result.stdout_text)
+
+The methods answer with the messages of `broker.v1`. A denial is no error: it is a call with the
+state DENIED, whose `decision.reasons` say what the agent can do about it.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from broker import config as configuration
+from broker.client_channel import open_channel
+from broker.client_errors import ClientError, client_error
+from broker.core.lifecycle import CallState
+from broker.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    approval_pb2,
+    approval_pb2_grpc,
+    call_pb2,
+    execution_pb2,
+    execution_pb2_grpc,
+    receipt_pb2,
+    receipt_pb2_grpc,
+    tool_pb2,
+    tool_pb2_grpc,
+)
+
+__all__ = ["Client", "ClientError", "config_path", "state_of"]
+
+CONFIG_VARIABLE = "TOOLWARRANT_CONFIG"
+
+_ANSWER_S = 30.0
+_POLL_S = 60.0
+# How long ExecuteTool may take besides what was asked for: the queue with the longest usual run.
+# Later the RPC is given up, never the call.
+_QUEUE_AND_RUN_S = 960.0
+_ATTEMPTS = 5
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 30.0
+_PAGE = 200
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+_Item = TypeVar("_Item")
+
+
+def config_path(path: Path | str | None = None) -> Path:
+    """Say which configuration counts: this one, else `$TOOLWARRANT_CONFIG`, else the local one."""
+    return Path(path or os.environ.get(CONFIG_VARIABLE) or "toolwarrant.toml")
+
+
+def state_of(call: call_pb2.Call) -> CallState | None:
+    """Read the state of a call; None for one that this client does not know."""
+    try:
+        name = call_pb2.CallState.Name(call.state).removeprefix("CALL_STATE_")
+        return CallState(name)
+    except ValueError:
+        return None
+
+
+class Client:
+    """One identity's connection to a broker. Thread-safe; close it, or use it in `with`.
+
+    Requests that change nothing, and calls (which carry a request_id), are tried again where the
+    broker is UNAVAILABLE, after the pause that it names. Votes and cancellations are not: look at
+    the call, then decide again.
+
+    Args:
+        channel: An open channel; it is closed with the client.
+        target: Where it leads, for messages.
+        sleep: Waits between attempts, in seconds.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        target: str = "the broker",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._channel = channel
+        self._target = target
+        self._sleep = sleep
+        self._execution = execution_pb2_grpc.ExecutionServiceStub(channel)
+        self._tools = tool_pb2_grpc.ToolServiceStub(channel)
+        self._approval = approval_pb2_grpc.ApprovalServiceStub(channel)
+        self._receipts = receipt_pb2_grpc.ReceiptServiceStub(channel)
+        self._admin = admin_pb2_grpc.AdminServiceStub(channel)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: Path | str | None = None,
+        identity: str = "agent",
+        *,
+        address: str | None = None,
+    ) -> Self:
+        """Connect by mutual TLS with the pair `pki/<identity>` beside a configuration.
+
+        Args:
+            path: By default `$TOOLWARRANT_CONFIG`, else `toolwarrant.toml` here.
+            identity: Name of the pair, such as `agent` or `approver`.
+            address: `host:port`, where the broker is reached by another one than it listens on.
+
+        Raises:
+            ConfigurationError: The configuration, or the pair, cannot be read.
+        """
+        config = configuration.load(config_path(path))
+        channel, target = open_channel(config, identity, address)
+        return cls(channel, target=target)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls go on."""
+        self._channel.close()
+
+    def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, object] | str,
+        *,
+        request_id: str | None = None,
+        session: str = "",
+        purpose: str = "",
+        parent: str = "",
+        timeout_s: float | None = None,
+        hold_wait_s: float = 0,
+    ) -> call_pb2.Call:
+        """Call a tool; return when the call is final, or held for longer than `hold_wait_s`.
+
+        Args:
+            tool: `name` or `name@version`.
+            arguments: A JSON object, or its exact JSON text.
+            request_id: Makes another try the same call; by default a fresh one.
+            session: Names the agent's session, with its workspace.
+            purpose: Why, in the agent's words.
+            parent: `calls/<ULID>` of the call that this one is a part of.
+            timeout_s: How long the tool may run; more than allowed is cut down.
+            hold_wait_s: How long to wait for people where the call is held.
+
+        Raises:
+            ClientError: The broker refused the request, or did not answer.
+        """
+        text = arguments if isinstance(arguments, str) else _json(arguments)
+        request = execution_pb2.ExecuteToolRequest(
+            tool=tool,
+            arguments_json=text,
+            request_id=request_id or uuid.uuid4().hex,
+            session_id=session,
+            purpose=purpose,
+            parent_call=parent,
+            timeout=None if timeout_s is None else _duration(timeout_s),
+            hold_wait=_duration(hold_wait_s),
+        )
+        patience_s = _QUEUE_AND_RUN_S + (timeout_s or 0) + hold_wait_s
+        return self._safe(self._execution.ExecuteTool, request, patience_s).call
+
+    def check(
+        self,
+        tool: str,
+        arguments: Mapping[str, object] | str,
+        *,
+        session: str = "",
+        purpose: str = "",
+    ) -> tool_pb2.CheckCallResponse:
+        """Ask what policy would say of a call now; nothing runs, is held or is consumed."""
+        text = arguments if isinstance(arguments, str) else _json(arguments)
+        request = tool_pb2.CheckCallRequest(
+            tool=tool, arguments_json=text, session_id=session, purpose=purpose
+        )
+        return self._safe(self._tools.CheckCall, request)
+
+    def get(self, call: str) -> call_pb2.Call:
+        """Read a call, by its name, its ULID or at least 4 characters of its short id."""
+        return self._safe(self._execution.GetCall, execution_pb2.GetCallRequest(call=call)).call
+
+    def wait(self, call: str, timeout_s: float | None = None) -> call_pb2.Call:
+        """Wait until a call is final, or the time is over; None waits as long as it takes."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = _POLL_S if deadline_s is None else max(deadline_s - time.monotonic(), 0)
+            poll_s = min(left_s, _POLL_S)
+            request = execution_pb2.WaitCallRequest(call=call, timeout=_duration(poll_s))
+            found = self._safe(self._execution.WaitCall, request, poll_s + _ANSWER_S).call
+            state = state_of(found)
+            if (state and state.is_final) or (deadline_s is not None and left_s <= _POLL_S):
+                return found
+
+    def watch(self, call: str, after: int = 0) -> Iterator[execution_pb2.WatchCallResponse]:
+        """Follow the events of a call until it is final; a lost connection is taken up again.
+
+        Args:
+            after: Sequence of the last event already seen.
+        """
+        failures = 0
+        while True:
+            request = execution_pb2.WatchCallRequest(call=call, after_sequence=after)
+            try:
+                for event in self._execution.WatchCall(request):
+                    after, failures = event.sequence, 0
+                    yield event
+            except grpc.RpcError as error:
+                known = client_error(error, self._target)
+                failures += 1
+                if known.code is not grpc.StatusCode.UNAVAILABLE or failures >= _ATTEMPTS:
+                    raise known from error
+                self._sleep(_pause_s(known, failures))
+            else:
+                return
+
+    def cancel(self, call: str) -> call_pb2.Call:
+        """Cancel a call of one's own, by its name, its ULID or its whole short id."""
+        request = execution_pb2.CancelCallRequest(call=call)
+        return self._once(self._execution.CancelCall, request).call
+
+    def calls(self, filter: str = "", *, limit: int = 50) -> list[call_pb2.Call]:  # noqa: A002
+        """List calls that this identity may see, newest first.
+
+        Args:
+            filter: Terms `state=HELD`, `tool=NAME`, `session=ID`, `agent=ID`, joined by spaces.
+            limit: How many at the most.
+        """
+
+        def page(size: int, token: str) -> tuple[list[call_pb2.Call], str]:
+            request = execution_pb2.ListCallsRequest(
+                page_size=size, page_token=token, filter=filter
+            )
+            answer = self._safe(self._execution.ListCalls, request)
+            return list(answer.calls), answer.next_page_token
+
+        return list(_items(page, limit))
+
+    def tools(self, filter: str = "") -> list[tool_pb2.Tool]:  # noqa: A002
+        """List the tools of the catalogue."""
+
+        def page(size: int, token: str) -> tuple[list[tool_pb2.Tool], str]:
+            request = tool_pb2.ListToolsRequest(page_size=size, page_token=token, filter=filter)
+            answer = self._safe(self._tools.ListTools, request)
+            return list(answer.tools), answer.next_page_token
+
+        return list(_items(page, None))
+
+    def tool(self, tool: str) -> tool_pb2.Tool:
+        """Describe one tool, by `name` or `name@version`."""
+        return self._safe(self._tools.GetTool, tool_pb2.GetToolRequest(tool=tool)).tool
+
+    def holds(self, filter: str = "", *, limit: int | None = None) -> list[call_pb2.Call]:  # noqa: A002
+        """List open holds that this identity may decide, oldest first."""
+
+        def page(size: int, token: str) -> tuple[list[call_pb2.Call], str]:
+            request = approval_pb2.ListHoldsRequest(page_size=size, page_token=token, filter=filter)
+            answer = self._safe(self._approval.ListHolds, request)
+            return list(answer.calls), answer.next_page_token
+
+        return list(_items(page, limit))
+
+    def watch_holds(self, filter: str = "") -> Iterator[call_pb2.Call]:  # noqa: A002
+        """Follow open holds: those there are, then each as it opens, changes or closes."""
+        try:
+            for answer in self._approval.WatchHolds(approval_pb2.WatchHoldsRequest(filter=filter)):
+                yield answer.call
+        except grpc.RpcError as error:
+            raise client_error(error, self._target) from error
+
+    def hold(self, call: str) -> approval_pb2.GetHoldResponse:
+        """Show a hold as it has to be judged, with the digest that a vote must name."""
+        return self._safe(self._approval.GetHold, approval_pb2.GetHoldRequest(call=call))
+
+    def approve(self, call: str, view_sha256: str, reason: str) -> call_pb2.Call:
+        """Vote to approve exactly the view that was seen.
+
+        Args:
+            call: Its name, its ULID or its whole short id.
+            view_sha256: From `hold`.
+            reason: Why; kept with the record.
+        """
+        request = approval_pb2.ApproveCallRequest(call=call, view_sha256=view_sha256, reason=reason)
+        return self._once(self._approval.ApproveCall, request).call
+
+    def reject(self, call: str, view_sha256: str, reason: str) -> call_pb2.Call:
+        """Reject a held call for good; arguments as for `approve`."""
+        request = approval_pb2.RejectCallRequest(call=call, view_sha256=view_sha256, reason=reason)
+        return self._once(self._approval.RejectCall, request).call
+
+    def receipt(self, call: str) -> receipt_pb2.GetReceiptResponse:
+        """Read the receipt of a call, with the documents that it names."""
+        return self._safe(self._receipts.GetReceipt, receipt_pb2.GetReceiptRequest(call=call))
+
+    def receipts(
+        self, *, after: int = 0, limit: int | None = None
+    ) -> Iterator[receipt_pb2.Receipt]:
+        """List receipts by sequence, strictly after one."""
+
+        def page(size: int, token: str) -> tuple[list[receipt_pb2.Receipt], str]:
+            request = receipt_pb2.ListReceiptsRequest(
+                page_size=size, page_token=token, filter=f"after={after}" if after else ""
+            )
+            answer = self._safe(self._receipts.ListReceipts, request)
+            return list(answer.receipts), answer.next_page_token
+
+        return _items(page, limit)
+
+    def trust_root(self) -> str:
+        """Read the broker's own trust root. To verify, use one that you got elsewhere."""
+        request = receipt_pb2.GetTrustRootRequest()
+        return self._safe(self._receipts.GetTrustRoot, request).trust_root_json
+
+    def server_info(self) -> admin_pb2.GetServerInfoResponse:
+        """Ask what this broker is."""
+        return self._safe(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
+
+    def drain(self) -> int:
+        """Let the broker take no new calls from now on; return how many are running."""
+        return self._once(self._admin.Drain, admin_pb2.DrainRequest()).running
+
+    def _once(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        timeout_s: float = _ANSWER_S,
+    ) -> _Answer:
+        try:
+            return method(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise client_error(error, self._target) from error
+
+    def _safe(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        timeout_s: float = _ANSWER_S,
+    ) -> _Answer:
+        retrying = Retrying(
+            retry=retry_if_exception(_is_unavailable),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=_wait_s,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        answer: _Answer = retrying(self._once, method, request, timeout_s)
+        return answer
+
+
+def _items(
+    page: Callable[[int, str], tuple[list[_Item], str]], limit: int | None
+) -> Iterator[_Item]:
+    token, given = "", 0
+    while limit is None or given < limit:
+        size = _PAGE if limit is None else min(_PAGE, limit - given)
+        items, token = page(size, token)
+        yield from items
+        given += len(items)
+        if not token:
+            return
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    # A broker that asks for a longer pause than people bear is reported, not waited for.
+    return (
+        isinstance(error, ClientError)
+        and error.code is grpc.StatusCode.UNAVAILABLE
+        and (error.retry_after_s or 0) <= _LONGEST_PAUSE_S
+    )
+
+
+def _wait_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return _pause_s(error, state.attempt_number)
+
+
+def _pause_s(error: BaseException | None, attempt: int) -> float:
+    named_s = error.retry_after_s if isinstance(error, ClientError) else None
+    pause_s = _FIRST_PAUSE_S * 2.0 ** (attempt - 1)
+    return min(max(named_s or 0, pause_s), _LONGEST_PAUSE_S)
+
+
+def _json(arguments: Mapping[str, object]) -> str:
+    return json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False)
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration

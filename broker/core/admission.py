@@ -1,0 +1,232 @@
+"""Count what each agent did, to limit it with and to show it to policy."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from broker.core.ids import AgentId
+from broker.core.policy_input import UNLIMITED, History
+from broker.errors import ResourceExhausted
+
+_BUCKETS = 60
+_MINUTE_S = 1
+_HOUR_S = 60
+_DAY_S = 24 * 60
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """Let through a steady rate with bursts.
+
+    Args:
+        rate: Tokens a second, above 0.
+        burst: Tokens that can be saved up, at least 1.
+    """
+
+    rate: float
+    burst: float
+    tokens: float
+    filled_at_s: float
+
+    def take(self, now_s: float) -> float:
+        """Take a token; return 0, or the seconds until there is one."""
+        elapsed_s = max(0.0, now_s - self.filled_at_s)
+        self.tokens = min(self.burst, self.tokens + elapsed_s * self.rate)
+        self.filled_at_s = now_s
+        if self.tokens >= 1:
+            self.tokens -= 1
+            return 0.0
+        return (1 - self.tokens) / self.rate
+
+
+@dataclass(slots=True)
+class Window:
+    """Count over the last 60 steps of time, in bounded memory.
+
+    Args:
+        step_s: Seconds of one step; the window is 60 of them, to the precision of one.
+    """
+
+    step_s: int
+    counts: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+    step: int = 0
+
+    def add(self, unix_s: int) -> None:
+        """Count one."""
+        self._advance(unix_s)
+        self.counts[self.step % _BUCKETS] += 1
+
+    def total(self, unix_s: int) -> int:
+        """Sum up the window that ends now."""
+        self._advance(unix_s)
+        return sum(self.counts)
+
+    def _advance(self, unix_s: int) -> None:
+        step = unix_s // self.step_s
+        for missed in range(max(self.step + 1, step - _BUCKETS + 1), step + 1):
+            self.counts[missed % _BUCKETS] = 0
+        self.step = max(self.step, step)
+
+
+@dataclass(slots=True)
+class Windows:
+    """Count over the last minute, hour and day."""
+
+    minute: Window = field(default_factory=lambda: Window(_MINUTE_S))
+    hour: Window = field(default_factory=lambda: Window(_HOUR_S))
+    day: Window = field(default_factory=lambda: Window(_DAY_S))
+
+    def add(self, unix_s: int) -> None:
+        """Count one in each."""
+        for window in (self.minute, self.hour, self.day):
+            window.add(unix_s)
+
+
+@dataclass(slots=True)
+class _Session:
+    tools: dict[str, None] = field(default_factory=dict)
+    used_at_s: int = 0
+
+
+@dataclass(slots=True)
+class _Agent:
+    bucket: TokenBucket
+    calls: Windows = field(default_factory=Windows)
+    denied: Windows = field(default_factory=Windows)
+    by_tool: dict[str, Window] = field(default_factory=dict)
+    sessions: dict[str, _Session] = field(default_factory=dict)
+    open_calls: set[str] = field(default_factory=set)
+    held_calls: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """How much one agent may ask for."""
+
+    calls_per_second: float
+    burst: int
+    open_calls: int
+    held_calls: int
+
+
+class Admission:
+    """Keep the books of every agent: one admitter gives all calls an order.
+
+    Bounded per agent: windows of fixed size, tools of the catalogue only, sessions of the last day.
+    Not thread-safe; every method returns without waiting, so one event loop orders them.
+    """
+
+    def __init__(
+        self, quotas: Quotas, tools: Iterable[str], budgets: Mapping[AgentId, int] | None = None
+    ) -> None:
+        """Open the books.
+
+        Args:
+            tools: Names of the catalogue; only these are counted one by one.
+            budgets: Calls a day of the agents that have a budget.
+        """
+        self._quotas = quotas
+        self._tools = frozenset(tools)
+        self._budgets = budgets or {}
+        self._agents: dict[AgentId, _Agent] = {}
+
+    def admit_request(self, agent: AgentId, monotonic_s: float) -> None:
+        """Count a request against the agent's rate, before anything is stored.
+
+        Raises:
+            ResourceExhausted: Over the rate; says when to retry.
+        """
+        wait_s = self._book(agent, monotonic_s).bucket.take(monotonic_s)
+        if wait_s > 0:
+            raise ResourceExhausted(
+                f"more than {self._quotas.calls_per_second:g} calls a second: "
+                f"retry after {wait_s:.2f} s",
+                subject="agent:calls_per_second",
+                retry_after_s=wait_s,
+                reason="RATE_LIMITED",
+            )
+
+    def check_open(self, agent: AgentId, monotonic_s: float) -> None:
+        """Check that the agent may have one more open call.
+
+        Raises:
+            ResourceExhausted: It has as many as it may.
+        """
+        if len(self._book(agent, monotonic_s).open_calls) >= self._quotas.open_calls:
+            raise ResourceExhausted(
+                f"{self._quotas.open_calls} calls of this agent are open: "
+                "wait for one to end, or cancel one",
+                subject="agent:open_calls",
+                retry_after_s=1.0,
+                reason="TOO_MANY_OPEN_CALLS",
+            )
+
+    def may_hold(self, agent: AgentId) -> bool:
+        """Tell whether the agent may have one more held call."""
+        book = self._agents.get(agent)
+        return book is None or len(book.held_calls) < self._quotas.held_calls
+
+    def reserve(self, agent: AgentId, call: str) -> None:
+        """Count a call as open from before it is recorded, so that parallel ones see it."""
+        self._book(agent, 0.0).open_calls.add(call)
+
+    def settle(self, agent: AgentId, call: str, *, is_open: bool, is_held: bool) -> None:
+        """Note where a call stands now."""
+        book = self._book(agent, 0.0)
+        (book.open_calls.add if is_open else book.open_calls.discard)(call)
+        (book.held_calls.add if is_held else book.held_calls.discard)(call)
+
+    def count(self, agent: AgentId, session: str, tool: str, at: datetime) -> None:
+        """Count a call into the history of those after it; do so before the first wait."""
+        book = self._book(agent, 0.0)
+        unix_s = int(at.timestamp())
+        book.calls.add(unix_s)
+        if tool in self._tools:
+            book.by_tool.setdefault(tool, Window(_DAY_S)).add(unix_s)
+            # Moved to the end: the first is then always the one unused for longest.
+            entry = book.sessions[session] = book.sessions.pop(session, _Session())
+            entry.tools[tool] = None
+            entry.used_at_s = unix_s
+            self._forget_old_sessions(book, unix_s)
+
+    def count_denied(self, agent: AgentId, at: datetime) -> None:
+        """Count a call that was denied."""
+        self._book(agent, 0.0).denied.add(int(at.timestamp()))
+
+    def history(self, agent: AgentId, session: str, at: datetime) -> History:
+        """Snapshot what policy is shown of the agent's past."""
+        book = self._book(agent, 0.0)
+        unix_s = int(at.timestamp())
+        tools = {name: window.total(unix_s) for name, window in book.by_tool.items()}
+        entry = book.sessions.get(session)
+        return History(
+            calls=_totals(book.calls, unix_s),
+            denied=_totals(book.denied, unix_s),
+            by_tool={name: count for name, count in sorted(tools.items()) if count},
+            prior_tools=tuple(entry.tools) if entry else (),
+            budget_spent=book.calls.day.total(unix_s) - book.denied.day.total(unix_s),
+            budget_limit=self._budgets.get(agent, UNLIMITED),
+        )
+
+    def _book(self, agent: AgentId, monotonic_s: float) -> _Agent:
+        book = self._agents.get(agent)
+        if book is None:
+            burst = float(self._quotas.burst)
+            bucket = TokenBucket(self._quotas.calls_per_second, burst, burst, monotonic_s)
+            book = self._agents[agent] = _Agent(bucket)
+        return book
+
+    @staticmethod
+    def _forget_old_sessions(book: _Agent, unix_s: int) -> None:
+        while (first := next(iter(book.sessions))) and (
+            book.sessions[first].used_at_s < unix_s - _DAY_S * _BUCKETS
+        ):
+            del book.sessions[first]
+
+
+def _totals(windows: Windows, unix_s: int) -> tuple[int, int, int]:
+    return (
+        windows.minute.total(unix_s),
+        windows.hour.total(unix_s),
+        windows.day.total(unix_s),
+    )

@@ -1,0 +1,51 @@
+"""Write JSON values in their one canonical form (RFC 8785)."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import rfc8785
+
+from broker.errors import CanonicalError
+
+JsonScalar = str | int | float | bool | None
+JsonValue = JsonScalar | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+JsonObject = Mapping[str, JsonValue]
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
+
+
+def canonical_json(value: JsonValue) -> bytes:
+    """Encode a value by RFC 8785.
+
+    The standard library's C encoder writes the same bytes, ten times faster, for values without
+    floats whose object keys are ASCII (`_is_plain`); all others go to `rfc8785`.
+
+    Raises:
+        CanonicalError: NaN, an infinity, a lone surrogate, an integer beyond 2**53 - 1, or a type
+            that JSON does not have.
+    """
+    try:
+        if _is_plain(value):
+            return _encode(value).encode()
+        return rfc8785.dumps(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CanonicalError(f"the value has no canonical JSON form: {error}") from error
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether the C encoder's bytes are the canonical ones for this value."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return -(2**53) < value < 2**53  # type: ignore[operator]
+    if kind is dict:
+        return all(
+            type(key) is str and key.isascii() and _is_plain(item)
+            for key, item in value.items()  # type: ignore[attr-defined]
+        )
+    if kind is list:
+        return all(_is_plain(item) for item in value)  # type: ignore[attr-defined]
+    return False

@@ -1,0 +1,179 @@
+"""Know the tools: read a definition, check arguments against it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
+
+from broker.core.canonical import JsonObject, JsonValue
+from broker.core.decision import Limits
+from broker.core.tool_schema import TOOL_SCHEMA
+from broker.core.visible import visible
+from broker.core.yaml_text import YamlText, read_yaml
+from broker.errors import ConfigurationError, InvalidArgument
+
+WorkspaceUse = Literal["none", "read", "write"]
+"""What of a session's files a tool gets, and may change."""
+
+_MARKS = ("url", "host", "path", "sql")
+_ARGUMENTS = "arguments_json"
+_LONGEST_MESSAGE = 300
+# A masked value keeps a megabyte of arguments, or a secret in them, out of the message.
+_MASK = "the value"
+
+_definition = Draft202012Validator(dict(TOOL_SCHEMA), offline=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One tool's definition.
+
+    Args:
+        image: Name of its image; which image that is, the lock file says.
+        effects: `read_only`, `destructive`, `idempotent`, `reversible`, `open_world`.
+        input_schema: JSON Schema 2020-12 of the arguments.
+
+    Raises:
+        ValueError: The input schema is none.
+    """
+
+    name: str
+    version: str
+    title: str
+    description: str
+    input_schema: JsonObject
+    output_schema: JsonObject | None
+    image: str
+    command: tuple[str, ...]
+    workspace: WorkspaceUse
+    limits: Limits
+    egress: tuple[str, ...]
+    secrets: tuple[str, ...]
+    effects: Mapping[str, bool]
+    labels: tuple[str, ...]
+    runtime: str
+    _arguments: Draft202012Validator = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Compile the input schema."""
+        object.__setattr__(self, "_arguments", _compiled(self.input_schema))
+
+    def check_arguments(self, value: JsonObject) -> None:
+        """Check the arguments of one call.
+
+        Raises:
+            InvalidArgument: Names the first field that is wrong, says what would be right.
+        """
+        for error in self._arguments.iter_errors(value):
+            path = "/".join((_ARGUMENTS, *(str(part) for part in error.instance_path)))
+            raise InvalidArgument(visible(path), self._remedy(error))
+
+    def _remedy(self, error: ValidationError) -> str:
+        wanted = _at(self.input_schema, error.schema_path[:-1])
+        is_path = isinstance(wanted, Mapping) and wanted.get("x-broker") == "path"
+        if is_path and error.schema_path[-1] == "pattern":
+            return "send a path relative to the workspace, with `/` between its parts, no `..`"
+        message = visible(error.message)[:_LONGEST_MESSAGE]
+        return f"{message}; GetTool {self.name} shows the input schema"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """All tools of a broker, by name.
+
+    Raises:
+        ValueError: A name stands twice.
+    """
+
+    tools: tuple[Tool, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two tools of one name."""
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) != len(names):
+            raise ValueError("two tools have one name")
+
+
+def read_tool(text: str, file: str) -> Tool:
+    """Read the text of a `tool.yaml`.
+
+    Args:
+        file: Its path as the operator knows it, for the message.
+
+    Raises:
+        ConfigurationError: It is not a definition; names file and line.
+    """
+    document = read_yaml(text, file)
+    for error in _definition.iter_errors(document.value):
+        place = "/".join(str(part) for part in error.instance_path)
+        message = visible(error.message)[:_LONGEST_MESSAGE]
+        line = document.line_of(error.instance_path)
+        raise ConfigurationError(file, line, f"{place}: {message}" if place else message)
+    _check_marks(document, file, document.value, ())
+    return _tool(document, file)
+
+
+def _tool(document: YamlText, file: str) -> Tool:
+    # The schema has checked every type; what is cast here is what it said.
+    fields = cast("dict[str, object]", document.value)
+    try:
+        return Tool(
+            name=cast("str", fields["name"]),
+            version=cast("str", fields["version"]),
+            title=cast("str", fields["title"]),
+            description=cast("str", fields["description"]).strip(),
+            input_schema=cast("JsonObject", fields["input_schema"]),
+            output_schema=cast("JsonObject | None", fields.get("output_schema")),
+            image=cast("str", fields["image"]),
+            command=_texts(fields["command"]),
+            workspace=cast("WorkspaceUse", fields.get("workspace", "none")),
+            limits=Limits(**cast("dict[str, int]", fields["limits"])),
+            egress=_texts(fields.get("egress", ())),
+            secrets=_texts(fields.get("secrets", ())),
+            effects=cast("Mapping[str, bool]", fields["effects"]),
+            labels=_texts(fields.get("labels", ())),
+            runtime=cast("str", fields.get("runtime", "runc")),
+        )
+    except ValueError as error:
+        line = document.line_of(("input_schema",))
+        raise ConfigurationError(file, line, f"input_schema: {error}") from error
+
+
+def _check_marks(
+    document: YamlText, file: str, value: JsonValue, path: tuple[str | int, ...]
+) -> None:
+    """Refuse an `x-broker` that policy would not understand: it would go unparsed, unnoticed."""
+    if isinstance(value, Mapping):
+        mark = value.get("x-broker")
+        if mark is not None and mark not in _MARKS:
+            line = document.line_of((*path, "x-broker"))
+            raise ConfigurationError(file, line, f"x-broker must be one of {', '.join(_MARKS)}")
+        for name, part in value.items():
+            _check_marks(document, file, part, (*path, name))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            _check_marks(document, file, part, (*path, index))
+
+
+def _compiled(schema: JsonObject) -> Draft202012Validator:
+    try:
+        # Offline: a `$ref` to somewhere else would make the broker fetch at start.
+        return Draft202012Validator(dict(schema), mask=_MASK, offline=True)
+    except (ValidationError, ReferencingError) as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+
+
+def _at(value: JsonValue, path: list[str | int]) -> JsonValue:
+    for part in path:
+        if isinstance(value, Mapping):
+            value = value.get(str(part))
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            return None
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(cast("list[str]", value))

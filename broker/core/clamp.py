@@ -1,0 +1,109 @@
+"""Bound what policy allows by the ceilings of tool and broker."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from broker.core.decision import (
+    LIMIT_NAMES,
+    RUNTIMES,
+    Decision,
+    Effect,
+    Limits,
+    Obligations,
+    Requirement,
+)
+from broker.errors import PolicyInvalid
+
+
+def clamp(decision: Decision, tool: Obligations, broker: Limits) -> Obligations:
+    """Give the obligations that the run gets.
+
+    Limits are the smallest of the three, lists stay within the tool's own, and isolation is the
+    higher of policy's and the tool's.
+
+    Args:
+        tool: What the tool's definition sets.
+        broker: The broker's own ceilings, from its configuration.
+
+    Raises:
+        PolicyInvalid: The tool's runtime has no known place in the order of isolation.
+    """
+    asked = decision.obligations
+    return Obligations(
+        runtime=max(asked.runtime, tool.runtime, key=_isolation),
+        limits=_smallest(asked.limits, tool.limits, broker),
+        egress=_within(asked.egress, tool.egress),
+        secrets=_within(asked.secrets, tool.secrets),
+        redact=tuple(sorted({*asked.redact, *tool.redact})),
+    )
+
+
+def clamped(decision: Decision, tool: Obligations, broker: Limits) -> Decision:
+    """Give the decision with its obligations clamped; the output stays as policy wrote it."""
+    return replace(decision, obligations=clamp(decision, tool, broker))
+
+
+def stricter(new: Decision, obligations: Obligations, requirements: Iterable[Requirement]) -> bool:
+    """Tell whether a new answer asks for more than what was approved (contract §5).
+
+    A denial is another matter and is not asked about here.
+
+    Args:
+        new: The answer at release, clamped.
+        obligations: What the reviewers saw.
+        requirements: What they had to meet.
+    """
+    fresh = new.obligations
+    return (
+        _tighter(fresh.limits, obligations.limits)
+        or not set(fresh.egress) >= set(obligations.egress)
+        or not set(fresh.secrets) >= set(obligations.secrets)
+        or not set(fresh.redact) <= set(obligations.redact)
+        or _isolation(fresh.runtime) > _isolation(obligations.runtime)
+        or (new.effect is Effect.HOLD and _asks_more(new, requirements))
+    )
+
+
+def _isolation(runtime: str) -> int:
+    try:
+        return RUNTIMES.index(runtime)
+    except ValueError:
+        raise PolicyInvalid(
+            f"runtime {runtime!r} has no place in the order of isolation: use one of "
+            f"{', '.join(RUNTIMES)}"
+        ) from None
+
+
+def _smallest(*ceilings: Limits) -> Limits:
+    return Limits(
+        **{name: min(getattr(limits, name) for limits in ceilings) for name in LIMIT_NAMES}
+    )
+
+
+def _within(asked: Iterable[str], own: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(asked) & set(own)))
+
+
+def _tighter(new: Limits, old: Limits) -> bool:
+    return any(getattr(new, name) < getattr(old, name) for name in LIMIT_NAMES)
+
+
+def _asks_more(new: Decision, approved: Iterable[Requirement]) -> bool:
+    """Tell whether votes that met the old requirements might not meet the new ones.
+
+    A group's votes count for that group; what is left over counts for "any eligible".
+    """
+    wanted = _votes(new.approval.requirements if new.approval else ())
+    given = _votes(approved)
+    anyone = wanted.pop("", 0)
+    if any(count > given[group] for group, count in wanted.items()):
+        return True
+    return anyone > given.total() - wanted.total()
+
+
+def _votes(requirements: Iterable[Requirement]) -> Counter[str]:
+    votes: Counter[str] = Counter()
+    for requirement in requirements:
+        votes[requirement.group] += requirement.count
+    return votes

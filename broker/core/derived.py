@@ -1,0 +1,119 @@
+"""Parse the arguments that a tool's schema marks, so that policy need not."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from broker.core.canonical import JsonObject, JsonValue
+
+MARK = "x-broker"
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
+
+
+def derive(input_schema: JsonObject, arguments: JsonObject) -> JsonObject:
+    """Parse every marked argument that is there.
+
+    Returns:
+        By argument (a nested one by its path, such as `targets/0/url`): an object whose `kind` is
+        the mark. What cannot be parsed is `{"kind": ..., "invalid": true}`, never left out.
+    """
+    return {name: _parse(kind, value) for name, kind, value in _marked(input_schema, arguments, "")}
+
+
+def _marked(schema: JsonValue, value: JsonValue, name: str) -> Iterator[tuple[str, str, JsonValue]]:
+    """Walk schema with value; a mark below `$ref` or `anyOf` is not followed."""
+    if not isinstance(schema, Mapping):
+        return
+    kind = schema.get(MARK)
+    if isinstance(kind, str):
+        yield name, kind, value
+    prefix = f"{name}/" if name else ""
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping) and isinstance(value, Mapping):
+        for key, part in properties.items():
+            if key in value:
+                yield from _marked(part, value[key], prefix + key)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        for index, item in enumerate(value):
+            yield from _marked(schema.get("items"), item, f"{prefix}{index}")
+
+
+def _parse(kind: str, value: JsonValue) -> JsonObject:
+    if not isinstance(value, str):
+        return {"kind": kind, "invalid": True}
+    if kind == "path":
+        return _path(value)
+    if kind == "url":
+        return _url(value)
+    if kind == "host":
+        return _host(value)
+    return {"kind": kind, "text": value}
+
+
+def _path(text: str) -> JsonObject:
+    """Read a POSIX path; `normalized` is where it leads, `escapes` whether that is outside."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    stack: list[str] = []
+    escapes = text.startswith("/")
+    for part in parts:
+        if part != "..":
+            stack.append(part)
+        elif stack:
+            stack.pop()
+        else:
+            escapes = True
+    name = stack[-1] if stack else ""
+    stem, dot, suffix = name.rpartition(".")
+    return {
+        "kind": "path",
+        "parts": parts,
+        "name": name,
+        "suffix": dot + suffix if stem else "",
+        "normalized": "/".join(stack),
+        "absolute": text.startswith("/"),
+        "escapes": escapes,
+    }
+
+
+def _url(text: str) -> JsonObject:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return {"kind": "url", "invalid": True}
+    if not url.scheme or not url.hostname or not _is_plain(text):
+        return {"kind": "url", "invalid": True}
+    return {
+        "kind": "url",
+        "scheme": url.scheme,
+        "host": _plain_host(url.hostname),
+        "port": port if port is not None else _DEFAULT_PORTS.get(url.scheme, 0),
+        "path": url.path or "/",
+        "has_query": bool(url.query),
+        "has_fragment": bool(url.fragment),
+        "has_credentials": _has_credentials(url),
+    }
+
+
+def _host(text: str) -> JsonObject:
+    try:
+        url = urlsplit(f"//{text}")
+        port = url.port
+    except ValueError:
+        return {"kind": "host", "invalid": True}
+    if not url.hostname or url.netloc != text or _has_credentials(url) or not _is_plain(text):
+        return {"kind": "host", "invalid": True}
+    return {"kind": "host", "host": _plain_host(url.hostname), "port": port or 0}
+
+
+def _is_plain(text: str) -> bool:
+    # Python's parser drops tab and newline, browsers turn a backslash into a slash: a policy that
+    # reads one host while the tool connects to another is the attack, so such text is refused.
+    return not any(character <= " " or character in "\\\x7f" for character in text)
+
+
+def _plain_host(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def _has_credentials(url: SplitResult) -> bool:
+    return "@" in url.netloc

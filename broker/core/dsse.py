@@ -1,0 +1,92 @@
+"""Wrap a payload with its signature in a DSSE v1 envelope.
+
+Source: https://github.com/secure-systems-lab/dsse (protocol.md, envelope.md), narrowed: canonical
+JSON, exactly one signature, standard base64, no `keyid` (cosign refuses envelopes that have one).
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from broker.core.canonical import canonical_json
+from broker.core.strict_json import parse_object
+from broker.errors import InvalidArgument, ReceiptInvalid
+
+IN_TOTO = "application/vnd.in-toto+json"
+MAX_ENVELOPE_BYTES = 65_535
+"""What a leaf of a tlog-tiles log can hold: its length is written in 16 bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What an envelope carries, unverified."""
+
+    payload_type: str
+    payload: bytes
+    signature: bytes
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Make the bytes that are signed (pre-authentication encoding)."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def envelope(payload: bytes, signature: bytes, *, payload_type: str = IN_TOTO) -> bytes:
+    """Write an envelope with one signature.
+
+    Raises:
+        ValueError: It would not fit into a leaf of the log.
+    """
+    text = canonical_json(
+        {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": payload_type,
+            "signatures": [{"sig": base64.b64encode(signature).decode()}],
+        }
+    )
+    if len(text) > MAX_ENVELOPE_BYTES:
+        raise ValueError(f"the envelope has {len(text)} bytes, at most {MAX_ENVELOPE_BYTES} fit")
+    return text
+
+
+def read_envelope(text: bytes) -> Envelope:
+    """Read an envelope in exactly the form that `envelope` writes.
+
+    Raises:
+        ReceiptInvalid: Any other form; step `envelope`.
+    """
+    try:
+        parsed = parse_object(text, field="envelope", max_bytes=MAX_ENVELOPE_BYTES, max_depth=3)
+    except InvalidArgument as error:
+        raise ReceiptInvalid("envelope", error.description) from error
+    if parsed.canonical != text:
+        raise ReceiptInvalid("envelope", "not the canonical form (RFC 8785) of its JSON")
+    fields = parsed.value
+    if set(fields) != {"payload", "payloadType", "signatures"}:
+        raise ReceiptInvalid("envelope", "not exactly payload, payloadType, signatures")
+    kind, signatures = fields["payloadType"], fields["signatures"]
+    if not isinstance(kind, str):
+        raise ReceiptInvalid("envelope", "payloadType is not a string")
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise ReceiptInvalid("envelope", "not exactly one signature")
+    if not isinstance(signatures[0], dict) or set(signatures[0]) != {"sig"}:
+        raise ReceiptInvalid("envelope", "the signature is not exactly {sig}")
+    return Envelope(
+        payload_type=kind,
+        payload=_decode("payload", fields["payload"]),
+        signature=_decode("sig", signatures[0]["sig"]),
+    )
+
+
+def _decode(name: str, text: object) -> bytes:
+    """Decode standard base64, refusing what would encode to another text."""
+    if not isinstance(text, str):
+        raise ReceiptInvalid("envelope", f"{name} is not a string")
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ReceiptInvalid("envelope", f"{name} is not standard base64") from error
+    if not data or base64.b64encode(data).decode() != text:
+        raise ReceiptInvalid("envelope", f"{name} is empty or not canonical base64")
+    return data

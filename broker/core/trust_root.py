@@ -1,0 +1,214 @@
+"""Name the keys that a reader of receipts trusts."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+from broker.core.canonical import JsonObject, JsonValue
+from broker.core.ids import Sha256, sha256_hex
+from broker.core.strict_json import parse_object
+from broker.errors import InvalidArgument, ReceiptInvalid
+
+MAX_TRUST_ROOT_BYTES = 1 << 20
+_PEM_BEGIN = "-----BEGIN PUBLIC KEY-----"
+_PEM_END = "-----END PUBLIC KEY-----"
+_STEP = "trust_root"
+# SubjectPublicKeyInfo up to the key's own bytes (RFC 8410, RFC 5480), with the whole length.
+_KINDS = (
+    (bytes.fromhex("302a300506032b6570032100"), 44),
+    (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91),
+)
+
+
+class KeyRole(Enum):
+    """What a key may sign."""
+
+    RECEIPT = "receipt"
+    LOG = "log"
+    WITNESS = "witness"
+    ROOT = "root"
+
+
+class KeyStatus(Enum):
+    """Whether a key is still used."""
+
+    ACTIVE = "active"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedKey:
+    """A public key with what it is trusted for.
+
+    Args:
+        key_id: SHA-256 of the SPKI DER.
+        public_key_pem: SPKI PEM, Ed25519 or ECDSA P-256.
+        valid_from_index: First index of the log that the key may sign.
+        valid_until_index: First index that it may sign no more; None while there is no end.
+    """
+
+    role: KeyRole
+    key_id: Sha256
+    public_key_pem: str
+    valid_from_index: int = 0
+    valid_until_index: int | None = None
+    status: KeyStatus = KeyStatus.ACTIVE
+
+    def __post_init__(self) -> None:
+        if sha256_hex(spki_der(self.public_key_pem)) != self.key_id:
+            raise ReceiptInvalid(_STEP, f"keyid {self.key_id} is not the SHA-256 of its key")
+        until = self.valid_until_index
+        if self.valid_from_index < 0 or (until is not None and until < self.valid_from_index):
+            raise ReceiptInvalid(_STEP, f"key {self.key_id} is valid at no index")
+
+    @classmethod
+    def from_pem(cls, role: KeyRole, public_key_pem: str) -> Self:
+        """Trust a key from the log's beginning, without an end."""
+        key_id = sha256_hex(spki_der(public_key_pem))
+        return cls(role=role, key_id=key_id, public_key_pem=public_key_pem)
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Tell whether a signature counts without knowing its place in the log."""
+        return self.status is KeyStatus.ACTIVE and self.valid_until_index is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustRoot:
+    """The keys, by role. `version` grows with every change."""
+
+    version: int
+    keys: tuple[TrustedKey, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ReceiptInvalid(_STEP, "it names no key: nothing could be verified")
+        if len({(key.role, key.key_id) for key in self.keys}) != len(self.keys):
+            raise ReceiptInvalid(_STEP, "it names a key twice in one role")
+        if self.version < 1:
+            raise ReceiptInvalid(_STEP, "versions count from 1")
+
+    def of_role(self, role: KeyRole) -> tuple[TrustedKey, ...]:
+        """Give the keys of one role, withdrawn ones included."""
+        return tuple(key for key in self.keys if key.role is role)
+
+
+def write_trust_root(root: TrustRoot) -> str:
+    """Write `trust-root.json`, indented for people."""
+    keys = [
+        {
+            "role": key.role.value,
+            "keyid": key.key_id,
+            "public_key": key.public_key_pem,
+            "valid_from_index": key.valid_from_index,
+            "valid_until_index": key.valid_until_index,
+            "status": key.status.value,
+        }
+        for key in root.keys
+    ]
+    return json.dumps({"version": root.version, "keys": keys}, indent=2, sort_keys=True) + "\n"
+
+
+def read_trust_root(text: bytes) -> TrustRoot:
+    """Read `trust-root.json`, bare or as the payload of a DSSE envelope.
+
+    An envelope's signatures are not checked: whoever hands a file over as the trust root vouches
+    for it, signed or not. Fields and roles that this version does not know are passed over; they
+    can add no trust.
+
+    Raises:
+        ReceiptInvalid: Not a trust root; step `trust_root`.
+    """
+    fields = _object(text)
+    if "payloadType" in fields:
+        fields = _object(_payload(fields))
+    version, entries = fields.get("version"), fields.get("keys")
+    if not isinstance(entries, list):
+        raise ReceiptInvalid(_STEP, "`keys` is not a list")
+    known = {role.value for role in KeyRole}
+    keys = [
+        _read_key(entry)
+        for entry in entries
+        if not (isinstance(entry, Mapping) and _is_other_role(entry.get("role"), known))
+    ]
+    return TrustRoot(version=_index("version", version), keys=tuple(keys))
+
+
+def spki_der(pem: str) -> bytes:
+    """Decode a public key's SPKI PEM.
+
+    Raises:
+        ReceiptInvalid: Not one PEM of an Ed25519 or uncompressed P-256 key; step `trust_root`.
+    """
+    lines = pem.strip().splitlines()
+    if len(lines) < 3 or lines[0] != _PEM_BEGIN or lines[-1] != _PEM_END:
+        raise ReceiptInvalid(_STEP, "public_key is not one SPKI PEM")
+    try:
+        der = base64.b64decode("".join(lines[1:-1]), validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ReceiptInvalid(_STEP, "public_key is not PEM: broken base64") from error
+    if not any(der.startswith(prefix) and len(der) == size for prefix, size in _KINDS):
+        raise ReceiptInvalid(_STEP, "public_key is neither Ed25519 nor ECDSA P-256")
+    return der
+
+
+def _object(text: bytes) -> JsonObject:
+    try:
+        return parse_object(text, field=_STEP, max_bytes=MAX_TRUST_ROOT_BYTES, max_depth=16).value
+    except InvalidArgument as error:
+        raise ReceiptInvalid(_STEP, error.description) from error
+
+
+def _payload(envelope: JsonObject) -> bytes:
+    payload = envelope.get("payload")
+    if not isinstance(payload, str):
+        raise ReceiptInvalid(_STEP, "the envelope's payload is not a string")
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ReceiptInvalid(_STEP, "the envelope's payload is not base64") from error
+
+
+def _is_other_role(role: object, known: set[str]) -> bool:
+    return isinstance(role, str) and role not in known
+
+
+def _read_key(entry: JsonValue | Sequence[JsonValue]) -> TrustedKey:
+    if not isinstance(entry, Mapping):
+        raise ReceiptInvalid(_STEP, "a key is not an object")
+    until = entry.get("valid_until_index")
+    return TrustedKey(
+        role=KeyRole(_text(entry, "role")),
+        key_id=Sha256(_text(entry, "keyid")),
+        public_key_pem=_text(entry, "public_key"),
+        valid_from_index=_index("valid_from_index", entry.get("valid_from_index")),
+        valid_until_index=None if until is None else _index("valid_until_index", until),
+        status=_status(_text(entry, "status")),
+    )
+
+
+def _status(text: str) -> KeyStatus:
+    try:
+        return KeyStatus(text)
+    except ValueError:
+        raise ReceiptInvalid(_STEP, "a key's status is neither active nor withdrawn") from None
+
+
+def _text(entry: JsonObject, name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str):
+        raise ReceiptInvalid(_STEP, f"a key's `{name}` is not a string")
+    return value
+
+
+def _index(name: str, value: JsonValue) -> int:
+    """Read a 64-bit number, written as a number or as a string of digits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ReceiptInvalid(_STEP, f"`{name}` is not a whole number")

@@ -1,0 +1,197 @@
+"""Decide a new call: deny, hold or queue it in the commit that records it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from broker.answer import Answer, answer_at_hand
+from broker.core.call import Call, Hold
+from broker.core.canonical import JsonObject, JsonValue
+from broker.core.decision import Effect
+from broker.core.document import Document, DocumentKind
+from broker.core.identity import Identity
+from broker.core.ids import CallId, Sha256, short_id
+from broker.core.lifecycle import CallState, Step
+from broker.core.order import Order
+from broker.core.policy_input import History
+from broker.core.view import HeldCall, render_view
+from broker.core.workspace import Tree
+from broker.errors import ShortIdTaken, Unavailable
+from broker.judge import Case, Judgement
+from broker.ledger import advance
+from broker.world import World
+
+
+async def record_and_decide(
+    world: World, caller: Identity, order: Order, call_id: CallId
+) -> Answer:
+    """Snapshot what the decision rests on, decide, write it all in one commit.
+
+    Raises:
+        StoreError: Nothing was recorded.
+        NotFound: An argument names a file that the agent does not have.
+    """
+    tree = await world.sessions.current(caller.id, order.session_id)
+    inputs = await world.sessions.resolve(caller.id, order.arguments)
+    now = world.clock.now()
+    request = world.seal(DocumentKind.REQUEST, order.request_body(caller.id))
+    history = world.admission.history(caller.id, order.session_id, now)
+    # Counted before the first wait: of two calls at once, the second sees the first.
+    world.admission.count(caller.id, order.session_id, order.tool_name, now)
+    judgement = await judge_order(world, caller, order, call_id, tree, history)
+    judgement = _cap_holds(world, caller, judgement)
+    call = Call(
+        id=call_id,
+        short_id=short_id(world.entropy.random_bytes(5)),
+        version=0,
+        state=CallState.RECEIVED,
+        agent=caller.id,
+        session_id=order.session_id,
+        request_id=order.wish.request_id,
+        parent=order.parent,
+        tool=order.tool_name,
+        tool_version=order.tool.tool.version if order.tool else "",
+        image=order.tool.image if order.tool else "",
+        request_sha256=request.sha256,
+        tree_sha256=tree.sha256,
+        inputs=inputs,
+        evaluations=(judgement.evaluation,),
+        obligations=judgement.obligations,
+        hold=None,
+        past_votes=(),
+        received_at=now,
+        start_by=now + world.settings.start_within,
+    )
+    documents = [request, *judgement.documents]
+    match judgement.decision.effect:
+        case Effect.DENY:
+            world.admission.count_denied(caller.id, now)
+            call, step = replace(advance(call, Step.DENY), ended_at=now), Step.DENY
+        case Effect.HOLD:
+            call, view = open_hold(world, call, judgement, request.body, caller, tree)
+            documents.append(view)
+            step = Step.HOLD
+        case Effect.ALLOW:
+            call, step = replace(advance(call, Step.ALLOW), queued_at=now), Step.ALLOW
+    return await _write(world, call, step, judgement, documents)
+
+
+async def judge_order(
+    world: World,
+    caller: Identity,
+    order: Order,
+    call_id: CallId,
+    tree: Tree,
+    history: History,
+) -> Judgement:
+    """Ask policy about an order; a tool that is not in the catalogue is denied unasked."""
+    if order.tool is None:
+        return world.judge.refuse(
+            "broker.tool_unknown",
+            f"there is no tool {order.wish.tool!r}: ListTools names those that there are",
+            {"schema": "broker.refusal/v1", "tool": order.wish.tool},
+        )
+    return await world.judge.ask(
+        Case(
+            call=call_id,
+            identity=caller,
+            session_id=order.session_id,
+            purpose=order.wish.purpose,
+            tool=order.tool,
+            arguments=order.arguments,
+            arguments_sha256=order.arguments_sha256,
+            tree=tree,
+            history=history,
+        )
+    )
+
+
+def _cap_holds(world: World, caller: Identity, judgement: Judgement) -> Judgement:
+    held = judgement.decision.effect is Effect.HOLD
+    if not held or world.admission.may_hold(caller.id):
+        return judgement
+    return world.judge.overrule(
+        judgement,
+        "broker.too_many_holds",
+        "as many of your calls wait for people as may: cancel one, or wait for a decision",
+    )
+
+
+async def _write(
+    world: World, call: Call, step: Step, judgement: Judgement, documents: list[Document]
+) -> Answer:
+    steps = [
+        (Step.RECEIVE, {"tool": call.tool, "version": call.tool_version}),
+        (step, {"rule": judgement.evaluation.rule}),
+    ]
+    receipt = world.notary.draft(call) if call.state.is_final else None
+    try:
+        call, sealed = await world.ledger.record(call, steps, documents=documents, receipt=receipt)
+    except ShortIdTaken as error:
+        # One in 10^12 a call kept. The view shows the id, so the call is decided anew with another.
+        raise Unavailable("the short id drawn is taken: retry") from error
+    return answer_at_hand(call, tuple(documents), sealed)
+
+
+def open_hold(
+    world: World,
+    call: Call,
+    judgement: Judgement,
+    request: JsonObject,
+    caller: Identity,
+    tree: Tree,
+) -> tuple[Call, Document]:
+    """Open a hold on a call, in memory; the view document is what people will judge."""
+    approval = judgement.decision.approval
+    assert approval is not None and judgement.obligations is not None
+    now = world.clock.now()
+    decide_by = now + timedelta(seconds=approval.decide_within_s)
+    number = call.hold.number + 1 if call.hold else 1
+    _, body = render_view(
+        HeldCall(
+            call=call.id,
+            short_id=call.short_id,
+            hold_number=number,
+            tool=call.tool,
+            tool_version=call.tool_version,
+            image=call.image,
+            agent=call.agent,
+            owner=caller.owner,
+            session_id=call.session_id,
+            purpose=str(request["purpose"]),
+            arguments=_object(request["arguments"]),
+            arguments_sha256=Sha256(str(request["arguments_sha256"])),
+            inputs=call.inputs,
+            workspace_sha256=tree.sha256,
+            workspace_paths=tuple(tree.files),
+            decision=judgement.decision,
+            obligations=judgement.obligations,
+            policy_revision=judgement.evaluation.bundle_revision,
+            received_at=call.received_at,
+            decide_by=decide_by,
+        )
+    )
+    view = world.seal(DocumentKind.VIEW, body)
+    hold = Hold(
+        number=number,
+        opened_at=now,
+        decide_by=decide_by,
+        run_within_s=approval.run_within_s,
+        run_by=None,
+        requirements=approval.requirements,
+        view_sha256=view.sha256,
+        votes=(),
+    )
+    held = replace(
+        advance(call, Step.HOLD),
+        hold=hold,
+        past_votes=(*call.past_votes, *(call.hold.votes if call.hold else ())),
+        start_by=decide_by,
+        obligations=judgement.obligations,
+    )
+    return held, view
+
+
+def _object(value: JsonValue) -> JsonObject:
+    assert isinstance(value, Mapping)
+    return value

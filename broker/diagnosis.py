@@ -1,0 +1,257 @@
+"""Find what keeps a configured broker from working."""
+
+import json
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import cast
+
+import requests
+from docker import APIClient
+from docker.errors import DockerException, ImageNotFound
+
+from broker import shipped
+from broker.adapters.file_signer import FileSigner
+from broker.adapters.pki import pair_fault, read_certificate
+from broker.config import Config
+from broker.core.trust_root import KeyRole, read_trust_root
+from broker.errors import ConfigurationError, ReceiptInvalid
+
+_EXPIRY_WARNING = timedelta(days=14)
+_ENGINE_TIMEOUT_S = 10
+_CONNECT_TIMEOUT_S = 2
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_NEW_SET = "make a new set in another folder with `toolwarrant init`"
+_PIN = "build and pin them: `toolwarrant tools build --pin`"
+
+
+class Level(Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    """The broker starts; somebody should know."""
+    FAIL = "fail"
+    """The broker does not start, or no tool runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one subject; the remedy is empty where nothing is to be done."""
+
+    level: Level
+    subject: str
+    said: str
+    remedy: str
+
+
+def diagnose(config: Config, now: datetime) -> list[Finding]:
+    """Check everything that the configuration names. Blocking: seconds.
+
+    Args:
+        now: Aware UTC, to judge certificates.
+    """
+    return [
+        *_certificates(config, now),
+        *_receipts(config),
+        *_store(config),
+        *_engine(config),
+        *_policy(config),
+        *_ports(config),
+    ]
+
+
+def _ok(subject: str, said: str) -> Finding:
+    return Finding(Level.OK, subject, said, "")
+
+
+def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
+    server = config.server
+    try:
+        ca, certificate, key = (
+            file.read_bytes() for file in (server.client_ca, server.certificate, server.private_key)
+        )
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}"
+        yield Finding(Level.FAIL, "certificates", said, f"mend [server], or {_NEW_SET}")
+        return
+    if fault := pair_fault(certificate, key, ca):
+        yield Finding(Level.FAIL, "server certificate", fault, f"mend [server], or {_NEW_SET}")
+    yield _private(server.private_key, "server key")
+    yield _certificate("client CA", server.client_ca, now)
+    yield _certificate("server certificate", server.certificate, now)
+    for file in sorted((config.folder / "pki").glob("*.key")):
+        pair = file.with_suffix(".crt")
+        if file == server.private_key or not pair.exists():
+            continue
+        yield _certificate(f"pair {file.stem}", pair, now)
+        if (private := _private(file, f"key of {file.stem}")).level is not Level.OK:
+            yield private
+
+
+def _certificate(subject: str, file: Path, now: datetime) -> Finding:
+    try:
+        facts = read_certificate(file.read_bytes(), str(file))
+    except (OSError, ConfigurationError) as error:
+        return Finding(Level.FAIL, subject, str(error), _NEW_SET)
+    until = facts.not_after.date().isoformat()
+    if not facts.not_before <= now < facts.not_after:
+        said = f"{file} is valid from {facts.not_before.isoformat()} until {until}"
+        return Finding(Level.FAIL, subject, said, f"check this machine's clock, or {_NEW_SET}")
+    if facts.not_after - now < _EXPIRY_WARNING:
+        return Finding(Level.WARN, subject, f"{file} expires on {until}", _NEW_SET)
+    return _ok(subject, f"valid until {until}{', development' if facts.is_development else ''}")
+
+
+def _private(file: Path, subject: str) -> Finding:
+    try:
+        facts = file.stat()
+    except OSError as error:
+        return Finding(Level.FAIL, subject, f"{file}: {error.strerror}", _NEW_SET)
+    if facts.st_mode & _OTHERS:
+        mode = f"{stat.S_IMODE(facts.st_mode):04o}"
+        said = f"{file} has mode {mode}: others can read it"
+        return Finding(Level.FAIL, subject, said, f"chmod 600 {file}; was it read? {_NEW_SET}")
+    return _ok(subject, "readable by its owner alone")
+
+
+def _receipts(config: Config) -> Iterator[Finding]:
+    receipts = config.receipts
+    try:
+        signer = FileSigner(receipts.key)
+        root = read_trust_root(receipts.trust_root.read_bytes())
+    except (ConfigurationError, ReceiptInvalid, OSError) as error:
+        yield Finding(Level.FAIL, "receipt key", str(error), "mend [receipts], or " + _NEW_SET)
+        return
+    trusted = {key.key_id for key in root.of_role(KeyRole.RECEIPT) if key.is_unbounded}
+    if signer.key_id not in trusted:
+        said = f"{receipts.trust_root} does not name the key {signer.key_id}"
+        yield Finding(Level.FAIL, "trust root", said, "add the key to the trust root's keys")
+    else:
+        yield _ok("receipt key", f"{signer.key_id}, in the trust root")
+    if receipts.development:
+        remedy = "for production: own certificates and keys, then receipts.development = false"
+        yield Finding(Level.WARN, "keys", "this is a development set", remedy)
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    path = config.store.path
+    folder = path.parent
+    if not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        said = f"{path} cannot be written"
+        yield Finding(Level.FAIL, "store", said, "mend the folder's rights, or [store] path")
+        return
+    free_mib = shutil.disk_usage(folder).free >> 20
+    if free_mib < 512:
+        said = f"{folder} has {free_mib} MiB left"
+        yield Finding(Level.WARN, "store", said, "make room: a full disk stops every call")
+    else:
+        yield _ok("store", f"{path}, {free_mib} MiB free")
+
+
+def _engine(config: Config) -> Iterator[Finding]:
+    url = config.sandbox.docker_url
+    try:
+        engine = APIClient(base_url=url, version="auto", timeout=_ENGINE_TIMEOUT_S)
+    except (DockerException, requests.RequestException) as error:
+        remedy = "start the Docker Engine, join its group, or mend [sandbox] docker_url"
+        yield Finding(Level.FAIL, "Docker Engine", f"{url}: {error}", remedy)
+        return
+    try:
+        yield from _runtimes(config, engine)
+        yield from _images(config, engine)
+    except (DockerException, requests.RequestException) as error:
+        yield Finding(Level.FAIL, "Docker Engine", f"{url}: {error}", "restart the Docker Engine")
+    finally:
+        engine.close()
+
+
+def _runtimes(config: Config, engine: APIClient) -> Iterator[Finding]:
+    said = cast("Mapping[str, object]", engine.info())
+    runtimes = sorted(cast("Mapping[str, object]", said.get("Runtimes") or {}))
+    cgroup = f"cgroup v{said.get('CgroupVersion', '?')}, {said.get('CgroupDriver', '?')}"
+    yield _ok("Docker Engine", f"{said.get('ServerVersion')}, {cgroup}")
+    wanted = config.sandbox.default_runtime
+    if wanted in runtimes:
+        yield _ok("runtime", f"{wanted}; there are {', '.join(runtimes)}")
+    else:
+        remedy = "add it to the Engine's daemon.json, or mend [sandbox] default_runtime"
+        there = f"the Engine has no {wanted}, but {', '.join(runtimes)}"
+        yield Finding(Level.FAIL, "runtime", there, remedy)
+    # Without these the Engine takes a limit and quietly does not keep it.
+    for fact, limit in (("MemoryLimit", "memory"), ("PidsLimit", "pids"), ("CpuCfsQuota", "cpu")):
+        if said.get(fact) is False:
+            remedy = "turn the cgroup controller on in the kernel's command line"
+            yield Finding(Level.FAIL, f"{limit} limit", "the Engine cannot keep it", remedy)
+    if said.get("SwapLimit") is False:
+        remedy = "boot with swapaccount=1, or turn swap off: tools could swap beyond their memory"
+        yield Finding(Level.WARN, "swap limit", "the Engine cannot keep it", remedy)
+
+
+def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
+    lock = config.sandbox.images_lock
+    try:
+        pinned = json.loads(lock.read_text(encoding="utf-8"))
+        tools = config.sandbox.tools_dir or shipped.tools_dir()
+    except (OSError, ValueError, ConfigurationError) as error:
+        yield Finding(Level.FAIL, "images", f"{lock}: {error}", _PIN)
+        return
+    if not isinstance(pinned, dict) or not pinned:
+        yield Finding(Level.FAIL, "images", f"{lock} pins none", _PIN)
+        return
+    missing = []
+    for name, image in sorted(pinned.items()):
+        try:
+            engine.inspect_image(str(image))
+        except ImageNotFound:
+            missing.append(name)
+    if missing:
+        said = f"not in the Engine: {', '.join(missing)}"
+        yield Finding(Level.FAIL, "images", said, _PIN)
+    else:
+        yield _ok("images", f"{len(pinned)} pinned and present, tools in {tools}")
+
+
+def _policy(config: Config) -> Iterator[Finding]:
+    policy = config.policy
+    if policy.bundle is not None and not policy.bundle.is_file():
+        said = f"{policy.bundle} is not there"
+        yield Finding(
+            Level.FAIL, "policy bundle", said, 'mend [policy] bundle; "": the shipped one'
+        )
+    if policy.engine == "wasm":
+        yield _ok("policy engine", "wasm, inside the broker")
+    elif policy.opa_url:
+        yield _ok("policy engine", f"opa at {policy.opa_url} (asked at the start)")
+    elif found := shutil.which(str(policy.opa_binary or "opa")):
+        yield _ok("policy engine", f"opa, {found}")
+    else:
+        remedy = 'install opa, name it in [policy] opa_binary, or use engine = "wasm"'
+        yield Finding(Level.FAIL, "policy engine", "there is no opa program", remedy)
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    for subject, address in (("port", config.server.listen), ("metrics", config.metrics.listen)):
+        if not address:
+            yield _ok(subject, "off")
+        elif _is_taken(address):
+            said = f"something listens on {address} already"
+            remedy = "fine where it is this broker; else stop it, or choose another address"
+            yield Finding(Level.WARN, subject, said, remedy)
+        else:
+            yield _ok(subject, f"{address} is free")
+
+
+def _is_taken(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,264 @@
+"""The one tree of errors that the broker raises.
+
+BrokerError                     everything below; has a reason and a message for its reader
+├── Refusal                     the caller's request cannot be served as it stands
+│   ├── InvalidArgument         malformed; names the field
+│   ├── Unauthenticated         no usable client certificate
+│   ├── PermissionDenied        this identity may not use this RPC
+│   ├── NotFound                no such thing, or not the caller's
+│   ├── RequestIdReused         same request_id, another request
+│   ├── FailedPrecondition      the thing is in another state than the request needs
+│   ├── ResourceExhausted       over a rate or a limit; says when to retry
+│   └── Unavailable             the broker cannot serve now; says when to retry
+├── StoreError                  the record could not be changed as asked
+│   ├── StaleCall               another change came first: read again
+│   ├── PremiseChanged          what the decision rested on changed: decide again
+│   ├── DuplicateRequest        this agent's request_id is recorded already
+│   ├── ShortIdTaken            draw another short id
+│   └── StoreUnavailable        nothing was written; the store cannot take changes
+├── PolicyError                 policy gave no usable decision: always a denial
+│   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
+├── SandboxError                the sandbox certainly never began the tool
+├── ImageBuildFailed            a tool's image could not be built; names the remedy
+├── CanonicalError              a value has no canonical JSON form
+├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
+└── ConfigurationError          a file that the operator wrote is wrong; names file and line
+"""
+
+
+class BrokerError(Exception):
+    """Something that the broker refuses or could not do.
+
+    Args:
+        message: For the person or agent who reads it; says what to do next; holds no secret.
+        reason: UPPER_SNAKE, stable, goes into `google.rpc.ErrorInfo.reason` (AIP-193).
+    """
+
+    reason = "INTERNAL"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if reason is not None:
+            self.reason = reason
+
+
+class Refusal(BrokerError):
+    """The caller's request cannot be served as it stands."""
+
+
+class InvalidArgument(Refusal):
+    """The request is malformed.
+
+    Args:
+        field: Path of the field, such as `arguments_json` or `arguments_json/code`.
+    """
+
+    reason = "INVALID_ARGUMENT"
+
+    def __init__(self, field: str, message: str, *, reason: str | None = None) -> None:
+        super().__init__(f"{field}: {message}", reason=reason)
+        self.field = field
+        self.description = message
+
+
+class Unauthenticated(Refusal):
+    """The caller showed no client certificate that names exactly one known identity."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(Refusal):
+    """This identity may not use this RPC, or not on this call."""
+
+    reason = "ROLE_REQUIRED"
+
+
+class NotFound(Refusal):
+    """There is no such thing, or it belongs to somebody else: the answer is the same."""
+
+    reason = "NOT_FOUND"
+
+
+class RequestIdReused(Refusal):
+    """The agent sent this request_id before, with another request."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class FailedPrecondition(Refusal):
+    """The thing is in another state than the request needs.
+
+    Args:
+        subject: What is in the wrong state, such as `calls/01J...`.
+    """
+
+    reason = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, subject: str, reason: str) -> None:
+        super().__init__(message, reason=reason)
+        self.subject = subject
+
+
+class ResourceExhausted(Refusal):
+    """The caller is over a rate or a limit.
+
+    Args:
+        subject: Which quota, such as `agent:rate` or `agent:open_calls`.
+        retry_after_s: Seconds until a retry can succeed, at least 0.
+    """
+
+    reason = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, subject: str, retry_after_s: float, reason: str) -> None:
+        super().__init__(message, reason=reason)
+        self.subject = subject
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(Refusal):
+    """The broker cannot serve this now; nothing was recorded.
+
+    Args:
+        retry_after_s: Seconds after which a retry is sensible.
+    """
+
+    reason = "UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, reason: str | None = None):
+        super().__init__(message, reason=reason)
+        self.retry_after_s = retry_after_s
+
+
+class StoreError(BrokerError):
+    """The record could not be changed as asked; nothing of the change was written."""
+
+    reason = "STORE_ERROR"
+
+
+class StaleCall(StoreError):
+    """Another change to this call came first: read it again and decide again."""
+
+    reason = "STALE_CALL"
+
+
+class PremiseChanged(StoreError):
+    """What the decision rested on is no longer so.
+
+    Args:
+        name: The premise that differs, such as `policy.bundle`.
+    """
+
+    reason = "PREMISE_CHANGED"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} changed while the call was being decided: decide again")
+        self.name = name
+
+
+class DuplicateRequest(StoreError):
+    """This agent's request_id is recorded already."""
+
+    reason = "DUPLICATE_REQUEST"
+
+
+class ShortIdTaken(StoreError):
+    """Another call has this short id: draw another."""
+
+    reason = "SHORT_ID_TAKEN"
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot take changes (disk full, locked, read-only, closed)."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
+class PolicyError(BrokerError):
+    """Policy gave no usable decision; the call is denied under `rule`."""
+
+    reason = "POLICY_ERROR"
+    rule = "broker.policy_unavailable"
+
+
+class PolicyUndefined(PolicyError):
+    """The entry point has no value for this input."""
+
+    reason = "POLICY_UNDEFINED"
+    rule = "broker.policy_undefined"
+
+
+class PolicyInvalid(PolicyError):
+    """The engine failed on this input, or its answer is not a decision."""
+
+    reason = "POLICY_INVALID"
+    rule = "broker.policy_invalid"
+
+
+class PolicyTimeout(PolicyError):
+    """The engine did not answer before its deadline; the evaluation was stopped."""
+
+    reason = "POLICY_TIMEOUT"
+    rule = "broker.policy_timeout"
+
+
+class PolicyUnavailable(PolicyError):
+    """The engine cannot be reached or has no policy."""
+
+    reason = "POLICY_UNAVAILABLE"
+    rule = "broker.policy_unavailable"
+
+
+class PolicyStale(PolicyError):
+    """The engine decided with another bundle than the active one."""
+
+    reason = "POLICY_STALE"
+    rule = "broker.policy_stale"
+
+
+class SandboxError(BrokerError):
+    """The sandbox could not be made as demanded; the tool certainly never began."""
+
+    reason = "SANDBOX_ERROR"
+
+
+class ImageBuildFailed(BrokerError):
+    """A tool's image could not be built; nothing runs in it."""
+
+    reason = "IMAGE_BUILD_FAILED"
+
+
+class CanonicalError(BrokerError):
+    """A value has no canonical JSON form (RFC 8785): NaN, a lone surrogate, a foreign type."""
+
+    reason = "NOT_CANONICAL"
+
+
+class ReceiptInvalid(BrokerError):
+    """A receipt, trust root or proof does not verify.
+
+    Args:
+        step: Which step of the verification failed, such as `signature`.
+    """
+
+    reason = "RECEIPT_INVALID"
+
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(f"{step}: {message}")
+        self.step = step
+
+
+class ConfigurationError(BrokerError):
+    """A file that the operator wrote is wrong; the broker does not start.
+
+    Args:
+        file: Path as the operator knows it.
+        line: 1-based line, or None where the fault is of the whole file.
+    """
+
+    reason = "CONFIGURATION_ERROR"
+
+    def __init__(self, file: str, line: int | None, message: str) -> None:
+        super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+        self.file = file
+        self.line = line

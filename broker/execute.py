@@ -1,0 +1,403 @@
+"""Tell the story of a call: admit -> decide -> hold? -> run -> sign -> answer.
+
+Reading order is the order of a call (contract §6). `admit` takes it from the wire to its first
+durable commit: denied, held or queued. `resume` is the one path from there to the end, whether the
+call was allowed, approved, or found after a crash. Between the two stands nothing but the store:
+what `resume` needs it reads from the record.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import timedelta
+
+from broker.answer import Answer, read_answer
+from broker.board import EVERY_CALL
+from broker.core.call import Call, Cause, Run
+from broker.core.canonical import canonical_json
+from broker.core.decision import Obligations
+from broker.core.document import Document
+from broker.core.identity import Identity
+from broker.core.ids import AgentId, CallId, ulid
+from broker.core.lifecycle import CallState, Step
+from broker.core.order import Order, Wish, read_wish
+from broker.core.sandbox import Collect, Job, Profile
+from broker.core.toolbox import BoundTool
+from broker.decide import record_and_decide
+from broker.errors import (
+    DuplicateRequest,
+    FailedPrecondition,
+    NotFound,
+    PremiseChanged,
+    RequestIdReused,
+    SandboxError,
+    StaleCall,
+    StoreUnavailable,
+    Unavailable,
+)
+from broker.finish import Ran, deny, end_run, finish
+from broker.ports import Sandbox
+from broker.release import judge_again, request_body
+from broker.world import World, first
+
+BUNDLE_PREMISE = "policy.bundle"
+_STARTS = 3
+_CANCELS = 8
+_STORE_RETRY = timedelta(seconds=1)
+
+
+class Executor:
+    """Take calls from wish to receipt. Used from one event loop."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._slots = asyncio.Semaphore(world.settings.max_running)
+        self._running: dict[CallId, Sandbox] = {}
+        self._decided_here: set[CallId] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    # --- admit: from the wire to the first durable commit ---------------------------------
+
+    async def admit(self, caller: Identity, wish: Wish) -> Answer:
+        """Record and decide a wish; returns with the call denied, held or queued, durably.
+
+        Raises:
+            ResourceExhausted: Over a rate or a limit; nothing was stored.
+            InvalidArgument: The wish is malformed; nothing was stored.
+            RequestIdReused: This request_id stands for another request.
+            NotFound: It names a call or a file that is not the caller's own.
+            Unavailable: The broker takes no calls now; nothing was stored.
+        """
+        world = self._world
+        world.admission.admit_request(caller.id, world.clock.monotonic_s())
+        order = read_wish(wish, world.toolbox, world.settings.caps)
+        try:
+            if known := await self._reattach(caller, order):
+                return known
+            if self.draining:
+                raise Unavailable("this broker is draining: send the call to another, or later")
+            await self._check_parent(caller, order)
+            return await self._record(caller, order)
+        except StoreUnavailable as error:
+            raise Unavailable(f"the store takes no calls now: {error.message}") from error
+
+    async def _reattach(self, caller: Identity, order: Order) -> Answer | None:
+        """Find the call that this request_id stands for already."""
+        request_id = order.wish.request_id
+        if not request_id:
+            return None
+        call = await self._world.store.find_by_request_id(caller.id, request_id)
+        if call is None:
+            return None
+        answer = await read_answer(self._world.store, call)
+        if answer.request != order.request_body(caller.id):
+            raise RequestIdReused(
+                f"request_id {request_id!r} stands for another request of yours: draw a new one"
+            )
+        return answer
+
+    async def _check_parent(self, caller: Identity, order: Order) -> None:
+        parent = await self._world.ledger.get(order.parent) if order.parent else None
+        if order.parent and (parent is None or parent.agent != caller.id):
+            raise NotFound(f"parent_call: {order.wish.parent_call} is no call of yours")
+
+    async def _record(self, caller: Identity, order: Order) -> Answer:
+        world = self._world
+        world.admission.check_open(caller.id, world.clock.monotonic_s())
+        call_id = ulid(int(world.clock.now().timestamp() * 1000), world.entropy.random_bytes(10))
+        # Reserved before the first wait: calls that come at once count each other.
+        world.admission.reserve(caller.id, call_id)
+        try:
+            answer = await record_and_decide(world, caller, order, call_id)
+        except DuplicateRequest:
+            # The same request came twice at once; the record of the first stands for both.
+            if again := await self._reattach(caller, order):
+                return again
+            raise Unavailable("this request is just being recorded: retry") from None
+        finally:
+            self._settle(caller.id, call_id)
+        if not answer.call.state.is_final:
+            self._decided_here.add(call_id)
+            self._spawn(self.resume(call_id))
+        return answer
+
+    # --- resume: the one path from the record to the end ----------------------------------
+
+    async def resume(self, call_id: CallId) -> None:
+        """Carry an open call to its end: after allow, after approval, after a crash.
+
+        Each turn reads the call anew, does what its state asks for, writes by compare-and-set.
+        Whoever loses a race (against a vote, a cancellation, a clock) reads again.
+        """
+        world = self._world
+        with world.board.listen(call_id) as bell:
+            while True:
+                bell.clear()
+                call = await world.ledger.get(call_id)
+                if call is None or call.state.is_final:
+                    break
+                self._settle(call.agent, call_id)
+                try:
+                    await self._next(call, bell)
+                except StaleCall:
+                    continue
+                except StoreUnavailable as error:
+                    world.telemetry.alarm("a call waits for the store", error)
+                    await world.clock.sleep_until(world.clock.now() + _STORE_RETRY)
+                except Exception as error:
+                    # The edge of a task that nobody awaits: a fault of ours must not lose a call.
+                    # The next turn reads the record; what had begun ends INTERRUPTED.
+                    world.telemetry.alarm("a call met a fault of the broker", error)
+                    await world.clock.sleep_until(world.clock.now() + _STORE_RETRY)
+        self._decided_here.discard(call_id)
+        if call is not None:
+            self._settle(call.agent, call_id)
+
+    async def _next(self, call: Call, bell: asyncio.Event) -> None:
+        match call.state:
+            case CallState.HELD:
+                await self._wait_for_people(call, bell)
+            case CallState.QUEUED:
+                await self._wait_for_slot(call, bell)
+            case _:
+                # RUNNING at the top of a turn: it began, its end is unknown, it is never run again.
+                await finish(self._world, call, Step.INTERRUPT, Cause.BROKER_RESTARTED)
+
+    async def _wait_for_people(self, call: Call, bell: asyncio.Event) -> None:
+        assert call.hold is not None
+        if self._world.clock.now() >= call.hold.decide_by:
+            await finish(self._world, call, Step.EXPIRE, Cause.DECIDE_BY_PASSED)
+        else:
+            await first(bell.wait(), self._world.clock.sleep_until(call.hold.decide_by))
+
+    async def _wait_for_slot(self, call: Call, bell: asyncio.Event) -> None:
+        if await self._expired(call):
+            return
+        until = self._world.clock.sleep_until(call.start_by)
+        acquired, *_ = await first(self._slots.acquire(), bell.wait(), until)
+        if not acquired:
+            return
+        sandbox = None
+        try:
+            sandbox = await self._prepare(call)
+            if sandbox is not None:
+                await self._run(call, sandbox)
+        except Exception:
+            if sandbox is not None:
+                await sandbox.discard()
+            raise
+        finally:
+            self._running.pop(call.id, None)
+            # A slot counts a container: it is free when that is gone, which no answer waits for.
+            self._spawn(self._give_back(sandbox))
+
+    async def _prepare(self, call: Call) -> Sandbox | None:
+        """Start a container by the decided profile; end the call that can have none."""
+        tool = self._world.toolbox.find(f"{call.tool}@{call.tool_version}")
+        if tool is None or tool.image != call.image:
+            message = "the tool, or its image, is not the one that was decided on: call again"
+            await deny(self._world, call, "broker.tool_changed", message)
+            return None
+        assert call.obligations is not None
+        slot = self._world.entropy.random_bytes(8).hex()
+        try:
+            profile = _profile(tool, call.obligations)
+            return await self._world.sandboxes.prepare(profile, slot=slot)
+        except SandboxError as error:
+            self._world.telemetry.alarm("no sandbox could be had", error)
+            await finish(self._world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN)
+            return None
+
+    async def _run(self, queued: Call, sandbox: Sandbox) -> None:
+        """Go over the point of no return, to the signed receipt."""
+        world = self._world
+        job = await self._job(queued)
+        call = await self._start(queued.id, sandbox)
+        if call is None:
+            return None
+        try:
+            report = await sandbox.run(job)
+        except SandboxError as error:
+            world.telemetry.alarm("the sandbox took no call", error)
+            ran = Ran(enforced=sandbox.enforced)
+            await finish(world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
+            return None
+        while True:
+            try:
+                return await end_run(world, call, sandbox.enforced, report)
+            except StoreUnavailable as error:
+                # The outcome is known here alone: it is kept until the store takes it.
+                world.telemetry.alarm("an outcome waits for the store", error)
+                await world.clock.sleep_until(world.clock.now() + _STORE_RETRY)
+
+    async def _start(self, call_id: CallId, sandbox: Sandbox) -> Call | None:
+        """Bind the call to its container, durably, if all that it rests on still holds.
+
+        Returns None where the call may not start: it was ended, or held anew.
+        """
+        world = self._world
+        call = None
+        for _ in range(_STARTS):
+            call = await world.ledger.get(call_id)
+            if call is None or call.state is not CallState.QUEUED or await self._expired(call):
+                return None
+            documents: tuple[Document, ...] = ()
+            if self._must_ask_again(call):
+                judgement = await judge_again(world, call)
+                if judgement is None:
+                    return None
+                documents = judgement.documents
+                call = replace(call, evaluations=(*call.evaluations, judgement.evaluation))
+            run = Run(slot=sandbox.slot, boot=world.settings.boot)
+            started = replace(call, state=CallState.RUNNING, started_at=world.clock.now(), run=run)
+            self._running[call_id] = sandbox
+            try:
+                started, _ = await world.ledger.record(
+                    started,
+                    [(Step.START, {"slot": sandbox.slot, "sandbox": sandbox.enforced.facts})],
+                    documents=documents,
+                    premises=[(BUNDLE_PREMISE, call.evaluations[-1].bundle_sha256)],
+                )
+            except PremiseChanged:
+                continue
+            return started
+        message = "what the call rests on kept changing while it started: call again"
+        if call is not None:
+            await deny(world, call, "broker.unsettled", message)
+        return None
+
+    def _must_ask_again(self, call: Call) -> bool:
+        """Tell whether people, a restart or a new bundle came between decision and start."""
+        fresh = call.hold is None and call.id in self._decided_here
+        return not fresh or call.evaluations[-1].bundle_sha256 != self._world.judge.bundle_sha256
+
+    async def _expired(self, call: Call) -> bool:
+        now = self._world.clock.now()
+        run_by = call.hold.run_by if call.hold else None
+        if run_by is not None and now >= run_by:
+            await finish(self._world, call, Step.EXPIRE, Cause.RUN_BY_PASSED)
+        elif now >= call.start_by:
+            await finish(self._world, call, Step.EXPIRE, Cause.START_BY_PASSED)
+        else:
+            return False
+        return True
+
+    async def _job(self, call: Call) -> Job:
+        """Collect exactly what the decision was made on."""
+        world = self._world
+        request = await request_body(world, call)
+        tool = world.toolbox.find(call.tool)
+        assert tool is not None and call.obligations is not None
+        limits, wished_ms = call.obligations.limits, request["timeout_ms"]
+        timeout_s = float(limits.timeout_s)
+        if wished_ms is not None:
+            timeout_s = min(timeout_s, int(str(wished_ms)) / 1000)
+        files: tuple[tuple[str, bytes], ...] = ()
+        if tool.tool.workspace != "none":
+            tree = await world.sessions.tree(call.tree_sha256)
+            files = await world.sessions.files(call.agent, tree)
+        return Job(
+            arguments=canonical_json(request["arguments"]),
+            workspace=files,
+            inputs=await world.sessions.inputs(call.agent, call.inputs),
+            timeout_s=timeout_s,
+            output_bytes=limits.output_bytes,
+            collect=Collect.CHANGES if tool.tool.workspace == "write" else Collect.OUTPUTS,
+        )
+
+    # --- from outside: cancel, recover, stop ----------------------------------------------
+
+    async def cancel(self, call: Call) -> Call:
+        """Cancel a call at its agent's wish, before or during its run.
+
+        Raises:
+            FailedPrecondition: It has ended already.
+        """
+        for _ in range(_CANCELS):
+            if call.state.is_final:
+                raise FailedPrecondition(
+                    f"{call.name} is {call.state.value} already: there is nothing to cancel",
+                    subject=call.name,
+                    reason="CALL_ENDED",
+                )
+            try:
+                if call.state is CallState.RUNNING:
+                    if sandbox := self._running.get(call.id):
+                        await sandbox.kill(Cause.CANCELLED)
+                    return call
+                await finish(self._world, call, Step.CANCEL, Cause.CANCELLED)
+            except StaleCall:
+                pass
+            fresh = await self._world.ledger.get(call.id)
+            assert fresh is not None
+            if fresh.state is CallState.CANCELLED:
+                return fresh
+            call = fresh
+        raise Unavailable("the call keeps changing: retry")
+
+    async def recover(self) -> int:
+        """Take up every open call of an earlier life; returns how many.
+
+        Its containers are swept first: no receipt while a process of the call lives.
+
+        Raises:
+            SandboxError: The Engine does not answer, so nothing can be said of begun calls.
+        """
+        world = self._world
+        await world.sandboxes.sweep()
+        calls = await world.store.open_calls()
+        world.ledger.restore(calls)
+        for call in calls:
+            self._spawn(self.resume(call.id))
+        return len(calls)
+
+    @property
+    def running(self) -> int:
+        """Count the calls that are in a sandbox."""
+        return len(self._running)
+
+    async def stop(self, within: timedelta) -> None:
+        """Let running calls end within a time; others stay in the record for the next life."""
+        self.draining = True
+        world = self._world
+        until = world.clock.now() + within
+        with world.board.listen(EVERY_CALL) as bell:
+            while self._running and world.clock.now() < until:
+                bell.clear()
+                await first(bell.wait(), world.clock.sleep_until(until))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _give_back(self, sandbox: Sandbox | None) -> None:
+        try:
+            if sandbox is not None:
+                await sandbox.discard()
+        finally:
+            self._slots.release()
+
+    def _settle(self, agent: AgentId, call_id: CallId) -> None:
+        state = self._world.ledger.state(call_id)
+        self._world.admission.settle(
+            agent, call_id, is_open=state is not None, is_held=state is CallState.HELD
+        )
+
+    def _spawn(self, story: Coroutine[object, object, None]) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(story)
+        # The loop itself holds tasks weakly.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _profile(tool: BoundTool, obligations: Obligations) -> Profile:
+    limits = obligations.limits
+    return Profile(
+        image=tool.image,
+        command=tuple(tool.tool.command),
+        runtime=obligations.runtime,
+        cpu_millicores=limits.cpu_millicores,
+        memory_bytes=limits.memory_bytes,
+        pids=limits.pids,
+        tmp_bytes=limits.tmp_bytes,
+    )

@@ -1,0 +1,125 @@
+"""End a call: result, receipt, last event in one commit."""
+
+from dataclasses import dataclass, replace
+
+from broker.core.call import Call, Cause
+from broker.core.canonical import JsonObject
+from broker.core.document import Document, DocumentKind
+from broker.core.lifecycle import Step
+from broker.core.outcome import Outcome, read_report, result_body
+from broker.core.sandbox import Enforced, Report
+from broker.errors import PremiseChanged
+from broker.judge import Judgement
+from broker.ledger import advance
+from broker.ports import File, WorkspaceUpdate
+from broker.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a call that got its container leaves behind."""
+
+    enforced: Enforced
+    report: Report | None = None
+    result: Document | None = None
+    documents: tuple[Document, ...] = ()
+    files: tuple[File, ...] = ()
+    workspace: WorkspaceUpdate | None = None
+
+
+async def finish(
+    world: World,
+    call: Call,
+    step: Step,
+    cause: Cause | None = None,
+    *,
+    judgement: Judgement | None = None,
+    ran: Ran | None = None,
+    before: tuple[tuple[Step, JsonObject], ...] = (),
+    also: tuple[Document, ...] = (),
+) -> None:
+    """Take a call's last step, with its receipt.
+
+    Args:
+        before: Steps that `call` has taken in memory, to be written in the same commit.
+        also: Documents that come with them.
+
+    Raises:
+        StoreError: Nothing was written; the call is as it was.
+    """
+    ended = replace(advance(call, step), ended_at=world.clock.now(), cause=cause)
+    documents = also
+    if judgement is not None:
+        documents = (*documents, *judgement.documents)
+        ended = replace(ended, evaluations=(*call.evaluations, judgement.evaluation))
+    report = ran.report if ran else None
+    if report is not None:
+        ended = replace(ended, usage=report.usage, exit_code=report.exit_code)
+    if ran is not None and ran.result is not None:
+        ended = replace(ended, result_sha256=ran.result.sha256)
+        documents = (*documents, ran.result, *ran.documents)
+    await world.ledger.record(
+        ended,
+        [*before, (step, _event_data(ended))],
+        documents=documents,
+        files=ran.files if ran else (),
+        receipt=world.notary.draft(ended, enforced=ran.enforced if ran else None, report=report),
+        workspace=ran.workspace if ran else None,
+    )
+
+
+async def deny(world: World, call: Call, rule: str, message: str) -> None:
+    """Deny a call that policy had let through, by a rule of the broker's own."""
+    body: JsonObject = {"schema": "broker.refusal/v1", "tool": call.tool}
+    world.admission.count_denied(call.agent, world.clock.now())
+    await finish(world, call, Step.DENY, judgement=world.judge.refuse(rule, message, body))
+
+
+async def end_run(world: World, call: Call, enforced: Enforced, report: Report) -> None:
+    """Write how a run ended; everything in its container is dead.
+
+    A workspace that another call moved meanwhile is merged anew, path by path.
+
+    Raises:
+        StoreUnavailable: The outcome is not written yet; the caller keeps it, tries again.
+    """
+    outcome = read_report(report)
+    while True:
+        try:
+            await _write_end(world, call, enforced, report, outcome)
+            return
+        except PremiseChanged:
+            world.sessions.forget(call.agent, call.session_id)
+
+
+async def _write_end(
+    world: World, call: Call, enforced: Enforced, report: Report, outcome: Outcome
+) -> None:
+    changed: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    tree, update = None, None
+    if outcome.changes:
+        seen = await world.sessions.tree(call.tree_sha256)
+        merged, tree, update = await world.sessions.apply(
+            call.agent, call.session_id, seen, outcome.changes
+        )
+        changed, conflicts = merged.changed, merged.conflicts
+    body = result_body(report, outcome, changed, conflicts)
+    ran = Ran(
+        enforced=enforced,
+        report=report,
+        result=world.seal(DocumentKind.RESULT, body),
+        documents=(tree,) if tree else (),
+        files=tuple(File(sha256=sha256, data=data) for sha256, data in outcome.files.items()),
+        workspace=update,
+    )
+    await finish(world, call, outcome.step, report.cause, ran=ran)
+    if tree is not None:
+        world.sessions.moved(call.agent, call.session_id, tree)
+
+
+def _event_data(call: Call) -> JsonObject:
+    return {
+        "cause": call.cause.value if call.cause else "",
+        "rule": call.evaluations[-1].rule,
+    }

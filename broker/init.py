@@ -1,0 +1,195 @@
+"""Make a new broker's folder: keys, certificates, configuration."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from broker import shipped
+from broker.adapters.file_signer import FileSigner, generate_key
+from broker.adapters.image_builder import build_images
+from broker.adapters.pki import DevelopmentAuthority, KeyPair
+from broker.config import FILE_SCHEME, IdentityEntry, SandboxSection, load
+from broker.config_template import Settings, render
+from broker.core.identity import Role
+from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, write_trust_root
+from broker.errors import ConfigurationError
+
+CONFIG_NAME = "toolwarrant.toml"
+SPIFFE_PREFIX = "spiffe://toolwarrant.dev/"
+"""What development identities are named after; `agent` is `spiffe://toolwarrant.dev/agent`."""
+
+# Placeholders for humans, on purpose no names: whoever approves in earnest puts themselves here.
+_AGENT_OWNER = "agent-owner"
+IDENTITIES: Mapping[str, IdentityEntry] = {
+    "agent": IdentityEntry(owner=_AGENT_OWNER, roles=frozenset({Role.AGENT})),
+    "agent2": IdentityEntry(owner=_AGENT_OWNER, roles=frozenset({Role.AGENT})),
+    "approver": IdentityEntry(
+        person="approver-person",
+        roles=frozenset({Role.APPROVER}),
+        groups=frozenset({"operators"}),
+    ),
+    "approver2": IdentityEntry(
+        person="approver2-person",
+        roles=frozenset({Role.APPROVER}),
+        groups=frozenset({"operators", "security"}),
+    ),
+    "auditor": IdentityEntry(person="auditor-person", roles=frozenset({Role.AUDITOR})),
+    "policy": IdentityEntry(person="policy-person", roles=frozenset({Role.POLICY})),
+    "admin": IdentityEntry(person="admin-person", roles=frozenset({Role.ADMIN})),
+}
+"""The development set; no approver is the owner of an agent."""
+
+_OURS = ("pki", "keys", "trust-root.json", "images.lock.json", CONFIG_NAME, "toolwarrant.db")
+
+
+def initialise(
+    folder: Path,
+    *,
+    now: datetime,
+    report: Callable[[str], None],
+    settings: Settings | None = None,
+    build: bool = True,
+) -> Path:
+    """Write a development set into a folder; either all of it or nothing.
+
+    Blocking: seconds, or minutes where images have to be built first.
+
+    Args:
+        folder: New, or without any of the files that are written.
+        now: Aware UTC; certificates are valid from then on.
+        report: Takes a line for people about each step.
+        settings: What shall differ from the defaults, by table.
+        build: Build and pin the shipped tools' images; else the lock file pins none.
+
+    Returns:
+        The path of the configuration.
+
+    Raises:
+        ConfigurationError: The folder holds a set already, or cannot be written.
+        ImageBuildFailed: An image could not be built; nothing was written.
+    """
+    folder = folder.resolve()
+    _refuse_taken(folder)
+    settings = settings or {}
+    images = _build(settings, report) if build else {}
+    try:
+        _write(folder, render(settings, _named(IDENTITIES)), images, now)
+    except OSError as error:
+        raise ConfigurationError(
+            str(folder), None, f"cannot be written: {error.strerror}; choose another folder"
+        ) from error
+    report(f"wrote keys, certificates and {CONFIG_NAME} to {folder}")
+    return folder / CONFIG_NAME
+
+
+def pin_images(lock: Path, images: Mapping[str, str]) -> None:
+    """Replace the lock file by these image ids, at once."""
+    fresh = lock.with_name(f".{lock.name}.new")
+    fresh.unlink(missing_ok=True)
+    _put(fresh, _lock_text(images))
+    fresh.replace(lock)
+
+
+def _refuse_taken(folder: Path) -> None:
+    taken = [name for name in _OURS if (folder / name).exists()]
+    if taken:
+        raise ConfigurationError(
+            str(folder),
+            None,
+            f"already holds {', '.join(taken)}; keys are never overwritten: "
+            "choose another folder, or move this one away first",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(str(folder), None, "is no folder: choose another name")
+
+
+def _build(settings: Settings, report: Callable[[str], None]) -> dict[str, str]:
+    chosen = settings.get("sandbox", {})
+    tools = chosen.get("tools_dir")
+    return build_images(
+        str(chosen.get("docker_url", SandboxSection.model_fields["docker_url"].default)),
+        Path(str(tools)) if tools else shipped.tools_dir(),
+        report,
+    )
+
+
+def _named(identities: Mapping[str, IdentityEntry]) -> dict[str, IdentityEntry]:
+    return {f"{SPIFFE_PREFIX}{name}": entry for name, entry in identities.items()}
+
+
+def _write(folder: Path, config: str, images: Mapping[str, str], now: datetime) -> None:
+    # Built beside its place and moved there when complete: a crash leaves no half set that
+    # `serve` could start on, only a folder that says by its name that it may go.
+    parent = folder if folder.exists() else folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.init-", dir=parent))
+    try:
+        _fill(draft, config, images, now)
+        if folder.exists():
+            _move_into(draft, folder)
+        else:
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fill(draft: Path, config: str, images: Mapping[str, str], now: datetime) -> None:
+    _put(draft / CONFIG_NAME, config.encode())
+    _put(draft / "images.lock.json", _lock_text(images))
+    _fill_pki(draft / "pki", now)
+    (draft / "keys").mkdir(mode=0o700)
+    key = draft / "keys" / "receipt.key"
+    generate_key(key)
+    signer = FileSigner(f"{FILE_SCHEME}{key}")
+    trusted = TrustedKey.from_pem(KeyRole.RECEIPT, signer.public_key_pem)
+    root = write_trust_root(TrustRoot(version=1, keys=(trusted,)))
+    _put(draft / "trust-root.json", root.encode())
+    # What was written must be what is read: a set that `serve` refuses is never delivered.
+    load(draft / CONFIG_NAME)
+
+
+def _fill_pki(pki: Path, now: datetime) -> None:
+    pki.mkdir(mode=0o700)
+    authority = DevelopmentAuthority(now)
+    _put(pki / "ca.crt", authority.certificate_pem)
+    server = authority.issue_server(
+        "server", f"{SPIFFE_PREFIX}server", ("localhost",), ("127.0.0.1",)
+    )
+    _put_pair(pki, "server", server)
+    for name in IDENTITIES:
+        _put_pair(pki, name, authority.issue_client(name, f"{SPIFFE_PREFIX}{name}"))
+
+
+def _put_pair(pki: Path, name: str, pair: KeyPair) -> None:
+    _put(pki / f"{name}.crt", pair.certificate_pem)
+    _put(pki / f"{name}.key", pair.private_key_pem)
+
+
+def _lock_text(images: Mapping[str, str]) -> bytes:
+    return (json.dumps(images, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _move_into(draft: Path, folder: Path) -> None:
+    moved: list[Path] = []
+    try:
+        for entry in sorted(draft.iterdir()):
+            target = folder / entry.name
+            if target.exists():
+                raise FileExistsError(17, f"{entry.name} appeared meanwhile", str(target))
+            entry.rename(target)
+            moved.append(target)
+    except OSError:
+        for target in moved:
+            target.rename(draft / target.name)
+        raise
+
+
+def _put(path: Path, data: bytes) -> None:
+    # The mode from the first byte on: a key that is public for a moment is public.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -1,0 +1,136 @@
+"""Ask policy about a call, fail closed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.core.call import Evaluation
+from broker.core.canonical import JsonObject, canonical_json
+from broker.core.clamp import clamp
+from broker.core.decision import Decision, Effect, Limits, Obligations, denial
+from broker.core.decision_reader import read_decision
+from broker.core.document import SALT_BYTES, Document, DocumentKind
+from broker.core.identity import Identity
+from broker.core.ids import CallId, Sha256
+from broker.core.policy_input import History, PolicySession, policy_input
+from broker.core.toolbox import BoundTool
+from broker.core.workspace import Tree
+from broker.errors import PolicyError
+from broker.ports import Clock, Entropy, PolicyEngine, Telemetry
+
+_NO_DECISION = "policy could not decide, so nothing was run: retry later, or tell the operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything that policy may know of a call."""
+
+    call: CallId
+    identity: Identity
+    session_id: str
+    purpose: str
+    tool: BoundTool
+    arguments: JsonObject
+    arguments_sha256: Sha256
+    tree: Tree
+    history: History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Policy's answer to one case, with the documents that prove it.
+
+    `obligations` is None where the call is denied.
+    """
+
+    decision: Decision
+    obligations: Obligations | None
+    evaluation: Evaluation
+    documents: tuple[Document, ...]
+
+
+class Judge:
+    """Turn a case into a judgement: whatever goes wrong is a denial with its own rule."""
+
+    def __init__(
+        self,
+        engine: PolicyEngine,
+        clock: Clock,
+        entropy: Entropy,
+        telemetry: Telemetry,
+        ceilings: Limits,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._entropy = entropy
+        self._telemetry = telemetry
+        self._ceilings = ceilings
+
+    @property
+    def bundle_sha256(self) -> Sha256:
+        """Digest of the bundle that decides now."""
+        return self._engine.bundle_sha256
+
+    async def ask(self, case: Case) -> Judgement:
+        """Evaluate policy on a case."""
+        now = self._clock.now()
+        body = self._input(case, now)
+        begun_s = self._clock.monotonic_s()
+        try:
+            answer = await self._engine.evaluate(canonical_json(body))
+            decision = read_decision(answer.output, case.tool.tool.limits)
+        except PolicyError as error:
+            self._telemetry.alarm("policy gave no decision", error)
+            decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
+        self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
+        return self._judgement(case.tool, body, decision, now)
+
+    def refuse(self, rule: str, message: str, body: JsonObject) -> Judgement:
+        """Deny without asking policy; `body` says what the denial rests on."""
+        return self._judgement(None, body, denial(rule, message, message), self._clock.now())
+
+    def overrule(self, judgement: Judgement, rule: str, message: str) -> Judgement:
+        """Turn a judgement into a denial of the broker's own, keeping what policy was shown."""
+        kept, _ = judgement.documents
+        return self._judgement(None, kept.body, denial(rule, message, message), self._clock.now())
+
+    def _input(self, case: Case, now: datetime) -> JsonObject:
+        return policy_input(
+            call=case.call,
+            now=now,
+            identity=case.identity,
+            session=PolicySession(id=case.session_id, labels=(), purpose=case.purpose),
+            tool=case.tool.for_policy,
+            arguments=case.arguments,
+            arguments_sha256=case.arguments_sha256,
+            tree_sha256=case.tree.sha256,
+            paths=tuple(case.tree.files),
+            history=case.history,
+        )
+
+    def _judgement(
+        self, tool: BoundTool | None, body: JsonObject, decision: Decision, now: datetime
+    ) -> Judgement:
+        asked = self._seal(DocumentKind.POLICY_INPUT, body)
+        answered = self._seal(DocumentKind.DECISION, decision.output)
+        denied = decision.effect is Effect.DENY
+        return Judgement(
+            decision=decision,
+            obligations=None
+            if tool is None or denied
+            else clamp(decision, tool.obligations, self._ceilings),
+            evaluation=Evaluation(
+                at=now,
+                effect=decision.effect,
+                policy_input_sha256=asked.sha256,
+                decision_sha256=answered.sha256,
+                bundle_sha256=self._engine.bundle_sha256,
+                bundle_revision=self._engine.bundle_revision,
+                engine=self._engine.name,
+                risk=decision.risk,
+                rule=decision.reasons[0].rule,
+            ),
+            documents=(asked, answered),
+        )
+
+    def _seal(self, kind: DocumentKind, body: JsonObject) -> Document:
+        return Document.seal(kind, body, salt=self._entropy.random_bytes(SALT_BYTES))

@@ -1,0 +1,327 @@
+"""Name what the story needs of the world; each adapter is one of these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from broker.core.call import Call, Cause
+from broker.core.canonical import JsonObject
+from broker.core.document import Document
+from broker.core.ids import AgentId, CallId, Pseudonym, Sha256
+from broker.core.lifecycle import CallState, Step
+from broker.core.receipt import ReceiptDraft
+from broker.core.sandbox import Enforced, Job, Profile, Report
+
+
+class Clock(Protocol):
+    """Tell the time. Thread-safe."""
+
+    def now(self) -> datetime:
+        """Give the broker's time, aware UTC; it never goes back within one life of the broker."""
+
+    def monotonic_s(self) -> float:
+        """Give seconds from an arbitrary start, unaffected by the wall clock."""
+
+    async def sleep_until(self, at: datetime) -> None:
+        """Return when `now()` has reached `at`."""
+
+
+class Entropy(Protocol):
+    """Give unpredictable bytes. Thread-safe."""
+
+    def random_bytes(self, size: int) -> bytes:
+        """Draw `size` bytes from a cryptographic source."""
+
+
+class Telemetry(Protocol):
+    """Tell people how the broker does; never raises, never waits, gets no content."""
+
+    def stepped(self, call: Call, step: Step) -> None:
+        """Note a durable step of a call."""
+
+    def decided(self, engine: str, seconds: float) -> None:
+        """Note how long policy took to answer."""
+
+    def refused(self, rpc: str, reason: str) -> None:
+        """Note an RPC that ended in an error."""
+
+    def alarm(self, what: str, error: BaseException) -> None:
+        """Note a fault that an operator has to look at."""
+
+
+class Signer(Protocol):
+    """Sign with one key whose private part never leaves the adapter. Thread-safe."""
+
+    @property
+    def key_id(self) -> Sha256:
+        """SHA-256 of the public key's SPKI DER."""
+
+    @property
+    def public_key_pem(self) -> str:
+        """SPKI PEM of the public key."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a message (Ed25519 raw, or ECDSA P-256 with SHA-256 in DER)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyAnswer:
+    """What an engine answered, unchecked."""
+
+    output: JsonObject
+    bundle_sha256: Sha256
+    bundle_revision: str
+
+
+class PolicyEngine(Protocol):
+    """Evaluate the entry point `data.broker.decision.result`. Safe from one event loop."""
+
+    @property
+    def name(self) -> str:
+        """`wasm` or `opa`."""
+
+    @property
+    def bundle_sha256(self) -> Sha256:
+        """Digest of the active bundle."""
+
+    @property
+    def bundle_revision(self) -> str:
+        """Revision of the active bundle, from its manifest."""
+
+    async def evaluate(self, policy_input: bytes) -> PolicyAnswer:
+        """Ask policy about one input, within the engine's own deadline; no retries needed.
+
+        Args:
+            policy_input: One canonical JSON document.
+
+        Raises:
+            PolicyError: No usable answer; the subclass says why. Never another exception.
+        """
+
+    async def close(self) -> None:
+        """Stop the engine; evaluations under way end in PolicyUnavailable."""
+
+
+class Sandbox(Protocol):
+    """One started container, blocked on its attached stream; used once. Safe from one loop."""
+
+    @property
+    def slot(self) -> str:
+        """Name of the slot, as in the container's labels."""
+
+    @property
+    def enforced(self) -> Enforced:
+        """Its settings as read back from the Engine."""
+
+    async def run(self, job: Job) -> Report:
+        """Send the job, then wait until everything in the container is dead.
+
+        Returns a report however the run ended, a kill or a lost Engine included; returns within
+        the job's timeout plus a fixed grace. Call it once.
+
+        Raises:
+            SandboxError: The first byte certainly never reached the container.
+        """
+
+    async def kill(self, cause: Cause) -> None:
+        """End everything in the container now; `run` then returns with CANCELLED or HALTED."""
+
+    async def discard(self) -> None:
+        """Kill what is left, remove the container. Idempotent; never raises; retried by sweep."""
+
+
+class SandboxEngine(Protocol):
+    """Make sandboxes. Safe from one event loop; blocking work happens in its own threads."""
+
+    async def prepare(self, profile: Profile, *, slot: str) -> Sandbox:
+        """Create and start a fresh container by exactly this profile; verify it by reading back.
+
+        Raises:
+            SandboxError: It could not be made, or was not made as demanded; nothing is left.
+        """
+
+    async def sweep(self) -> int:
+        """Remove this installation's containers of earlier boots; return how many.
+
+        Raises:
+            SandboxError: The Engine does not answer.
+        """
+
+    async def check(self) -> Mapping[str, str]:
+        """Describe the Engine (version, runtimes, cgroup version) for `doctor` and the receipt.
+
+        Raises:
+            SandboxError: The Engine does not answer.
+        """
+
+    async def close(self) -> None:
+        """Discard every container of this boot, then stop the threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the only history. `data` holds no content, only names, digests and numbers."""
+
+    sequence: int
+    at: datetime
+    type: str
+    call: CallId | None
+    agent: AgentId | None
+    data: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDraft:
+    """An event before the store has given it its sequence; the call is the change's."""
+
+    type: str
+    at: datetime
+    data: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceUpdate:
+    """Move a session's workspace from one tree to the next.
+
+    `expected_sha256` is None where the session has no tree yet; another tree in the store raises
+    PremiseChanged("workspace").
+    """
+
+    agent: AgentId
+    session_id: str
+    expected_sha256: Sha256 | None
+    tree_sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """The bytes of one workspace or output file; its digest is its name among its agent's."""
+
+    sha256: Sha256
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Everything that one transaction writes about one call.
+
+    Args:
+        call: The call as it shall stand; `call.version` is the version it was read at plus 1, so
+            1 inserts.
+        events: One per step, in order.
+        documents: New content of this call; its data subject is the call's agent.
+        files: New file content of this call's agent; one that is there already is left alone.
+        receipt: Sealed and appended with the next sequence, if and only if the state is final.
+        premises: Name with the value it must have; see `Store.set_premise`.
+        workspace: Moves the session's tree.
+        outputs: Output path with digest and size, to be found later by `from_output`.
+    """
+
+    call: Call
+    events: tuple[EventDraft, ...]
+    documents: tuple[Document, ...] = ()
+    files: tuple[File, ...] = ()
+    receipt: ReceiptDraft | None = None
+    premises: tuple[tuple[str, str], ...] = ()
+    workspace: WorkspaceUpdate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReceipt:
+    """A sealed receipt: the exact envelope text with its place in the broker's sequence."""
+
+    sequence: int
+    call: CallId
+    envelope: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFilter:
+    """Which calls a list wants; None and the empty set mean any."""
+
+    agent: AgentId | None = None
+    states: frozenset[CallState] = frozenset()
+    session_id: str | None = None
+    tool: str | None = None
+
+
+class Store(Protocol):
+    """Keep the record. Safe from one event loop; one broker process at a time owns it.
+
+    Every method that writes is durable on return (fsynced), is all or nothing, and raises
+    StoreUnavailable when the disk, a lock or a closed store stops it. Nobody retries inside.
+    """
+
+    @property
+    def installation(self) -> str:
+        """Random id of this store, drawn when it was made; labels of containers carry it."""
+
+    @property
+    def epoch(self) -> int:
+        """Counts the lives of the broker on this store, from 1."""
+
+    async def commit(self, change: Change) -> StoredReceipt | None:
+        """Write one change by compare-and-set; return the receipt where one was sealed.
+
+        Raises:
+            StaleCall: The stored version is not `call.version - 1`.
+            PremiseChanged: A premise or the workspace's tree differs.
+            DuplicateRequest: Another call has this agent's request_id.
+            ShortIdTaken: Another call has this short id.
+        """
+
+    async def append_event(self, draft: EventDraft) -> None:
+        """Record an event that belongs to no call (start, stop, a refused connection)."""
+
+    async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
+        """Set what decisions rest on, such as `policy.bundle`, with the event that says so."""
+
+    async def get_call(self, call: CallId) -> Call | None:
+        """Read one call."""
+
+    async def find_by_request_id(self, agent: AgentId, request_id: str) -> Call | None:
+        """Find the call that this agent made under this request_id."""
+
+    async def find_by_short_id(self, prefix: str, agent: AgentId | None) -> Sequence[Call]:
+        """Find up to 2 calls whose short id starts so, of this agent or of any."""
+
+    async def list_calls(
+        self, wanted: CallFilter, *, limit: int, before: CallId | None
+    ) -> Sequence[Call]:
+        """List calls, newest first, strictly older than `before`."""
+
+    async def open_calls(self) -> Sequence[Call]:
+        """List every call that has not ended, oldest first."""
+
+    async def recent_calls(self, since: datetime) -> Sequence[Call]:
+        """List the calls received since then, oldest first (to rebuild histories at start)."""
+
+    async def document(self, sha256: Sha256) -> Document | None:
+        """Read one document; None where it was erased or never was."""
+
+    async def file(self, agent: AgentId, sha256: Sha256) -> bytes | None:
+        """Read one file of an agent."""
+
+    async def workspace_tree(self, agent: AgentId, session_id: str) -> Sha256 | None:
+        """Name the TREE document of a session's current workspace."""
+
+    async def receipt(self, call: CallId) -> StoredReceipt | None:
+        """Read the receipt of a call."""
+
+    async def list_receipts(
+        self, *, after: int, limit: int, agent: AgentId | None = None
+    ) -> Sequence[StoredReceipt]:
+        """List receipts by sequence, strictly after one, of one agent's calls or of all."""
+
+    async def events(
+        self, *, after: int, limit: int, call: CallId | None = None
+    ) -> Sequence[Event]:
+        """List events by sequence, strictly after one."""
+
+    async def pseudonym(self, person: str, fresh: Pseudonym) -> Pseudonym:
+        """Give the person's pseudonym; record `fresh` as it where there is none yet."""
+
+    async def close(self) -> None:
+        """Finish what was begun, then release the store."""

@@ -1,0 +1,202 @@
+"""Read the record for those who may."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from broker.answer import Answer, read_answer
+from broker.board import EVERY_CALL
+from broker.core.call import Call
+from broker.core.document import Document
+from broker.core.identity import Identity, Role
+from broker.core.ids import CROCKFORD, AgentId, CallId, is_call_id
+from broker.core.lifecycle import CallState
+from broker.errors import InvalidArgument, NotFound
+from broker.ports import CallFilter, Event, StoredReceipt
+from broker.world import World, first
+
+_SHORT_ID = 8
+_PREFIX = 4
+_PAGE = 200
+_ALIASES = str.maketrans({"O": "0", "I": "1", "L": "1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A held call with the view that people judge."""
+
+    call: Call
+    view: Document
+
+
+class Reader:
+    """Answer questions about calls. What the asker may not see answers as if it did not exist."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def find(self, reader: Identity, reference: str, *, whole: bool = False) -> Call:
+        """Find a call by its name, ULID, short id or the beginning of one.
+
+        Args:
+            whole: A change is wanted, so a prefix is not enough.
+
+        Raises:
+            InvalidArgument: The reference has no form that names a call.
+            NotFound: No such call, more than one, or none that the reader may see.
+        """
+        text = reference.removeprefix("calls/").upper()
+        if is_call_id(text):
+            found = [await self._world.ledger.get(CallId(text))]
+        else:
+            found = list(await self._by_short_id(reader, text, whole))
+        visible = [call for call in found if call is not None and self.may_read(reader, call)]
+        if len(visible) > 1:
+            raise NotFound(f"call: {reference!r} begins more than one short id: send more of it")
+        if not visible:
+            raise NotFound(f"call: there is no call {reference!r} that you may see")
+        return visible[0]
+
+    async def _by_short_id(self, reader: Identity, text: str, whole: bool) -> Sequence[Call]:
+        prefix = text.translate(_ALIASES)
+        least = _SHORT_ID if whole else _PREFIX
+        if not least <= len(prefix) <= _SHORT_ID or not set(prefix) <= set(CROCKFORD):
+            raise InvalidArgument(
+                "call",
+                "send `calls/<ULID>` or the whole short id of 8 characters"
+                + ("" if whole else ", or at least its first 4"),
+            )
+        own = reader.id if reader.roles == {Role.AGENT} else None
+        return await self._world.store.find_by_short_id(prefix, own)
+
+    def may_read(self, reader: Identity, call: Call) -> bool:
+        """Tell whether an identity may see a call at all."""
+        return (
+            call.agent == reader.id
+            or Role.AUDITOR in reader.roles
+            or self._world.people.may_decide(call, reader)
+        )
+
+    def may_see_content(self, reader: Identity, call: Call) -> bool:
+        """Tell whether an identity may see results and receipts: the agent's and auditors'."""
+        return call.agent == reader.id or Role.AUDITOR in reader.roles
+
+    async def answer(self, call: Call) -> Answer:
+        """Collect what is said of a call."""
+        return await read_answer(self._world.store, call)
+
+    async def wait(self, call: Call, within: timedelta, *, held_is_enough: bool = False) -> Call:
+        """Wait until a call is final (or held, if that is enough), or the time is over."""
+        world = self._world
+        until = world.clock.now() + within
+        with world.board.listen(call.id) as bell:
+            while True:
+                bell.clear()
+                fresh = await world.ledger.get(call.id)
+                assert fresh is not None
+                held = held_is_enough and fresh.state is CallState.HELD
+                if fresh.state.is_final or held or world.clock.now() >= until:
+                    return fresh
+                await first(bell.wait(), world.clock.sleep_until(until))
+
+    async def wait_for_people(self, call: Call, within: timedelta) -> Call:
+        """Wait while a call is held, but no longer than this."""
+        world = self._world
+        until = world.clock.now() + within
+        with world.board.listen(call.id) as bell:
+            while True:
+                bell.clear()
+                fresh = await world.ledger.get(call.id)
+                assert fresh is not None
+                if fresh.state is not CallState.HELD or world.clock.now() >= until:
+                    return fresh
+                await first(bell.wait(), world.clock.sleep_until(until))
+
+    async def watch(self, call: Call, after: int) -> AsyncIterator[tuple[Event, Call | None]]:
+        """Give the events of a call in order, the last one known with the call; ends with it.
+
+        A slow reader costs nothing: the record is read again when it is ready for more.
+        """
+        world = self._world
+        with world.board.listen(call.id) as bell:
+            while True:
+                bell.clear()
+                fresh = await world.ledger.get(call.id)
+                assert fresh is not None
+                events = await world.store.events(after=after, limit=_PAGE, call=call.id)
+                for event in events:
+                    after = event.sequence
+                    yield event, fresh if event is events[-1] else None
+                if fresh.state.is_final and not events:
+                    return
+                if not events:
+                    await bell.wait()
+
+    async def list_calls(
+        self, wanted: CallFilter, *, limit: int, before: CallId | None
+    ) -> Sequence[Call]:
+        """List calls, newest first; the caller has set `wanted.agent` to what it may see."""
+        return await self._world.store.list_calls(wanted, limit=limit, before=before)
+
+    def holds(self, reader: Identity) -> list[Call]:
+        """List open holds that the reader may decide, oldest first."""
+        return [
+            call
+            for call in self._world.ledger.open_calls()
+            if call.state is CallState.HELD and self._world.people.may_decide(call, reader)
+        ]
+
+    async def show_hold(self, reader: Identity, reference: str) -> Shown:
+        """Show a held call as it has to be judged.
+
+        Raises:
+            NotFound: No hold of this name that the reader may decide, or its view was erased.
+        """
+        call = await self.find(reader, reference)
+        auditor = Role.AUDITOR in reader.roles
+        if call.hold is None or not (auditor or self._world.people.may_decide(call, reader)):
+            raise NotFound(f"call: there is no hold {reference!r} that you may decide")
+        view = await self._world.store.document(call.hold.view_sha256)
+        if view is None:
+            raise NotFound("call: the view of this hold was erased")
+        return Shown(call=call, view=view)
+
+    async def watch_holds(self, reader: Identity) -> AsyncIterator[Call]:
+        """Give open holds that the reader may decide, then each as it opens, changes, closes."""
+        world = self._world
+        seen: dict[CallId, Call] = {}
+        with world.board.listen(EVERY_CALL) as bell:
+            while True:
+                bell.clear()
+                now = {call.id: call for call in self.holds(reader)}
+                for call_id in [known for known in seen if known not in now]:
+                    closed = await world.ledger.get(call_id)
+                    del seen[call_id]
+                    if closed is not None:
+                        yield closed
+                for call_id, call in now.items():
+                    if seen.get(call_id) != call:
+                        seen[call_id] = call
+                        yield call
+                await bell.wait()
+
+    async def receipt(self, call: Call) -> tuple[StoredReceipt, Document | None, Document | None]:
+        """Give a call's receipt with its request and result documents.
+
+        Raises:
+            NotFound: The call has not ended, so it has no receipt yet.
+        """
+        store = self._world.store
+        receipt = await store.receipt(call.id)
+        if receipt is None:
+            raise NotFound(
+                f"{call.name} is {call.state.value}: a receipt comes with the end, WaitCall waits"
+            )
+        result = await store.document(call.result_sha256) if call.result_sha256 else None
+        return receipt, await store.document(call.request_sha256), result
+
+    async def receipts(
+        self, agent: AgentId | None, *, after: int, limit: int
+    ) -> Sequence[StoredReceipt]:
+        """List receipts by sequence, of one agent's calls or of all."""
+        return await self._world.store.list_receipts(after=after, limit=limit, agent=agent)

@@ -1,0 +1,1 @@
+"""Hold the generated messages; scripts/gen_protos.py writes this folder."""

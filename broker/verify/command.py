@@ -1,0 +1,120 @@
+"""Run `toolwarrant receipts verify`: files in, a verdict out, an exit code.
+
+Exit codes: 0 valid, 1 invalid, 2 not what this command can do, 3 indeterminate.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from broker.core.canonical import JsonObject
+from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, read_trust_root
+from broker.core.visible import visible
+from broker.errors import ReceiptInvalid
+from broker.verify.receipt import Validity, Verdict, verify_receipt
+
+USAGE = 2
+_MAX_FILE_BYTES = 1 << 30
+_NO_LOG = (
+    "this broker keeps no transparency log yet: verify without it, "
+    "and compare the chain of an export instead"
+)
+
+
+def run(
+    file: str | Path,
+    trust_root: str | Path,
+    proof: str | Path | None = None,
+    request: str | Path | None = None,
+    result: str | Path | None = None,
+    witness_quorum: int | None = None,
+    output: str = "table",
+) -> int:
+    """Verify one receipt; print what was found; return the exit code.
+
+    Args:
+        file: The envelope; `-` reads standard input. One line end behind it is not part of it.
+        trust_root: `trust-root.json`, from elsewhere than the broker that made the receipt.
+        proof: Not supported yet, refused.
+        request: Exact text of the request document.
+        result: Exact text of the result document.
+        witness_quorum: Not supported yet, refused.
+        output: `table` for people, `json` for programs.
+    """
+    for option, value in (("--proof", proof), ("--witness-quorum", witness_quorum)):
+        # Never passed over: a reader who asks for a check must not take its absence for success.
+        if value is not None:
+            return _refuse(f"{option}: {_NO_LOG}")
+    if output not in ("table", "json"):
+        return _refuse(f"--output {output}: write table or json")
+    try:
+        envelope = _read(file)
+        root_text = _read(trust_root, limit=MAX_TRUST_ROOT_BYTES)
+        documents = [None if path is None else _read(path) for path in (request, result)]
+    except OSError as error:
+        return _refuse(f"{error.filename}: {error.strerror}: name a file that can be read")
+    verdict = _verify(envelope, root_text, *documents)
+    sys.stdout.write(_as_json(verdict) if output == "json" else _as_text(verdict))
+    return verdict.validity.value
+
+
+def _verify(
+    envelope: bytes, root_text: bytes, request: bytes | None, result: bytes | None
+) -> Verdict:
+    try:
+        root = read_trust_root(root_text)
+    except ReceiptInvalid as error:
+        message = str(error).removeprefix(f"{error.step}: ")
+        return Verdict(
+            validity=Validity.INVALID, step=error.step, message=message, predicate={}, notes=()
+        )
+    return verify_receipt(envelope, root, request=request, result=result)
+
+
+def _read(path: str | Path, *, limit: int = _MAX_FILE_BYTES) -> bytes:
+    """Read a file without the line end that an editor or a shell left behind it.
+
+    None of these texts can end in one by itself, as all are canonical JSON.
+    """
+    if str(path) == "-":
+        return sys.stdin.buffer.read(limit + 1).removesuffix(b"\n")
+    with Path(path).open("rb") as file:
+        return file.read(limit + 1).removesuffix(b"\n")
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"{visible(message)}\n")
+    return USAGE
+
+
+def _facts(verdict: Verdict) -> JsonObject:
+    """Pick what a reader wants to see first, of a receipt that somebody vouches for."""
+    if not verdict.predicate:
+        return {}
+    identity, outcome = verdict.predicate["identity"], verdict.predicate["outcome"]
+    return {
+        **(identity if isinstance(identity, dict) else {}),
+        **(outcome if isinstance(outcome, dict) else {}),
+        "key_id": verdict.predicate["key_id"],
+        "development": verdict.predicate["development"],
+    }
+
+
+def _as_json(verdict: Verdict) -> str:
+    found = {
+        "verdict": verdict.validity.name.lower(),
+        "step": verdict.step,
+        "message": verdict.message,
+        "in_log": False,
+        "notes": list(verdict.notes),
+        "receipt": _facts(verdict) or None,
+    }
+    return json.dumps(found, indent=2) + "\n"
+
+
+def _as_text(verdict: Verdict) -> str:
+    step = f" at step {verdict.step}" if verdict.step else ""
+    lines = [f"{verdict.validity.name}{step}: {visible(verdict.message)}"]
+    lines += [f"  {name}: {visible(str(value))}" for name, value in _facts(verdict).items()]
+    lines += [f"  note: {note}" for note in verdict.notes]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,369 @@
+"""Verify one receipt, offline.
+
+Steps, in order; the first that fails is named:
+
+ 0. envelope   The text is one DSSE envelope in exactly the form that a broker writes.
+ 1. type       It says that it carries an in-toto Statement.
+ 2. signature  A trusted key of role `receipt` signed it.
+ 3. canonical  The payload is I-JSON in its one canonical form (RFC 8785).
+ 4. statement  It is an in-toto Statement v1 about an execution receipt v1.
+ 5. shape      Every field is as the published schema says; so the outcome is a known one.
+ 6. key        The key that it names is the key that signed it.
+ 7. subjects   Its subjects are the documents that its predicate names.
+ 8. outcome    What it says of the run can be true together.
+ 9. documents  The documents that the reader has are those that it names.
+10. validity   The key counts wherever in the log the receipt stands.
+
+Nothing of the payload is believed, nor shown, before step 2.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from broker.core.canonical import JsonObject, JsonValue, canonical_json
+from broker.core.document import SALT_BYTES, DocumentKind
+from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, Envelope, pae, read_envelope
+from broker.core.ids import sha256_hex
+from broker.core.receipt import PREDICATE_TYPE, STATEMENT_TYPE
+from broker.core.strict_json import parse_object
+from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
+from broker.errors import BrokerError, CanonicalError, InvalidArgument, ReceiptInvalid
+from broker.verify.shape import shape_fault
+
+_MAX_DEPTH = 32
+
+
+class Validity(Enum):
+    """What a verification came to; the value is the exit code."""
+
+    VALID = 0
+    INVALID = 1
+    INDETERMINATE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a verification found.
+
+    `step` is the one that failed, None where all passed. `predicate` is empty where the receipt is
+    invalid: nobody vouches for what it says. `notes` say what was not shown.
+    """
+
+    validity: Validity
+    step: str | None
+    message: str
+    predicate: JsonObject
+    notes: tuple[str, ...]
+
+
+class _Indeterminate(BrokerError):
+    """The receipt may be genuine, but not by what the reader has."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Evidence:
+    """What is verified, with what the steps have made of it so far."""
+
+    text: bytes
+    trust_root: TrustRoot
+    request: bytes | None
+    result: bytes | None
+    envelope: Envelope | None = None
+    signer: TrustedKey | None = None
+    statement: JsonObject | None = None
+
+    @property
+    def wrapped(self) -> Envelope:
+        """Give the envelope that step 0 read."""
+        if self.envelope is None:
+            raise ReceiptInvalid("envelope", "it was not read")
+        return self.envelope
+
+    @property
+    def key(self) -> TrustedKey:
+        """Give the key that step 2 found."""
+        if self.signer is None:
+            raise ReceiptInvalid("signature", "it was not verified")
+        return self.signer
+
+    @property
+    def said(self) -> JsonObject:
+        """Give the Statement that step 3 read."""
+        if self.statement is None:
+            raise ReceiptInvalid("canonical", "it was not read")
+        return self.statement
+
+    @property
+    def predicate(self) -> JsonObject:
+        """Give the predicate, whose shape step 5 checked."""
+        return _group(self.said, "predicate")
+
+    @property
+    def subjects(self) -> list[tuple[str, str]]:
+        """List the subjects' names with their digests."""
+        listed = self.said["subject"]
+        subjects = [_mapping(entry) for entry in listed] if isinstance(listed, list) else []
+        return [(str(entry["name"]), str(_group(entry, "digest")["sha256"])) for entry in subjects]
+
+
+Step = Callable[[Evidence], None]
+
+
+def _envelope(evidence: Evidence) -> None:
+    """0: one DSSE envelope, in exactly the form that a broker writes."""
+    if len(evidence.text) > MAX_ENVELOPE_BYTES:
+        raise ReceiptInvalid("envelope", f"longer than {MAX_ENVELOPE_BYTES} bytes")
+    evidence.envelope = read_envelope(evidence.text)
+
+
+def _type(evidence: Evidence) -> None:
+    """1: it says that it carries an in-toto Statement."""
+    if evidence.wrapped.payload_type != IN_TOTO:
+        raise ReceiptInvalid("type", f"the payload type is not {IN_TOTO}")
+
+
+def _signature(evidence: Evidence) -> None:
+    """2: a trusted key of role `receipt` signed it.
+
+    All of them are tried: the key that the payload names is not believed before this.
+    """
+    keys = evidence.trust_root.of_role(KeyRole.RECEIPT)
+    if not keys:
+        raise ReceiptInvalid("signature", "the trust root names no key of role receipt")
+    wrapped = evidence.wrapped
+    message = pae(wrapped.payload_type, wrapped.payload)
+    evidence.signer = next((key for key in keys if _signed(key, message, wrapped.signature)), None)
+    if evidence.signer is None:
+        raise ReceiptInvalid("signature", "no receipt key of the trust root signed this payload")
+
+
+def _signed(key: TrustedKey, message: bytes, signature: bytes) -> bool:
+    try:
+        public = serialization.load_pem_public_key(key.public_key_pem.encode())
+        if isinstance(public, Ed25519PublicKey):
+            public.verify(signature, message)
+            return True
+        if isinstance(public, EllipticCurvePublicKey):
+            public.verify(signature, message, ECDSA(hashes.SHA256()))
+            return True
+    except (InvalidSignature, ValueError):
+        return False
+    return False
+
+
+def _canonical(evidence: Evidence) -> None:
+    """3: the payload is I-JSON in its one canonical form."""
+    payload = evidence.wrapped.payload
+    try:
+        parsed = parse_object(payload, field="payload", max_depth=_MAX_DEPTH)
+    except InvalidArgument as error:
+        raise ReceiptInvalid("canonical", str(error)) from error
+    evidence.statement = parsed.value
+    if parsed.canonical != payload:
+        raise ReceiptInvalid("canonical", "the payload is not its canonical form (RFC 8785)")
+
+
+def _statement(evidence: Evidence) -> None:
+    """4: an in-toto Statement v1 about an execution receipt v1."""
+    said = evidence.said
+    if said.get("_type") != STATEMENT_TYPE:
+        raise ReceiptInvalid("statement", f"_type is not {STATEMENT_TYPE}")
+    if said.get("predicateType") != PREDICATE_TYPE:
+        raise ReceiptInvalid("statement", f"predicateType is not {PREDICATE_TYPE}")
+
+
+def _shape(evidence: Evidence) -> None:
+    """5: every field is as the published schema says."""
+    if fault := shape_fault(evidence.said):
+        raise ReceiptInvalid("shape", fault)
+
+
+def _key(evidence: Evidence) -> None:
+    """6: the key that it names is the key that signed it."""
+    if evidence.predicate["key_id"] != evidence.key.key_id:
+        raise ReceiptInvalid("key", "key_id names another key than the one that signed")
+
+
+def _subjects(evidence: Evidence) -> None:
+    """7: its subjects are the documents that its predicate names, in this order."""
+    predicate = evidence.predicate
+    named = [("request", str(_group(predicate, "request")["sha256"]))]
+    if predicate["result"] is not None:
+        named.append(("result", str(_group(predicate, "result")["sha256"])))
+    if evidence.subjects != named:
+        raise ReceiptInvalid("subjects", "they are not the documents that the predicate names")
+
+
+_HAS_RESULT = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "KILLED"})
+_HAS_NO_RESULT = frozenset({"DENIED", "REJECTED", "EXPIRED", "SANDBOX_ERROR"})
+
+
+def _outcome(evidence: Evidence) -> None:
+    """8: what it says of the run can be true together."""
+    predicate = evidence.predicate
+    state = str(_group(predicate, "outcome")["state"])
+    if fault := _run_fault(predicate, state) or _decision_fault(predicate, state):
+        raise ReceiptInvalid("outcome", f"{state}, but {fault}")
+    identity = _group(predicate, "identity")
+    if str(identity["receipt"]).split("/")[1] != str(identity["call"]).split("/")[1]:
+        raise ReceiptInvalid("outcome", "the receipt's name is another call's")
+
+
+def _run_fault(predicate: JsonObject, state: str) -> str | None:
+    """Compare the outcome with what is said of the run."""
+    if predicate["result"] is None:
+        return "there is no result" if state in _HAS_RESULT else None
+    if state in _HAS_NO_RESULT:
+        return "there is a result"
+    if predicate["sandbox"] is None:
+        return "there is a result without a sandbox"
+    exit_code = _group(predicate, "result")["exit_code"]
+    if (state == "SUCCEEDED" and exit_code != 0) or (state == "FAILED" and exit_code == 0):
+        return f"the exit code is {exit_code}"
+    return None
+
+
+def _decision_fault(predicate: JsonObject, state: str) -> str | None:
+    """Compare the outcome with what policy and people said."""
+    verdicts = [entry["verdict"] for entry in _entries(predicate, "approvals")]
+    if state == "REJECTED" and "reject" not in verdicts:
+        return "nobody rejected it"
+    if predicate["result"] is None:
+        return None
+    effects = [entry["effect"] for entry in _entries(_group(predicate, "decision"), "evaluations")]
+    if not effects or effects[-1] == "deny":
+        return "policy did not allow it to run"
+    if "hold" in effects and "approve" not in verdicts:
+        return "nobody approved it"
+    return None
+
+
+def _documents(evidence: Evidence) -> None:
+    """9: the documents that the reader has are those that it names."""
+    subjects = dict(evidence.subjects)
+    for name, text, kind in (
+        ("request", evidence.request, DocumentKind.REQUEST),
+        ("result", evidence.result, DocumentKind.RESULT),
+    ):
+        if text is None:
+            continue
+        if name not in subjects:
+            raise ReceiptInvalid("documents", f"the receipt names no {name} document")
+        if sha256_hex(text) != subjects[name]:
+            raise ReceiptInvalid("documents", f"this is not the {name} document of the receipt")
+        if not _is_document(text, kind):
+            raise ReceiptInvalid("documents", f"the {name} document has another form")
+
+
+def _is_document(text: bytes, kind: DocumentKind) -> bool:
+    try:
+        document = json.loads(text)
+        if canonical_json(document) != text or not isinstance(document, dict):
+            return False
+    except (ValueError, RecursionError, CanonicalError):
+        return False
+    return (
+        set(document) == {"schema", "salt", "body"}
+        and document["schema"] == kind.value
+        and isinstance(document["salt"], str)
+        and len(document["salt"]) == 2 * SALT_BYTES
+        and isinstance(document["body"], dict)
+    )
+
+
+def _validity(evidence: Evidence) -> None:
+    """10: the key counts wherever in the log the receipt stands.
+
+    A withdrawn key may have signed this long before, and a bounded one outside its bounds: only
+    the receipt's index in the log can tell.
+    """
+    if not evidence.key.is_unbounded:
+        raise _Indeterminate(
+            f"the key is {evidence.key.status.value} or bounded, and the receipt is not shown to "
+            "be in the log: only its place there tells whether the key was valid"
+        )
+
+
+STEPS: tuple[Step, ...] = (
+    _envelope,
+    _type,
+    _signature,
+    _canonical,
+    _statement,
+    _shape,
+    _key,
+    _subjects,
+    _outcome,
+    _documents,
+    _validity,
+)
+
+
+def verify_receipt(
+    envelope: bytes,
+    trust_root: TrustRoot,
+    *,
+    request: bytes | None = None,
+    result: bytes | None = None,
+    steps: Sequence[Step] = STEPS,
+) -> Verdict:
+    """Verify one receipt; never raises for anything that it is given to verify.
+
+    Args:
+        envelope: The exact bytes.
+        trust_root: From elsewhere than the broker that made the receipt.
+        request: Exact text of the request document, where the reader has it.
+        result: Exact text of the result document, where the reader has it.
+        steps: For tests: every step is needed.
+    """
+    evidence = Evidence(text=envelope, trust_root=trust_root, request=request, result=result)
+    try:
+        for step in steps:
+            step(evidence)
+    except ReceiptInvalid as error:
+        message = str(error).removeprefix(f"{error.step}: ")
+        return _verdict(Validity.INVALID, error.step, message, evidence)
+    except _Indeterminate as error:
+        return _verdict(Validity.INDETERMINATE, "validity", error.message, evidence)
+    return _verdict(Validity.VALID, None, "the receipt is genuine", evidence)
+
+
+def _verdict(validity: Validity, step: str | None, message: str, evidence: Evidence) -> Verdict:
+    if validity is Validity.INVALID:
+        return Verdict(validity=validity, step=step, message=message, predicate={}, notes=())
+    notes = ["not shown to be in the log"]
+    if evidence.predicate["development"]:
+        notes.append("signed with a development key: it proves nothing about production")
+    given = {"request": evidence.request, "result": evidence.result}
+    notes += [
+        f"the {name} document was not given: not compared"
+        for name, _ in evidence.subjects
+        if given.get(name) is None
+    ]
+    return Verdict(
+        validity=validity,
+        step=step,
+        message=message,
+        predicate=evidence.predicate,
+        notes=tuple(notes),
+    )
+
+
+def _mapping(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _group(value: JsonObject, name: str) -> JsonObject:
+    return _mapping(value[name])
+
+
+def _entries(value: JsonObject, name: str) -> list[JsonObject]:
+    entries = value[name]
+    return [_mapping(entry) for entry in entries] if isinstance(entries, list) else []

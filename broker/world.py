@@ -1,0 +1,72 @@
+"""Name the parts that the story of a call is told with."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+
+from broker.board import Board
+from broker.core.admission import Admission
+from broker.core.canonical import JsonObject
+from broker.core.document import SALT_BYTES, Document, DocumentKind
+from broker.core.order import JsonCaps
+from broker.core.toolbox import Toolbox
+from broker.judge import Judge
+from broker.ledger import Ledger
+from broker.notary import Notary
+from broker.people import People
+from broker.ports import Clock, Entropy, SandboxEngine, Store, Telemetry
+from broker.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decided about calls.
+
+    Args:
+        boot: Names this life of the broker in the records of its runs.
+        start_within: How long an allowed or approved call may wait for a sandbox.
+        max_running: Sandboxes at one time, at least 1.
+    """
+
+    boot: str
+    caps: JsonCaps
+    start_within: timedelta
+    max_running: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything that the story touches, behind its ports."""
+
+    settings: Settings
+    store: Store
+    ledger: Ledger
+    board: Board
+    clock: Clock
+    entropy: Entropy
+    telemetry: Telemetry
+    judge: Judge
+    notary: Notary
+    people: People
+    sandboxes: SandboxEngine
+    sessions: Sessions
+    admission: Admission
+    toolbox: Toolbox
+
+    def seal(self, kind: DocumentKind, body: JsonObject) -> Document:
+        """Seal content under a salt of its own."""
+        return Document.seal(kind, body, salt=self.entropy.random_bytes(SALT_BYTES))
+
+
+async def first(*waits: Coroutine[object, object, object]) -> tuple[bool, ...]:
+    """Wait until one of several waits is over, stop the others; tell which ones are over."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    # A wait that ended while it was being stopped did end: what it acquired is ours.
+    return tuple(not task.cancelled() and task.exception() is None for task in tasks)

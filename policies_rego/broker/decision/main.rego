@@ -1,0 +1,128 @@
+# METADATA
+# title: Combine what the team packages contribute into the one decision
+# description: |
+#   deny > hold > allow > denied by default; a hold that nobody allows is a denial. Every field has
+#   a default and every set is sorted: one undefined field would make the whole result undefined,
+#   and engines iterate over sets in orders of their own.
+package broker.decision
+
+import data.broker.lib
+
+# METADATA
+# title: The decision (schema broker.decision/v1)
+# entrypoint: true
+result := object.union(
+	{
+		"effect": effect,
+		"reasons": lib.ordered(reasons),
+		"risk": risk,
+		"obligations": {
+			"runtime": runtime,
+			"limits": limits,
+			"egress": sort(egress),
+			"secrets": sort(secrets),
+			"redact": sort(lib.redactions),
+		},
+		"labels": sort(lib.labels),
+	},
+	approval,
+)
+
+default effect := "deny"
+
+effect := "allow" if {
+	count(lib.denials) == 0
+	count(lib.holds) == 0
+	count(lib.allowances) > 0
+}
+
+effect := "hold" if {
+	count(lib.denials) == 0
+	count(lib.holds) > 0
+	count(lib.allowances) > 0
+}
+
+default reasons := {{
+	"rule": "broker.not_allowed",
+	"message": "no team package allows this call",
+	"agent_message": "No rule allows this tool to this agent. Use another tool, or ask the operator to allow it.",
+	"severity": "medium",
+}}
+
+reasons := lib.denials if count(lib.denials) > 0
+
+reasons := lib.holds if effect == "hold"
+
+reasons := lib.allowances if effect == "allow"
+
+reasons := {{
+	"rule": "broker.hold_without_allow",
+	"message": concat("", ["held by ", concat(", ", sort({hold.rule | some hold in lib.holds})), " and allowed by nobody"]),
+	"agent_message": "No rule allows this call, so nobody is asked to approve it.",
+	"severity": "medium",
+}} if {
+	count(lib.denials) == 0
+	count(lib.holds) > 0
+	count(lib.allowances) == 0
+}
+
+# Risk is for sorting a reviewer's list; nothing is decided by it.
+risk := max(risks)
+
+risks contains 10
+
+risks contains lib.severity_risk[reason.severity] if {
+	effect != "allow"
+	some reason in reasons
+}
+
+risks contains 70 if input.tool.effects.destructive == true
+
+risks contains 40 if input.tool.effects.open_world == true
+
+risks contains 30 if input.tool.effects.reversible == false
+
+limits := {name: min(values) |
+	some name in lib.limit_names
+	values := {limit.value | some limit in lib.limits; limit.name == name}
+	count(values) > 0
+}
+
+default runtime := "runc"
+
+runtime := lib.isolation[max(ranks)] if {
+	ranks := {rank | some rank, name in lib.isolation; name in lib.runtimes}
+	count(ranks) > 0
+}
+
+# A contributing package narrows the list; where no package contributes, nothing is listed.
+default egress := set()
+
+egress := intersection(lib.egress_lists) & {place | some place in input.tool.egress} if {
+	count(lib.egress_lists) > 0
+	is_array(input.tool.egress)
+}
+
+default secrets := set()
+
+secrets := intersection(lib.secret_lists) & {name | some name in input.tool.secrets} if {
+	count(lib.secret_lists) > 0
+	is_array(input.tool.secrets)
+}
+
+default approval := {}
+
+approval := {"approval": {
+	"requirements": requirements,
+	"decide_within_s": min(lib.decide_within_s),
+	"run_within_s": min(lib.run_within_s),
+}} if {
+	effect == "hold"
+}
+
+default requirements := [{"group": "", "count": 1}]
+
+requirements := [{"group": row[0], "count": row[1]} | some row in rows] if {
+	rows := sort({[entry.group, entry.count] | some entry in lib.requirements})
+	count(rows) > 0
+}

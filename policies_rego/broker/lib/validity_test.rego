@@ -1,0 +1,58 @@
+package broker.lib_test
+
+import data.broker.decision
+import data.broker.lib
+
+answer(team) := given if {
+	teams := {"a": {"allow": {{"rule": "a.x", "message": "m"}}}, "b": team}
+	given := decision.result with data.teams as teams
+}
+
+test_well_formed_is_not_malformed if {
+	answer({
+		"allow": {{"rule": "r", "message": "m", "agent_message": "a", "severity": "low"}},
+		"limit": {{"name": "pids", "value": 1}},
+		"egress": {"x:1"},
+		"secret": {"s"},
+		"redact": {"/arguments", "/result/stdout"},
+		"runtime": {"kata"},
+		"approval": {{"group": "", "count": 100}, {"decide_within_s": 1}, {"run_within_s": 1}},
+		"label": {"l"},
+	}).effect == "allow"
+}
+
+malformed := {
+	"allow": [true, [], {"x"}, {{"rule": "r"}}, {{"rule": "", "message": "m"}}, {{"rule": "r", "message": "m", "severity": "grave"}}, {{"rule": "r", "message": "m", "more": "x"}}],
+	"hold": [true, {{"rule": "r", "message": 1}}],
+	"deny": [false, {"x"}],
+	"limit": [{{"name": "memory", "value": 1}}, {{"name": "pids", "value": 0}}, {{"name": "pids", "value": 1.5}}, {{"name": "pids", "value": "1"}}, {{"name": "pids"}}, {"name": "pids", "value": 1}],
+	"egress": [{1}, {""}, "x:1"],
+	"secret": [{1}, ["s"]],
+	"redact": [{"arguments"}, {"/argumentsx"}, {""}, "x"],
+	"runtime": [{"crun"}, {1}, "runsc"],
+	"approval": [{{"group": "g"}}, {{"group": "g", "count": 0}}, {{"group": "g", "count": 101}}, {{"group": 1, "count": 1}}, {{"decide_within_s": 0}}, {{"run_within_s": "1"}}, [{"run_within_s": 1}]],
+	"label": [{1}, {""}, "x"],
+}
+
+test_malformed_denies if {
+	every kind, values in malformed {
+		every value in values {
+			denied := answer({kind: value})
+			denied.effect == "deny"
+			some reason in denied.reasons
+			reason.rule == "broker.contribution_invalid"
+			reason.message == concat("", ["package teams.b contributes a malformed ", kind])
+		}
+	}
+}
+
+test_incomplete_reason_keeps_its_effect if {
+	denied := answer({"deny": {{"message": "m"}}})
+	denied.effect == "deny"
+	some reason in denied.reasons
+	reason == {"rule": "teams.b.deny", "message": "m", "agent_message": "Policy denies this call.", "severity": "medium"}
+}
+
+test_isolation_goes_up if {
+	lib.isolation == ["runc", "runsc", "kata"]
+}

@@ -1,0 +1,82 @@
+# Keep agents away from credentials, inside their workspace.
+package teams.default
+
+path_tools := {"workspace_read", "workspace_write", "workspace_delete"}
+
+# python_run reads the workspace too: no credential gets into it, since none can be written.
+deny contains {
+	"rule": "default.credential_path",
+	"message": "the path looks like a file of credentials",
+	"agent_message": "Files that look like credentials (.env, id_rsa, *.pem, ...) may not be read, written or deleted.",
+	"severity": "high",
+} if {
+	some part in path_parts
+	credential_name(lower(part))
+}
+
+deny contains {
+	"rule": "default.path_escapes",
+	"message": "the path leads out of the workspace",
+	"agent_message": "Give a relative path without `..`.",
+	"severity": "high",
+} if {
+	some argument in input.derived
+	argument.kind == "path"
+	leads_out(argument)
+}
+
+deny contains {
+	"rule": "default.path_unknown",
+	"message": "the tool works on one file, and the input has no parsed path",
+	"agent_message": "Name the file in `path`.",
+	"severity": "high",
+} if {
+	input.tool.name in path_tools
+	not path_known
+}
+
+path_known if {
+	is_string(input.derived.path.normalized)
+	is_array(input.derived.path.parts)
+}
+
+path_parts contains part if {
+	some argument in input.derived
+	argument.kind == "path"
+	some part in argument.parts
+	is_string(part)
+}
+
+leads_out(argument) if argument.absolute == true
+
+leads_out(argument) if ".." in argument.parts
+
+credential_name(name) if name in {
+	".aws",
+	".docker",
+	".env",
+	".git-credentials",
+	".gnupg",
+	".kube",
+	".netrc",
+	".npmrc",
+	".pgpass",
+	".pypirc",
+	".ssh",
+	"credentials",
+	"credentials.json",
+	"id_dsa",
+	"id_ecdsa",
+	"id_ed25519",
+	"id_rsa",
+	"secrets.json",
+	"secrets.yaml",
+	"secrets.yml",
+}
+
+credential_name(name) if startswith(name, ".env.")
+
+credential_name(name) if {
+	some suffix in {".jks", ".kdbx", ".key", ".p12", ".pem", ".pfx"}
+	endswith(name, suffix)
+}

@@ -1,0 +1,54 @@
+# Allow the shipped tools; hold what destroys.
+package teams.default
+
+allow contains {
+	"rule": "default.python_run",
+	"message": "agents may run Python in a sandbox",
+	"severity": "low",
+} if {
+	known_agent
+	input.tool.name == "python_run"
+}
+
+allow contains {
+	"rule": "default.workspace",
+	"message": "agents may work on the files of their own workspace",
+	"severity": "low",
+} if {
+	known_agent
+	input.tool.name in {"workspace_list", "workspace_read", "workspace_write", "workspace_delete"}
+}
+
+hold contains {
+	"rule": "default.delete",
+	"message": "a workspace file would be deleted",
+	"agent_message": "Deleting a file needs a person's approval. Wait for it with WaitCall, or do without.",
+	"severity": "medium",
+} if {
+	input.tool.name == "workspace_delete"
+}
+
+hold contains {
+	"rule": "default.overwrite",
+	"message": "a workspace file would be overwritten",
+	"agent_message": "Overwriting a file needs a person's approval. Write to a new path to go on without.",
+	"severity": "medium",
+} if {
+	input.tool.name == "workspace_write"
+	some path in written_paths
+	path in input.workspace.paths
+}
+
+written_paths contains input.derived.path.normalized
+
+written_paths contains input.tool.arguments.path
+
+hold contains {
+	"rule": "default.destructive_tool",
+	"message": "the tool's definition says that it destroys",
+	"agent_message": "This tool destroys something, so it needs a person's approval.",
+	"severity": "high",
+} if {
+	input.tool.effects.destructive == true
+	input.tool.name != "workspace_delete"
+}

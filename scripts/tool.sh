@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Prints the path of a development tool, building it once into a cache outside the checkout.
+#
+#   scripts/tool.sh opa|grpcurl|regal
+#
+# The tool on PATH is taken where its version is the wanted one, then the cached one; else it is built
+# from the Go module proxy, whose checksum database pins every source. The cache is
+# ${TOOLWARRANT_CACHE:-$HOME/.cache/toolwarrant}/tools/<name>-<version>/<name>.
+set -euo pipefail
+
+say() { printf 'tool: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+readonly NAME="${1:-}"
+case "$NAME" in
+    opa)
+        VERSION=1.22.2
+        PACKAGE=github.com/open-policy-agent/opa
+        LDFLAGS='-s -w'
+        RELEASE="https://github.com/open-policy-agent/opa/releases/tag/v$VERSION (opa_linux_amd64_static)"
+        ;;
+    grpcurl)
+        VERSION=1.9.4
+        PACKAGE=github.com/fullstorydev/grpcurl/cmd/grpcurl
+        LDFLAGS="-s -w -X main.version=v$VERSION"
+        RELEASE="https://github.com/fullstorydev/grpcurl/releases/tag/v$VERSION"
+        ;;
+    regal)
+        VERSION=0.39.0
+        PACKAGE=github.com/open-policy-agent/regal
+        LDFLAGS="-s -w -X $PACKAGE/pkg/version.Version=$VERSION"
+        RELEASE="https://github.com/open-policy-agent/regal/releases/tag/v$VERSION"
+        ;;
+    *)
+        fail "usage: scripts/tool.sh opa|grpcurl|regal"
+        ;;
+esac
+readonly VERSION PACKAGE LDFLAGS RELEASE
+readonly FOLDER="${TOOLWARRANT_CACHE:-$HOME/.cache/toolwarrant}/tools/$NAME-$VERSION"
+
+version_of() {
+    case "$NAME" in
+        grpcurl) "$1" -version 2>&1 ;;
+        *) "$1" version 2>&1 ;;
+    esac | sed -nE '1,/[0-9]+\.[0-9]+\.[0-9]+/s/.*[^0-9.]v?([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' | head -n 1
+}
+
+build() {
+    command -v go >/dev/null || fail "$NAME $VERSION is neither on PATH nor in $FOLDER, and Go is not here to build it.
+  Remedy: install Go 1.26 or newer and run this again, or put $NAME $VERSION on PATH from $RELEASE"
+    say "building $NAME $VERSION from the Go module proxy (a few minutes, once)"
+    local scratch
+    scratch="$(mktemp -d "$(dirname "$FOLDER")/.building-XXXXXX")"
+    # shellcheck disable=SC2064  # the folder of now is the one to remove
+    trap "rm -rf '$scratch'" EXIT
+    mkdir "$scratch/out"
+    export CGO_ENABLED=0
+    if [ "$NAME" = regal ]; then
+        # Its go.mod has replace directives, which `go install package@version` refuses: a module
+        # of ours that requires it has none.
+        (cd "$scratch" && go mod init toolwarrant.invalid/regal && go get "$PACKAGE@v$VERSION" &&
+            nice -n 10 go build -mod=mod -trimpath -ldflags "$LDFLAGS" -o out/regal "$PACKAGE") >&2 ||
+            fail "go could not build $NAME $VERSION; its words are above. Remedy: reach the Go module proxy, or put $NAME $VERSION on PATH from $RELEASE"
+    else
+        GOBIN="$scratch/out" nice -n 10 go install -trimpath -ldflags "$LDFLAGS" "$PACKAGE@v$VERSION" >&2 ||
+            fail "go could not build $NAME $VERSION; its words are above. Remedy: reach the Go module proxy, or put $NAME $VERSION on PATH from $RELEASE"
+    fi
+    # A rename within one file system: nobody ever finds half a tool.
+    [ -e "$FOLDER" ] || mv -T "$scratch/out" "$FOLDER"
+}
+
+if on_path="$(command -v "$NAME")" && [ "$(version_of "$on_path")" = "$VERSION" ]; then
+    printf '%s\n' "$on_path"
+    exit
+fi
+if [ ! -x "$FOLDER/$NAME" ]; then
+    mkdir -p "$(dirname "$FOLDER")"
+    # One builder at a time; the one that waited finds the tool there.
+    exec 9>"$FOLDER.lock"
+    flock 9
+    [ -x "$FOLDER/$NAME" ] || build
+fi
+printf '%s\n' "$FOLDER/$NAME"

@@ -1,0 +1,57 @@
+"""Commit in a loop, printing each call once it is durable, to be killed at any moment."""
+
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+
+from broker.core.document import DocumentKind
+from broker.core.ids import Sha256
+from broker.core.lifecycle import CallState, Step
+from broker.ports import Store, WorkspaceUpdate
+from tests.ports import samples
+from tests.ports.samples import first, following, new_call
+from tests.ports.shelf import SqliteShelf
+
+WORKERS = 8
+
+
+async def work(store: Store, numbers: "itertools.count[int]", session: str) -> None:
+    """Take calls through their lives, denied ones and ones that succeed in turn."""
+    tree: Sha256 | None = await store.workspace_tree(samples.AGENT, session)
+    for number in numbers:
+        call = new_call(number, CallState.QUEUED, session_id=session, request_id=f"r{number}")
+        if number % 2:
+            call = new_call(number, CallState.DENIED, session_id=session)
+        following_tree = samples.document(f"tree {number}", DocumentKind.TREE)
+        await store.commit(
+            first(
+                call,
+                documents=(samples.document(f"request {number}"), following_tree),
+                files=(samples.file(f"file {number}"),),
+                workspace=WorkspaceUpdate(
+                    agent=samples.AGENT,
+                    session_id=session,
+                    expected_sha256=tree,
+                    tree_sha256=following_tree.sha256,
+                ),
+            )
+        )
+        tree = following_tree.sha256
+        print(number, call.version, flush=True)
+        for step in (Step.START, Step.SUCCEED) if call.state is CallState.QUEUED else ():
+            change = following(call, step)
+            await store.commit(change)
+            call = change.call
+            print(number, call.version, flush=True)
+
+
+async def main(path: Path, start: int) -> None:
+    """Commit for ever, from a first number."""
+    store = await SqliteShelf(path).open()
+    numbers = itertools.count(start)
+    await asyncio.gather(*(work(store, numbers, f"session-{w}") for w in range(WORKERS)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

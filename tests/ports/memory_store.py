@@ -1,0 +1,363 @@
+"""Keep the record in memory, as the real stores keep it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Self, TypeVar
+
+from broker.core.call import Call
+from broker.core.document import Document
+from broker.core.ids import AgentId, CallId, Pseudonym, Sha256, sha256_hex
+from broker.core.lifecycle import CallState, Step, after
+from broker.core.receipt import Position, ReceiptDraft
+from broker.errors import (
+    DuplicateRequest,
+    PremiseChanged,
+    ShortIdTaken,
+    StaleCall,
+    StoreUnavailable,
+)
+from broker.ports import CallFilter, Change, Event, EventDraft, StoredReceipt
+from tests.ports import history
+
+T = TypeVar("T")
+
+
+class Fault(Enum):
+    """How a write goes wrong; its author hears StoreUnavailable either way."""
+
+    BEFORE = "nothing was written"
+    AFTER = "all was written, the answer was lost"
+
+
+@dataclass
+class MemoryDisk:
+    """What outlives a broker.
+
+    Set `faults` to let writes fail: the number of a write, counted in `writes` from 1 through
+    all lives, with the way it fails.
+    """
+
+    installation: str = "0123456789abcdef" * 2
+    epoch: int = 0
+    is_owned: bool = False
+    writes: int = 0
+    faults: dict[int, Fault] = field(default_factory=dict)
+    calls: dict[CallId, Call] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    events_of: dict[CallId, list[Event]] = field(default_factory=dict)
+    receipts: list[StoredReceipt] = field(default_factory=list)
+    receipt_of: dict[CallId, StoredReceipt] = field(default_factory=dict)
+    documents: dict[Sha256, Document] = field(default_factory=dict)
+    files: dict[tuple[AgentId, Sha256], bytes] = field(default_factory=dict)
+    premises: dict[str, str] = field(default_factory=dict)
+    workspaces: dict[tuple[AgentId, str], Sha256] = field(default_factory=dict)
+    people: dict[str, Pseudonym] = field(default_factory=dict)
+    requests: dict[tuple[AgentId, str], CallId] = field(default_factory=dict)
+    short_ids: dict[str, CallId] = field(default_factory=dict)
+
+    def fail_next(self, fault: Fault) -> None:
+        """Let the next write go wrong."""
+        self.faults[self.writes + 1] = fault
+
+    def crash(self) -> None:
+        """Let go of the disk without a word, as a killed broker does."""
+        self.is_owned = False
+
+
+class MemoryStore:
+    """A `Store` on a `MemoryDisk`; made by `open`.
+
+    After each write it checks what must hold of the record; what does not fails the test.
+    """
+
+    def __init__(
+        self,
+        disk: MemoryDisk,
+        *,
+        seal: Callable[[ReceiptDraft, Position], bytes],
+        now: Callable[[], datetime],
+        published: Callable[[CallId], None],
+    ) -> None:
+        self._disk = disk
+        self._seal = seal
+        self._now = now
+        self._published = published
+        self._is_closed = False
+        self._epoch = disk.epoch
+
+    @classmethod
+    async def open(
+        cls,
+        disk: MemoryDisk,
+        *,
+        seal: Callable[[ReceiptDraft, Position], bytes],
+        now: Callable[[], datetime],
+        published: Callable[[CallId], None] = lambda _: None,
+    ) -> Self:
+        """Own the disk for one more life; `SqliteStore.open` says what the arguments mean."""
+        if disk.is_owned:
+            raise StoreUnavailable("another broker owns the store", reason="STORE_IN_USE")
+        disk.is_owned = True
+        disk.epoch += 1
+        return cls(disk, seal=seal, now=now, published=published)
+
+    @property
+    def installation(self) -> str:
+        """Id of this store."""
+        return self._disk.installation
+
+    @property
+    def epoch(self) -> int:
+        """Counts the lives of the broker on this store, from 1."""
+        return self._epoch
+
+    async def commit(self, change: Change) -> StoredReceipt | None:
+        """Write one change by compare-and-set."""
+        self._check_shape(change)
+        return await self._write(lambda: self._commit(change), call=change.call.id)
+
+    async def append_event(self, draft: EventDraft) -> None:
+        """Record an event that belongs to no call."""
+        await self._write(lambda: self._append(draft))
+
+    async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
+        """Set what decisions rest on."""
+
+        def work() -> None:
+            self._disk.premises[name] = value
+            self._append(event)
+
+        await self._write(work)
+
+    async def get_call(self, call: CallId) -> Call | None:
+        """Read one call."""
+        return (await self._read()).calls.get(call)
+
+    async def find_by_request_id(self, agent: AgentId, request_id: str) -> Call | None:
+        """Find the call that this agent made under this request_id."""
+        disk = await self._read()
+        call = disk.requests.get((agent, request_id))
+        return None if call is None else disk.calls[call]
+
+    async def find_by_short_id(self, prefix: str, agent: AgentId | None) -> Sequence[Call]:
+        """Find up to 2 calls whose short id starts so."""
+        disk = await self._read()
+        found = [disk.calls[disk.short_ids[name]] for name in sorted(disk.short_ids)]
+        return [
+            call
+            for call in found
+            if call.short_id.startswith(prefix) and agent in (None, call.agent)
+        ][:2]
+
+    async def list_calls(
+        self, wanted: CallFilter, *, limit: int, before: CallId | None
+    ) -> Sequence[Call]:
+        """List calls, newest first."""
+        disk = await self._read()
+        return [
+            call
+            for call in sorted(disk.calls.values(), key=lambda call: call.id, reverse=True)
+            if (before is None or call.id < before)
+            and wanted.agent in (None, call.agent)
+            and (not wanted.states or call.state in wanted.states)
+            and wanted.session_id in (None, call.session_id)
+            and wanted.tool in (None, call.tool)
+        ][:limit]
+
+    async def open_calls(self) -> Sequence[Call]:
+        """List every call that has not ended, oldest first."""
+        disk = await self._read()
+        calls = sorted(disk.calls.values(), key=lambda call: call.id)
+        return [call for call in calls if not call.state.is_final]
+
+    async def recent_calls(self, since: datetime) -> Sequence[Call]:
+        """List the calls received since then, oldest first."""
+        disk = await self._read()
+        calls = sorted(disk.calls.values(), key=lambda call: (call.received_at, call.id))
+        return [call for call in calls if call.received_at >= since]
+
+    async def document(self, sha256: Sha256) -> Document | None:
+        """Read one document."""
+        return (await self._read()).documents.get(sha256)
+
+    async def file(self, agent: AgentId, sha256: Sha256) -> bytes | None:
+        """Read one file of an agent."""
+        return (await self._read()).files.get((agent, sha256))
+
+    async def workspace_tree(self, agent: AgentId, session_id: str) -> Sha256 | None:
+        """Name the TREE document of a session's current workspace."""
+        return (await self._read()).workspaces.get((agent, session_id))
+
+    async def receipt(self, call: CallId) -> StoredReceipt | None:
+        """Read the receipt of a call."""
+        return (await self._read()).receipt_of.get(call)
+
+    async def list_receipts(
+        self, *, after: int, limit: int, agent: AgentId | None = None
+    ) -> Sequence[StoredReceipt]:
+        """List receipts by sequence, strictly after one, of one agent's calls or of all."""
+        disk = await self._read()
+        return [
+            receipt
+            for receipt in disk.receipts[after:]
+            if agent in (None, disk.calls[receipt.call].agent)
+        ][:limit]
+
+    async def events(
+        self, *, after: int, limit: int, call: CallId | None = None
+    ) -> Sequence[Event]:
+        """List events by sequence, strictly after one."""
+        disk = await self._read()
+        events = disk.events[after:] if call is None else disk.events_of.get(call, [])
+        return [event for event in events if event.sequence > after][:limit]
+
+    async def pseudonym(self, person: str, fresh: Pseudonym) -> Pseudonym:
+        """Give the person's pseudonym."""
+        disk = await self._read()
+        if person in disk.people:
+            return disk.people[person]
+        return await self._write(lambda: disk.people.setdefault(person, fresh))
+
+    async def close(self) -> None:
+        """Let go of the disk, where it was not lost to a later life by a crash."""
+        if not self._is_closed and self._epoch == self._disk.epoch:
+            self._disk.is_owned = False
+            history.check_sequences(self._disk.events, self._disk.receipts)
+        self._is_closed = True
+
+    async def _read(self) -> MemoryDisk:
+        self._refuse_if_lost()
+        await asyncio.sleep(0)
+        return self._disk
+
+    async def _write(self, work: Callable[[], T], *, call: CallId | None = None) -> T:
+        self._refuse_if_lost()
+        # The real store takes time here, in which others go on.
+        await asyncio.sleep(0)
+        self._refuse_if_lost()
+        self._disk.writes += 1
+        fault = self._disk.faults.pop(self._disk.writes, None)
+        if fault is Fault.BEFORE:
+            raise StoreUnavailable(fault.value)
+        answer = work()
+        if fault is Fault.AFTER:
+            raise StoreUnavailable(fault.value)
+        if call is not None:
+            asyncio.get_running_loop().call_soon(self._published, call)
+        return answer
+
+    def _refuse_if_lost(self) -> None:
+        if self._is_closed or not self._disk.is_owned or self._epoch != self._disk.epoch:
+            raise StoreUnavailable("the store is closed: the broker is stopping")
+
+    @staticmethod
+    def _check_shape(change: Change) -> None:
+        call, workspace = change.call, change.workspace
+        if call.version < 1 or not change.events:
+            raise ValueError("no version or no event")
+        if (change.receipt is not None) != call.state.is_final:
+            raise ValueError("a receipt if and only if the state is final")
+        if workspace is not None and (workspace.agent, workspace.session_id) != (
+            call.agent,
+            call.session_id,
+        ):
+            raise ValueError("another session's workspace")
+
+    def _commit(self, change: Change) -> StoredReceipt | None:
+        """Check all that can be refused, then write: so nothing is ever to be undone."""
+        call = change.call
+        stored = self._disk.calls.get(call.id)
+        if call.version != (stored.version if stored else 0) + 1:
+            raise StaleCall(f"{call.name} was changed before")
+        self._check_steps(stored, change)
+        if stored is None:
+            self._check_names(call)
+        self._check_premises(change)
+        sealed = None if change.receipt is None else self._seal_next(call.id, change.receipt)
+        self._persist(change, sealed)
+        history.check_call(
+            self._disk.calls[call.id],
+            self._disk.events_of[call.id],
+            self._disk.receipt_of.get(call.id),
+        )
+        return sealed
+
+    @staticmethod
+    def _check_steps(stored: Call | None, change: Change) -> None:
+        call = change.call
+        state: CallState | None = None if stored is None else stored.state
+        for event in change.events:
+            state = after(state, Step(event.type))
+        if state is not call.state:
+            raise ValueError("the events do not lead to the call's state")
+        if stored is not None and (
+            (stored.short_id, stored.agent, stored.session_id, stored.request_id)
+            != (call.short_id, call.agent, call.session_id, call.request_id)
+        ):
+            raise ValueError("a call keeps its names for life")
+
+    def _check_names(self, call: Call) -> None:
+        if (call.agent, call.request_id) in self._disk.requests:
+            raise DuplicateRequest("this request_id is recorded")
+        if call.short_id in self._disk.short_ids:
+            raise ShortIdTaken("draw another")
+
+    def _check_premises(self, change: Change) -> None:
+        for name, value in change.premises:
+            if self._disk.premises.get(name) != value:
+                raise PremiseChanged(name)
+        moved = change.workspace
+        if moved is not None:
+            tree = self._disk.workspaces.get((moved.agent, moved.session_id))
+            if tree != moved.expected_sha256:
+                raise PremiseChanged("workspace")
+
+    def _seal_next(self, call: CallId, draft: ReceiptDraft) -> StoredReceipt:
+        receipts = self._disk.receipts
+        position = Position(
+            installation=self._disk.installation,
+            epoch=self._epoch,
+            sequence=len(receipts) + 1,
+            previous=sha256_hex(receipts[-1].envelope) if receipts else Sha256("0" * 64),
+        )
+        envelope = self._seal(draft, position)
+        return StoredReceipt(
+            sequence=position.sequence, call=call, envelope=envelope, at=self._now()
+        )
+
+    def _persist(self, change: Change, sealed: StoredReceipt | None) -> None:
+        disk, call = self._disk, change.call
+        disk.calls[call.id] = call
+        disk.short_ids[call.short_id] = call.id
+        if call.request_id:
+            disk.requests[call.agent, call.request_id] = call.id
+        for document in change.documents:
+            disk.documents.setdefault(document.sha256, document)
+        for file in change.files:
+            assert sha256_hex(file.data) == file.sha256, "a file's name is its digest"
+            disk.files.setdefault((call.agent, file.sha256), file.data)
+        if change.workspace is not None:
+            moved = change.workspace
+            disk.workspaces[moved.agent, moved.session_id] = moved.tree_sha256
+        for event in change.events:
+            self._append(event, call)
+        if sealed is not None:
+            assert call.id not in disk.receipt_of, f"{call.name} has a receipt already"
+            disk.receipts.append(sealed)
+            disk.receipt_of[call.id] = sealed
+
+    def _append(self, draft: EventDraft, call: Call | None = None) -> None:
+        event = Event(
+            sequence=len(self._disk.events) + 1,
+            at=draft.at,
+            type=draft.type,
+            call=call.id if call else None,
+            agent=call.agent if call else None,
+            data=draft.data,
+        )
+        self._disk.events.append(event)
+        if call is not None:
+            self._disk.events_of.setdefault(call.id, []).append(event)

@@ -1,0 +1,327 @@
+"""Hold the SQLite store to what its file promises beyond the port."""
+
+import asyncio
+import resource
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from broker.adapters.sqlite_store import SqliteStore
+from broker.adapters.sqlite_store.call_record import dump_call, load_call
+from broker.core.call import Call
+from broker.core.ids import Pseudonym, sha256_hex
+from broker.core.lifecycle import CallState, Step
+from broker.errors import PremiseChanged, StoreUnavailable
+from broker.ports import File
+from tests.ports import history, samples
+from tests.ports.samples import AGENT, call_id, first, following, new_call
+from tests.ports.shelf import SqliteShelf
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> SqliteShelf:
+    """Give an empty place for a store."""
+    return SqliteShelf(tmp_path / "store.db")
+
+
+def query(shelf: SqliteShelf, text: str) -> list[tuple[object, ...]]:
+    """Run a statement on the file, past the store."""
+    with closing(sqlite3.connect(shelf.path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection.execute(text).fetchall()
+
+
+@contextmanager
+def no_file_beyond(size_bytes: int) -> Iterator[None]:
+    """Let every write past this size fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestRecord:
+    def test_round_trip(self) -> None:
+        """A record is read back as the call that it was made of."""
+        for call in (samples.full_call(1), new_call(2, CallState.HELD), new_call(3)):
+            assert load_call(dump_call(call)) == call
+
+    def test_sample_is_full(self) -> None:
+        """The fullest sample leaves no field of a call out, so that the round trip covers all."""
+        call = samples.full_call(1)
+        assert [f.name for f in fields(Call) if getattr(call, f.name) in (None, "", ())] == []
+
+    def test_awkward_text(self) -> None:
+        """Text of every script comes back, quotes, controls, line ends included."""
+        awkward = 'é "q" \\ \x00 \x1f \u202e \U0001f600 \u2028\r\n'
+        call = new_call(1, session_id=awkward)
+        assert load_call(dump_call(call)) == call
+
+
+class TestFile:
+    async def test_private(self, shelf: SqliteShelf) -> None:
+        """The store's files are readable by their owner alone, even where one was not before."""
+        shelf.path.touch(0o666)
+        shelf.path.chmod(0o666)
+        store = await shelf.open()
+        await store.commit(first(new_call(1)))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in shelf.path.parent.iterdir()}
+        assert modes == dict.fromkeys(
+            ["store.db", "store.db-wal", "store.db-shm", "store.db.lock"], 0o600
+        )
+        await store.close()
+
+    async def test_durable(self, shelf: SqliteShelf) -> None:
+        """The journal is written ahead and synced at each commit."""
+        store = await shelf.open()
+        connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+        await store.close()
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE events SET type = 'x'",
+            "DELETE FROM events",
+            "INSERT INTO events VALUES (9, 0, 1, 'x', NULL, NULL, '{}')",
+            "INSERT OR REPLACE INTO events VALUES (1, 0, 1, 'x', NULL, NULL, '{}')",
+            "UPDATE receipts SET envelope = x''",
+            "DELETE FROM receipts",
+            "INSERT INTO receipts VALUES (9, 'x', 'a', 0, '', x'')",
+            "INSERT OR REPLACE INTO receipts VALUES (1, 'x', 'a', 0, '', x'')",
+        ],
+    )
+    async def test_history_is_append_only(self, shelf: SqliteShelf, statement: str) -> None:
+        """The file itself refuses to have its history changed."""
+        store = await shelf.open()
+        await store.commit(first(new_call(1, CallState.DENIED)))
+        await store.close()
+        with pytest.raises(sqlite3.IntegrityError, match="append"):
+            query(shelf, statement)
+
+    async def test_content_stands_in_one_table(self, shelf: SqliteShelf) -> None:
+        """Once the content rows are gone, no text of a document, file or person is in the file."""
+        store = await shelf.open()
+        file = samples.file("the secret file")
+        change = first(
+            new_call(1), documents=(samples.document("the secret request"),), files=(file,)
+        )
+        await store.commit(change)
+        await store.pseudonym("the secret person", Pseudonym("p1"))
+        await store.close()
+        assert b"the secret" in shelf.path.read_bytes()
+        with closing(sqlite3.connect(shelf.path)) as connection, connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("DELETE FROM content")
+        assert b"the secret" not in shelf.path.read_bytes()
+        store = await shelf.open()
+        assert await store.document(change.documents[0].sha256) is None
+        assert await store.file(AGENT, file.sha256) is None
+        assert await store.get_call(call_id(1)) == change.call
+        assert await store.pseudonym("the secret person", Pseudonym("p2")) == "p2"
+        await store.close()
+
+    async def test_lists_use_their_indexes(self, shelf: SqliteShelf) -> None:
+        """The few open calls are found without a walk through all calls."""
+        store = await shelf.open()
+        await store.close()
+        plan = query(
+            shelf,
+            "EXPLAIN QUERY PLAN SELECT record FROM calls"
+            " WHERE received_at_us >= 1 ORDER BY received_at_us, id",
+        )
+        assert "USING INDEX calls_received" in str(plan)
+        plan = query(
+            shelf,
+            "EXPLAIN QUERY PLAN SELECT record FROM calls WHERE short_id >= 'A' AND short_id < 'B'",
+        )
+        assert "USING INDEX sqlite_autoindex_calls" in str(plan)
+
+
+class TestOpening:
+    async def test_other_process(self, shelf: SqliteShelf) -> None:
+        """A second process is refused with the first one's number, until that one is dead."""
+        argv = [sys.executable, "-m", "tests.ports.committing", str(shelf.path), "0"]
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(*argv, stdout=pipe, cwd=ROOT)
+        assert child.stdout is not None
+        await child.stdout.readline()
+        with pytest.raises(StoreUnavailable, match=f"process {child.pid}") as caught:
+            await shelf.open()
+        child.kill()
+        await child.communicate()
+        assert caught.value.reason == "STORE_IN_USE"
+        store = await shelf.open()
+        assert store.epoch == 2
+        await store.close()
+
+    async def test_by_another_name(self, shelf: SqliteShelf) -> None:
+        """A symbolic link to an owned store is refused like the store."""
+        store = await shelf.open()
+        link = shelf.path.with_name("link.db")
+        link.symlink_to(shelf.path)
+        with pytest.raises(StoreUnavailable) as caught:
+            await SqliteShelf(link).open()
+        assert caught.value.reason == "STORE_IN_USE"
+        await store.close()
+
+    async def test_newer_schema(self, shelf: SqliteShelf) -> None:
+        """A store that a newer broker wrote is refused."""
+        await (await shelf.open()).close()
+        query(shelf, "INSERT INTO schema_migrations VALUES (9999, 'future', 0)")
+        with pytest.raises(StoreUnavailable) as caught:
+            await shelf.open()
+        assert caught.value.reason == "STORE_TOO_NEW"
+
+    async def test_foreign_database(self, shelf: SqliteShelf) -> None:
+        """Another program's database is refused, and left as it is."""
+        query(shelf, "CREATE TABLE theirs (x)")
+        before = shelf.path.read_bytes()
+        with pytest.raises(StoreUnavailable) as caught:
+            await shelf.open()
+        assert caught.value.reason == "STORE_FOREIGN"
+        assert shelf.path.read_bytes() == before
+
+    async def test_no_database(self, shelf: SqliteShelf) -> None:
+        """A file that is no database is refused as damaged."""
+        shelf.path.write_bytes(b"not a database, certainly not" * 100)
+        with pytest.raises(StoreUnavailable) as caught:
+            await shelf.open()
+        assert caught.value.reason == "STORE_DAMAGED"
+
+    async def test_damaged(self, shelf: SqliteShelf) -> None:
+        """A store with overwritten pages is refused."""
+        store = await shelf.open()
+        for number in range(50):
+            await store.commit(first(new_call(number, CallState.DENIED)))
+        await store.close()
+        whole = bytearray(shelf.path.read_bytes())
+        whole[4096 * 4 : 4096 * 12] = b"\xa5" * 4096 * 8
+        shelf.path.write_bytes(whole)
+        with pytest.raises(StoreUnavailable) as caught:
+            await shelf.open()
+        assert caught.value.reason == "STORE_DAMAGED"
+
+    @pytest.mark.parametrize("path", ["/proc/store.db", "/nonexistent/store.db", "/dev/null/x"])
+    async def test_unwritable_folder(self, path: str) -> None:
+        """A folder that is missing or takes no files is named in the refusal."""
+        with pytest.raises(StoreUnavailable, match="existing folder"):
+            await SqliteShelf(Path(path)).open()
+
+    async def test_refused_opening_lets_go(self, shelf: SqliteShelf) -> None:
+        """A refused opening keeps no lock: the mended store opens."""
+        shelf.path.write_bytes(b"not a database, certainly not" * 100)
+        with pytest.raises(StoreUnavailable):
+            await shelf.open()
+        shelf.path.unlink()
+        await (await shelf.open()).close()
+
+    async def test_failed_migration_leaves_nothing(
+        self, shelf: SqliteShelf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A migration that fails midway leaves the schema of before, which then migrates."""
+        broken = [(1, "broken", "CREATE TABLE half (x); CREATE TABLE half (x);")]
+        with monkeypatch.context() as patch:
+            patch.setattr("broker.adapters.sqlite_store.schema._shipped_migrations", lambda: broken)
+            with pytest.raises(StoreUnavailable):
+                await shelf.open()
+        await (await shelf.open()).close()
+        assert query(shelf, "SELECT name FROM sqlite_schema WHERE name = 'half'") == []
+
+
+class TestTrouble:
+    async def test_full_disk(self, shelf: SqliteShelf) -> None:
+        """On a full disk nothing is written or acknowledged; with space again the chain goes on."""
+        store = await shelf.open()
+        await store.commit(first(new_call(0, CallState.DENIED)))
+        data = bytes(1024 * 1024)
+        file = File(sha256=sha256_hex(data), data=data)
+        changes = [first(new_call(n, CallState.DENIED), files=(file,)) for n in (1, 2, 3)]
+        with no_file_beyond(512 * 1024):
+            ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert [type(end) for end in ends] == [StoreUnavailable] * 3
+        assert list(await history.check_store(store)) == [call_id(0)]
+        await store.commit(changes[2])
+        assert list(await history.check_store(store)) == [call_id(0), call_id(3)]
+        await store.close()
+        store = await shelf.open()
+        assert list(await history.check_store(store)) == [call_id(0), call_id(3)]
+        await store.close()
+
+    async def test_locked(self, shelf: SqliteShelf) -> None:
+        """A foreign program that locks the file stops commits, not reads; then they go on."""
+        store = await SqliteStore.open(
+            shelf.path, seal=samples.seal, now=lambda: samples.START, busy_timeout_s=0.05
+        )
+        await store.commit(first(new_call(1)))
+        with closing(sqlite3.connect(shelf.path, isolation_level=None)) as foreign:
+            foreign.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.commit(following(new_call(1), Step.START))
+            assert await store.get_call(call_id(1)) == new_call(1)
+        await store.commit(following(new_call(1), Step.START))
+        assert len(await history.check_store(store)) == 1
+        await store.close()
+
+    async def test_unencodable_text_harms_its_change_alone(self, shelf: SqliteShelf) -> None:
+        """A lone surrogate fails the change that holds it, not those committed with it."""
+        store = await shelf.open()
+        changes = [first(new_call(1)), first(new_call(2, session_id="\ud800")), first(new_call(3))]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), UnicodeEncodeError, type(None)]
+        assert sorted(await history.check_store(store)) == [call_id(1), call_id(3)]
+        await store.close()
+
+    async def test_a_copy_of_the_files_is_a_store(self, shelf: SqliteShelf, tmp_path: Path) -> None:
+        """What is acknowledged stands in the files at that moment, as a crash would leave them."""
+        store = await shelf.open()
+        for number in range(20):
+            await store.commit(first(new_call(number, CallState.DENIED)))
+        copy = SqliteShelf(tmp_path / "copy" / "store.db")
+        copy.path.parent.mkdir()
+        for name in ("store.db", "store.db-wal"):
+            shutil.copy(shelf.path.with_name(name), copy.path.with_name(name))
+        await store.close()
+        restored = await copy.open()
+        assert len(await history.check_store(restored)) == 20
+        await restored.close()
+
+
+class TestGroups:
+    async def test_one_commit_for_many(self, shelf: SqliteShelf) -> None:
+        """Changes that wait together are committed together, at most 64 at once."""
+        store = await shelf.open()
+        statements: list[str] = []
+        connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
+        connection.set_trace_callback(statements.append)
+        await asyncio.gather(*(store.commit(first(new_call(n))) for n in range(200)))
+        assert 4 <= statements.count("COMMIT") < 100
+        assert statements.count("SAVEPOINT change") == 200
+        connection.set_trace_callback(None)
+        await store.close()
+
+    async def test_premise_set_in_the_same_group(self, shelf: SqliteShelf) -> None:
+        """A premise that changes ahead of a change in its group refuses that change."""
+        store = await shelf.open()
+        await store.set_premise("policy.bundle", "b1", samples.event("policy.activated"))
+        ends = await asyncio.gather(
+            store.commit(first(new_call(1), premises=(("policy.bundle", "b1"),))),
+            store.set_premise("policy.bundle", "b2", samples.event("policy.activated")),
+            store.commit(first(new_call(2), premises=(("policy.bundle", "b1"),))),
+            return_exceptions=True,
+        )
+        assert [type(end) for end in ends] == [type(None), type(None), PremiseChanged]
+        await store.close()

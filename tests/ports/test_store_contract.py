@@ -1,0 +1,625 @@
+"""Hold every store to the port's contract."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from broker.core.document import DocumentKind
+from broker.core.ids import CallId, Pseudonym, Sha256, sha256_hex
+from broker.core.lifecycle import CallState, Step
+from broker.core.receipt import Position, ReceiptDraft
+from broker.errors import (
+    DuplicateRequest,
+    PremiseChanged,
+    ShortIdTaken,
+    StaleCall,
+    StoreError,
+    StoreUnavailable,
+)
+from broker.ports import CallFilter, Change, File, Store, WorkspaceUpdate
+from tests.ports import history, samples
+from tests.ports.samples import AGENT, AGENT2, call_id, event, first, following, new_call
+from tests.ports.shelf import Shelf
+
+SESSION = "session-1"
+
+
+def full_change() -> Change:
+    """Give a change that writes into every part of the store."""
+    call = new_call(1, CallState.DENIED, request_id="retry-1")
+    return first(
+        call,
+        documents=(samples.document("request"),),
+        files=(samples.file("text"),),
+        premises=(("policy.bundle", "b1"),),
+        workspace=WorkspaceUpdate(
+            agent=AGENT,
+            session_id=SESSION,
+            expected_sha256=None,
+            tree_sha256=samples.digest("tree"),
+        ),
+    )
+
+
+async def is_untouched(store: Store, events: int) -> bool:
+    """Tell whether nothing of `full_change` is in the store, which had this many events."""
+    return (
+        await store.get_call(call_id(1)) is None
+        and await store.find_by_request_id(AGENT, "retry-1") is None
+        and await store.document(samples.document("request").sha256) is None
+        and await store.file(AGENT, samples.digest("text")) is None
+        and await store.workspace_tree(AGENT, SESSION) is None
+        and await store.receipt(call_id(1)) is None
+        and len(await store.events(after=0, limit=99)) == events
+    )
+
+
+class TestCommit:
+    async def test_reads_back(self, store: Store) -> None:
+        """What a change carried is read back equal from every part of the store."""
+        await store.set_premise("policy.bundle", "b1", event("policy.activated"))
+        change = full_change()
+        receipt = await store.commit(change)
+        assert await store.get_call(call_id(1)) == change.call
+        assert await store.find_by_request_id(AGENT, "retry-1") == change.call
+        assert await store.document(change.documents[0].sha256) == change.documents[0]
+        assert await store.file(AGENT, samples.digest("text")) == b"text"
+        assert await store.workspace_tree(AGENT, SESSION) == samples.digest("tree")
+        assert await store.receipt(call_id(1)) == receipt
+        assert await store.list_receipts(after=0, limit=9) == [receipt]
+        assert (await store.events(after=0, limit=9))[0].type == "policy.activated"
+
+    async def test_every_field(self, store: Store) -> None:
+        """A call with a value in every field is read back equal."""
+        call = samples.full_call(1)
+        start = replace(call, version=1, state=CallState.QUEUED)
+        await store.commit(first(start))
+        await store.commit(following(start, Step.START))
+        running = replace(start, version=2, state=CallState.RUNNING)
+        ended = replace(call, version=3)
+        await store.commit(
+            replace(following(running, Step.FAIL), call=ended, receipt=samples.receipt(ended))
+        )
+        assert await store.get_call(call.id) == ended
+
+    async def test_no_receipt_before_the_end(self, store: Store) -> None:
+        """A change to an open state seals nothing."""
+        assert await store.commit(first(new_call(1))) is None
+        assert await store.receipt(call_id(1)) is None
+
+    async def test_walks_a_whole_life(self, store: Store) -> None:
+        """A call goes by its steps from held to its receipt."""
+        call = new_call(1, CallState.HELD)
+        await store.commit(first(call))
+        for step in (Step.VOTE, Step.APPROVE, Step.START, Step.SUCCEED):
+            change = following(call, step)
+            await store.commit(change)
+            call = change.call
+        assert await history.check_store(store) == {call.id: call}
+        assert call.state is CallState.SUCCEEDED
+
+    async def test_kept_file_stays(self, store: Store) -> None:
+        """A file that is there already is left alone."""
+        await store.commit(first(new_call(1), files=(samples.file("same"),)))
+        await store.commit(first(new_call(2), files=(samples.file("same"),)))
+        assert await store.file(AGENT, samples.digest("same")) == b"same"
+
+    async def test_empty_file(self, store: Store) -> None:
+        """An empty file is a file."""
+        await store.commit(first(new_call(1), files=(samples.file(""),)))
+        assert await store.file(AGENT, samples.digest("")) == b""
+
+    async def test_publishes_what_is_durable(self, shelf: Shelf) -> None:
+        """The hook hears of each durable change of a call, of no refused one, of no bare event."""
+        heard: list[CallId] = []
+        store = await shelf.open(published=heard.append)
+        await store.commit(first(new_call(1)))
+        await store.commit(following(new_call(1), Step.START))
+        await store.append_event(event("broker.started"))
+        with pytest.raises(StaleCall):
+            await store.commit(first(new_call(1)))
+        await store.commit(first(new_call(2)))
+        await asyncio.sleep(0)
+        await store.close()
+        assert heard == [call_id(1), call_id(1), call_id(2)]
+
+
+class TestRefusal:
+    async def test_stale_version(self, store: Store) -> None:
+        """A change made from an old version is stale."""
+        call = new_call(1)
+        await store.commit(first(call))
+        await store.commit(following(call, Step.START))
+        with pytest.raises(StaleCall):
+            await store.commit(following(call, Step.CANCEL))
+        assert len(await history.check_store(store)) == 1
+
+    async def test_second_insert(self, store: Store) -> None:
+        """A call that is there cannot be recorded again."""
+        await store.commit(first(new_call(1)))
+        with pytest.raises(StaleCall):
+            await store.commit(first(new_call(1)))
+
+    async def test_version_ahead(self, store: Store) -> None:
+        """A change of a call that never was is stale."""
+        with pytest.raises(StaleCall):
+            await store.commit(following(new_call(1), Step.START))
+
+    async def test_request_id_once(self, store: Store) -> None:
+        """An agent's request_id names one call; another agent's is its own; the empty one none."""
+        await store.commit(first(new_call(1, request_id="r")))
+        with pytest.raises(DuplicateRequest):
+            await store.commit(first(new_call(2, request_id="r")))
+        await store.commit(first(new_call(3, request_id="r", agent=AGENT2)))
+        await store.commit(first(new_call(4)))
+        await store.commit(first(new_call(5)))
+        found = await store.find_by_request_id(AGENT2, "r")
+        assert found == new_call(3, request_id="r", agent=AGENT2)
+        assert await store.find_by_request_id(AGENT, "") is None
+
+    async def test_short_id_once(self, store: Store) -> None:
+        """A short id names one call of all agents."""
+        await store.commit(first(new_call(1, short_id="ABCD1234")))
+        with pytest.raises(ShortIdTaken):
+            await store.commit(first(new_call(2, short_id="ABCD1234", agent=AGENT2)))
+
+    async def test_duplicate_comes_before_short_id(self, store: Store) -> None:
+        """Where both are taken, the request_id is named: drawing again would not help."""
+        await store.commit(first(new_call(1, request_id="r", short_id="ABCD1234")))
+        with pytest.raises(DuplicateRequest):
+            await store.commit(first(new_call(2, request_id="r", short_id="ABCD1234")))
+
+    async def test_premise_differs(self, store: Store) -> None:
+        """A premise of another value refuses the change by its name, and nothing is written."""
+        await store.set_premise("policy.bundle", "b2", event("policy.activated"))
+        with pytest.raises(PremiseChanged) as caught:
+            await store.commit(full_change())
+        assert caught.value.name == "policy.bundle"
+        assert await is_untouched(store, events=1)
+
+    async def test_premise_missing(self, store: Store) -> None:
+        """A premise that nobody set refuses the change."""
+        with pytest.raises(PremiseChanged):
+            await store.commit(full_change())
+        assert await is_untouched(store, events=0)
+
+    async def test_premise_set_anew(self, store: Store) -> None:
+        """The value set last is the one that counts."""
+        await store.set_premise("policy.bundle", "b2", event("policy.activated"))
+        await store.set_premise("policy.bundle", "b1", event("policy.activated"))
+        assert await store.commit(full_change()) is not None
+
+    async def test_workspace_moved(self, store: Store) -> None:
+        """A workspace that stands at another tree refuses the change, and nothing is written."""
+        await store.set_premise("policy.bundle", "b1", event("policy.activated"))
+        expected = samples.digest("elsewhere")
+        change = full_change()
+        assert change.workspace is not None
+        moved = replace(change.workspace, expected_sha256=expected)
+        with pytest.raises(PremiseChanged) as caught:
+            await store.commit(replace(change, workspace=moved))
+        assert caught.value.name == "workspace"
+        assert await is_untouched(store, events=1)
+
+    async def test_workspace_moves_on(self, store: Store) -> None:
+        """A workspace goes from tree to tree, each naming the one before."""
+        expected: Sha256 | None = None
+        for number in (1, 2, 3):
+            tree = samples.digest(f"tree {number}")
+            update = WorkspaceUpdate(
+                agent=AGENT, session_id=SESSION, expected_sha256=expected, tree_sha256=tree
+            )
+            await store.commit(first(new_call(number), workspace=update))
+            expected = tree
+        assert await store.workspace_tree(AGENT, SESSION) == expected
+        assert await store.workspace_tree(AGENT2, SESSION) is None
+        assert await store.workspace_tree(AGENT, "session-2") is None
+
+    async def test_failed_seal_leaves_no_gap(self, shelf: Shelf) -> None:
+        """A receipt that cannot be sealed fails its change alone; the chain has no gap."""
+
+        def seal(draft: ReceiptDraft, position: Position) -> bytes:
+            if draft.predicate["call"] == f"calls/{call_id(2)}":
+                raise RuntimeError("no key")
+            return samples.seal(draft, position)
+
+        store = await shelf.open(seal)
+        changes = [first(new_call(number, CallState.DENIED)) for number in (1, 2, 3)]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert isinstance(ends[1], RuntimeError)
+        assert sorted(await history.check_store(store)) == [call_id(1), call_id(3)]
+        await store.close()
+
+
+class TestBugs:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            first(new_call(1), events=()),
+            first(new_call(1), events=(event("call.imagined"),)),
+            first(new_call(1), events=(event(Step.RECEIVE), event(Step.DENY))),
+            first(new_call(1), events=(event(Step.ALLOW),)),
+            first(new_call(1), receipt=samples.receipt(new_call(1))),
+            first(new_call(1, CallState.DENIED), receipt=None),
+            replace(first(new_call(1)), call=new_call(1, version=0)),
+            first(
+                new_call(1),
+                workspace=WorkspaceUpdate(
+                    agent=AGENT2,
+                    session_id=SESSION,
+                    expected_sha256=None,
+                    tree_sha256=samples.digest("tree"),
+                ),
+            ),
+        ],
+        ids=[
+            "no event",
+            "unknown step",
+            "steps to another state",
+            "no first step",
+            "receipt of an open call",
+            "end without receipt",
+            "version 0",
+            "another agent's workspace",
+        ],
+    )
+    async def test_contradiction(self, store: Store, change: Change) -> None:
+        """A change that contradicts itself or the lifecycle is refused as a bug."""
+        with pytest.raises(ValueError, match=r"."):
+            await store.commit(change)
+        assert await is_untouched(store, events=0)
+
+    async def test_no_way_out_of_the_end(self, store: Store) -> None:
+        """A call that has ended takes no further step."""
+        call = new_call(1, CallState.DENIED)
+        await store.commit(first(call))
+        again = replace(call, version=2)
+        with pytest.raises(ValueError, match=r"."):
+            await store.commit(replace(first(again), events=(event(Step.DENY),)))
+
+    async def test_names_are_for_life(self, store: Store) -> None:
+        """A later change cannot give a call another agent, session, request_id or short id."""
+        call = new_call(1)
+        await store.commit(first(call))
+        for change in (
+            {"agent": AGENT2},
+            {"session_id": "session-2"},
+            {"request_id": "r"},
+            {"short_id": "ZZZZZZZZ"},
+        ):
+            with pytest.raises(ValueError, match=r"."):
+                await store.commit(following(replace(call, **change), Step.START))
+        assert await store.get_call(call.id) == call
+
+
+class TestRaces:
+    async def test_one_of_fifty_wins(self, store: Store) -> None:
+        """Of fifty committers that read the same version exactly one wins."""
+        call = new_call(1)
+        await store.commit(first(call))
+        ends = await asyncio.gather(
+            *(store.commit(following(call, Step.START)) for _ in range(50)),
+            return_exceptions=True,
+        )
+        assert [type(end) for end in ends if end is not None] == [StaleCall] * 49
+        assert len(await store.events(after=0, limit=99)) == 3
+
+    async def test_one_of_fifty_records_a_request(self, store: Store) -> None:
+        """Of fifty calls with one request_id exactly one is recorded."""
+        changes = [first(new_call(number, request_id="r")) for number in range(50)]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert [type(end) for end in ends if end is not None] == [DuplicateRequest] * 49
+        assert len(await store.open_calls()) == 1
+
+    async def test_one_of_fifty_moves_the_workspace(self, store: Store) -> None:
+        """Of fifty changes that saw one tree exactly one moves the workspace."""
+        update = WorkspaceUpdate(
+            agent=AGENT,
+            session_id=SESSION,
+            expected_sha256=None,
+            tree_sha256=samples.digest("tree"),
+        )
+        changes = [first(new_call(number), workspace=update) for number in range(50)]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert [type(end) for end in ends if end is not None] == [PremiseChanged] * 49
+        assert len(await history.check_store(store)) == 1
+
+    async def test_refused_ones_do_not_harm_their_neighbours(self, store: Store) -> None:
+        """Good changes beside refused ones are written whole, in sequences without gaps."""
+        changes = [
+            first(new_call(number, CallState.DENIED, request_id=f"r{number % 30}"))
+            for number in range(90)
+        ]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert sum(isinstance(end, StoreError) for end in ends) == 60
+        assert len(await history.check_store(store)) == 30
+
+    async def test_a_cancelled_author_harms_nobody(self, store: Store) -> None:
+        """A caller that leaves does not stop the others of its group."""
+        leaving = asyncio.create_task(store.commit(first(new_call(1))))
+        staying = [asyncio.create_task(store.commit(first(new_call(number)))) for number in (2, 3)]
+        await asyncio.sleep(0)
+        leaving.cancel()
+        assert await asyncio.gather(*staying) == [None, None]
+        assert set(await history.check_store(store)) >= {call_id(2), call_id(3)}
+
+
+class TestReads:
+    async def test_nothing_there(self, store: Store) -> None:
+        """Everything that is not there is None or empty."""
+        nowhere = samples.digest("nowhere")
+        assert await store.get_call(call_id(1)) is None
+        assert await store.find_by_request_id(AGENT, "r") is None
+        assert list(await store.find_by_short_id("0000", None)) == []
+        assert list(await store.list_calls(CallFilter(), limit=9, before=None)) == []
+        assert list(await store.open_calls()) == []
+        assert list(await store.recent_calls(samples.START)) == []
+        assert await store.document(nowhere) is None
+        assert await store.file(AGENT, nowhere) is None
+        assert await store.workspace_tree(AGENT, SESSION) is None
+        assert await store.receipt(call_id(1)) is None
+        assert list(await store.list_receipts(after=0, limit=9)) == []
+        assert list(await store.events(after=0, limit=9)) == []
+
+    async def test_short_id_prefix(self, store: Store) -> None:
+        """A prefix finds up to two calls, of one agent or of any; no character is a wildcard."""
+        names = {1: "ABCD0001", 2: "ABCD0002", 3: "ABCD0003", 4: "ABCE0000"}
+        for number, name in names.items():
+            agent = AGENT2 if number == 3 else AGENT
+            await store.commit(first(new_call(number, short_id=name, agent=agent)))
+
+        async def found(prefix: str, agent: bool) -> list[str]:
+            calls = await store.find_by_short_id(prefix, AGENT2 if agent else None)
+            return [call.short_id for call in calls]
+
+        assert len(await found("ABCD", agent=False)) == 2
+        assert await found("ABCD", agent=True) == ["ABCD0003"]
+        assert await found("ABCE", agent=False) == ["ABCE0000"]
+        assert await found("ABCE0000", agent=False) == ["ABCE0000"]
+        assert await found("ABCE0000", agent=True) == []
+        assert await found("AB%", agent=False) == []
+        assert await found("A_CE", agent=False) == []
+
+    async def test_documents_by_kind(self, store: Store) -> None:
+        """A document keeps its kind, body, exact text."""
+        documents = tuple(samples.document(kind.name, kind) for kind in DocumentKind)
+        await store.commit(first(new_call(1), documents=documents))
+        assert [await store.document(d.sha256) for d in documents] == list(documents)
+
+    async def test_files_are_their_agents(self, store: Store) -> None:
+        """An agent's file is no other agent's, even by its digest; nor is it a document."""
+        file = samples.file("text")
+        await store.commit(first(new_call(1), files=(file,)))
+        assert await store.file(AGENT2, file.sha256) is None
+        assert await store.document(file.sha256) is None
+        await store.commit(first(new_call(2, agent=AGENT2), files=(file,)))
+        assert await store.file(AGENT2, file.sha256) == b"text"
+
+    async def test_large_file(self, store: Store) -> None:
+        """Eight megabytes of every byte value come back as they were."""
+        data = bytes(range(256)) * 32768
+        file = File(sha256=sha256_hex(data), data=data)
+        await store.commit(first(new_call(1), files=(file,)))
+        assert await store.file(AGENT, file.sha256) == data
+
+    async def test_open_calls(self, store: Store) -> None:
+        """Every call that has not ended is listed, oldest first."""
+        for number, state in ((3, CallState.HELD), (1, CallState.QUEUED), (2, CallState.DENIED)):
+            await store.commit(first(new_call(number, state)))
+        assert [call.id for call in await store.open_calls()] == [call_id(1), call_id(3)]
+
+    async def test_recent_calls(self, store: Store) -> None:
+        """The calls received at that time or later are listed, oldest first."""
+        for number in (4, 2, 3, 1):
+            await store.commit(first(new_call(number)))
+        since = samples.START + timedelta(seconds=2)
+        found = [call.id for call in await store.recent_calls(since)]
+        assert found == [call_id(2), call_id(3), call_id(4)]
+
+
+class TestListCalls:
+    @pytest.mark.parametrize(
+        ("wanted", "numbers"),
+        [
+            (CallFilter(), [6, 5, 4, 3, 2, 1]),
+            (CallFilter(agent=AGENT), [5, 3, 1]),
+            (CallFilter(agent=AGENT2), [6, 4, 2]),
+            (CallFilter(states=frozenset({CallState.HELD})), [6, 3]),
+            (CallFilter(agent=AGENT, states=frozenset({CallState.HELD})), [3]),
+            (CallFilter(states=frozenset({CallState.DENIED})), [5, 2]),
+            (CallFilter(agent=AGENT2, states=frozenset({CallState.DENIED})), [2]),
+            (CallFilter(states=frozenset({CallState.DENIED, CallState.HELD})), [6, 5, 3, 2]),
+            (CallFilter(states=frozenset({CallState.QUEUED, CallState.HELD})), [6, 4, 3, 1]),
+            (CallFilter(session_id="session-2"), [6, 5, 4]),
+            (CallFilter(tool="workspace_read"), [6, 5]),
+            (
+                CallFilter(
+                    agent=AGENT2,
+                    states=frozenset({CallState.HELD}),
+                    session_id="session-2",
+                    tool="workspace_read",
+                ),
+                [6],
+            ),
+            (CallFilter(session_id="session-3"), []),
+        ],
+    )
+    async def test_filter(self, store: Store, wanted: CallFilter, numbers: list[int]) -> None:
+        """A filter lets through what meets all its parts, newest first."""
+        states = (CallState.QUEUED, CallState.DENIED, CallState.HELD)
+        for number in (2, 1, 3, 6, 5, 4):
+            call = new_call(
+                number,
+                states[(number - 1) % 3],
+                agent=AGENT if number % 2 else AGENT2,
+                session_id="session-1" if number < 4 else "session-2",
+                tool="python_run" if number < 5 else "workspace_read",
+            )
+            await store.commit(first(call))
+        found = await store.list_calls(wanted, limit=99, before=None)
+        assert [call.id for call in found] == [call_id(number) for number in numbers]
+
+    async def test_pages(self, store: Store) -> None:
+        """Pages that each begin before the last call of the one before show every call once."""
+        for number in range(5):
+            await store.commit(first(new_call(number)))
+        before: CallId | None = None
+        pages = []
+        for _ in range(4):
+            page = await store.list_calls(CallFilter(agent=AGENT), limit=2, before=before)
+            pages.append([call.id for call in page])
+            before = page[-1].id if page else before
+        assert pages == [
+            [call_id(4), call_id(3)],
+            [call_id(2), call_id(1)],
+            [call_id(0)],
+            [],
+        ]
+
+
+class TestEvents:
+    async def test_in_order(self, store: Store) -> None:
+        """Events stand in the order of their commits, without gaps, with what was given."""
+        await store.append_event(event("broker.started", version="1"))
+        await store.commit(first(new_call(1)))
+        await store.set_premise("policy.bundle", "b1", event("policy.activated", revision=3))
+        await store.commit(following(new_call(1), Step.START))
+        events = await store.events(after=0, limit=99)
+        assert [(e.sequence, e.type, e.call, e.agent) for e in events] == [
+            (1, "broker.started", None, None),
+            (2, "call.received", call_id(1), AGENT),
+            (3, "call.allowed", call_id(1), AGENT),
+            (4, "policy.activated", None, None),
+            (5, "run.starting", call_id(1), AGENT),
+        ]
+        assert [e.data for e in events[:2]] == [{"version": "1"}, {"tool": "python_run"}]
+        assert events[1].at == new_call(1).received_at
+
+    async def test_after_and_limit(self, store: Store) -> None:
+        """A reader goes on after the last event that it saw, of one call or of all."""
+        for number in (1, 2):
+            await store.commit(first(new_call(number)))
+        await store.commit(following(new_call(1), Step.START))
+
+        async def sequences(after: int, limit: int, call: CallId | None = None) -> list[int]:
+            events = await store.events(after=after, limit=limit, call=call)
+            return [entry.sequence for entry in events]
+
+        assert await sequences(0, 2) == [1, 2]
+        assert await sequences(2, 2) == [3, 4]
+        assert await sequences(5, 2) == []
+        assert await sequences(0, 9, call_id(1)) == [1, 2, 5]
+        assert await sequences(1, 1, call_id(1)) == [2]
+        assert await sequences(0, 9, call_id(3)) == []
+
+
+class TestReceipts:
+    async def test_chain(self, store: Store) -> None:
+        """Each receipt names the digest of the one before it, the first one zeros."""
+        for number in range(5):
+            await store.commit(first(new_call(number, CallState.DENIED)))
+        receipts = await store.list_receipts(after=0, limit=9)
+        history.check_chain(receipts)
+        assert [receipt.call for receipt in receipts] == [call_id(number) for number in range(5)]
+        assert {receipt.at for receipt in receipts} == {samples.START}
+
+    async def test_after_and_limit(self, store: Store) -> None:
+        """A reader goes on after the last receipt that it saw."""
+        for number in range(5):
+            await store.commit(first(new_call(number, CallState.DENIED)))
+        page = await store.list_receipts(after=1, limit=2)
+        assert [receipt.sequence for receipt in page] == [2, 3]
+        assert list(await store.list_receipts(after=5, limit=2)) == []
+
+    async def test_of_one_agent(self, store: Store) -> None:
+        """A list for one agent holds the receipts of its calls alone."""
+        for number in range(6):
+            agent = AGENT2 if number % 2 else AGENT
+            await store.commit(first(new_call(number, CallState.DENIED, agent=agent)))
+        found = await store.list_receipts(after=1, limit=2, agent=AGENT)
+        assert [receipt.sequence for receipt in found] == [3, 5]
+        assert len(await store.list_receipts(after=0, limit=9, agent=AGENT2)) == 3
+
+
+class TestPeople:
+    async def test_first_one_stays(self, store: Store) -> None:
+        """A person keeps the pseudonym that was drawn first; another person has another."""
+        assert await store.pseudonym("Ann", Pseudonym("p1")) == "p1"
+        assert await store.pseudonym("Ann", Pseudonym("p2")) == "p1"
+        assert await store.pseudonym("Bob", Pseudonym("p3")) == "p3"
+
+    async def test_race(self, store: Store) -> None:
+        """Askers at the same time all hear one pseudonym."""
+        drawn = [Pseudonym(f"p{number}") for number in range(20)]
+        heard = await asyncio.gather(*(store.pseudonym("Ann", fresh) for fresh in drawn))
+        assert len(set(heard)) == 1
+
+
+class TestLives:
+    async def test_everything_stays(self, shelf: Shelf) -> None:
+        """A later life finds everything of the former one; the chain goes on with a new epoch."""
+        store = await shelf.open()
+        await store.set_premise("policy.bundle", "b1", event("policy.activated"))
+        change = full_change()
+        receipt = await store.commit(change)
+        pseudonym = await store.pseudonym("Ann", Pseudonym("p1"))
+        installation, epoch = store.installation, store.epoch
+        await store.close()
+        store = await shelf.open()
+        assert (store.installation, store.epoch) == (installation, epoch + 1)
+        assert await store.get_call(call_id(1)) == change.call
+        assert await store.document(change.documents[0].sha256) == change.documents[0]
+        assert await store.file(AGENT, samples.digest("text")) == b"text"
+        assert await store.workspace_tree(AGENT, SESSION) == samples.digest("tree")
+        assert await store.receipt(call_id(1)) == receipt
+        assert await store.pseudonym("Ann", Pseudonym("p2")) == pseudonym
+        await store.commit(
+            first(new_call(2, CallState.DENIED), premises=(("policy.bundle", "b1"),))
+        )
+        assert len(await history.check_store(store)) == 2
+        await store.close()
+
+    async def test_names(self, shelf: Shelf) -> None:
+        """A new store begins its first life under 32 hexadecimal characters."""
+        store = await shelf.open()
+        assert store.epoch == 1
+        assert len(bytes.fromhex(store.installation)) == 16
+        await store.close()
+
+    async def test_second_owner(self, shelf: Shelf) -> None:
+        """A second broker on one store is refused while the first one lives."""
+        store = await shelf.open()
+        with pytest.raises(StoreUnavailable) as caught:
+            await shelf.open()
+        assert caught.value.reason == "STORE_IN_USE"
+        await store.commit(first(new_call(1)))
+        await store.close()
+        store = await shelf.open()
+        assert store.epoch == 2
+        await store.close()
+
+    async def test_closed(self, shelf: Shelf) -> None:
+        """A closed store says so to every reader, to every writer; closing twice is harmless."""
+        store = await shelf.open()
+        await store.close()
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.commit(first(new_call(1)))
+        with pytest.raises(StoreUnavailable):
+            await store.append_event(event("broker.stopped"))
+        with pytest.raises(StoreUnavailable):
+            await store.get_call(call_id(1))
+
+    async def test_close_finishes(self, shelf: Shelf) -> None:
+        """What was handed over before the close is durable after it."""
+        store = await shelf.open()
+        commits = [asyncio.create_task(store.commit(first(new_call(n)))) for n in range(30)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await store.close()
+        assert await asyncio.gather(*commits) == [None] * 30
+        store = await shelf.open()
+        assert len(await store.open_calls()) == 30
+        await store.close()
