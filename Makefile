@@ -66,7 +66,7 @@ check-rego: venv
 
 check-bundle: venv
 	@echo "check: compiled policy bundle"
-	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_bundle.py --check
+	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
 conformance: setup tools ## Hold our receipts and engines against third parties
 	@$(BIN)/pytest conformance -q
@@ -81,7 +81,7 @@ protos: venv ## Generate broker/v1 from protos/
 	@$(BIN)/python scripts/gen_protos.py
 
 bundle: venv ## Compile the default policy bundle into the package
-	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_bundle.py
+	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py
 
 lock: venv ## Resolve pyproject.toml into the two lock files (LOCK_ARGS=--upgrade for newer versions)
 	@scripts/lock.sh $(LOCK_ARGS)

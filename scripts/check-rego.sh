@@ -11,6 +11,7 @@ if [ -n "$unformatted" ]; then
     printf 'check-rego: run `opa fmt --write` on: %s\n' "$unformatted" >&2
     exit 1
 fi
-"$opa" check --strict --schema policies_rego/schemas --capabilities policies_rego/capabilities.json policies_rego
-"$opa" test policies_rego
+# As a bundle: read loosely, schemas and capabilities would be taken for data.
+"$opa" check --strict --bundle --schema policies_rego/schemas --capabilities policies_rego/capabilities.json policies_rego
+"$opa" test --bundle policies_rego
 "$regal" lint --format compact policies_rego

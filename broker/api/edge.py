@@ -1,7 +1,7 @@
 """Stand before every RPC: who calls, whether they may, what an error becomes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from grpc import aio
@@ -15,8 +15,12 @@ from broker.people import People
 from broker.ports import Clock, Telemetry
 
 # gRPC's own types are open here: handlers and contexts are generic over every message.
-Handler = grpc.RpcMethodHandler[Any, Any]
-Context = aio.ServicerContext[Any, Any]
+if TYPE_CHECKING:
+    Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+    Context: TypeAlias = aio.ServicerContext[Any, Any]
+else:
+    # The classes are generic for the type checker alone.
+    Handler, Context = grpc.RpcMethodHandler, aio.ServicerContext
 
 
 class Edge(aio.ServerInterceptor):

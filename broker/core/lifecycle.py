@@ -36,9 +36,7 @@ class CallState(Enum):
         return self not in OPEN_STATES
 
 
-OPEN_STATES = frozenset(
-    {CallState.RECEIVED, CallState.HELD, CallState.QUEUED, CallState.RUNNING}
-)
+OPEN_STATES = frozenset({CallState.RECEIVED, CallState.HELD, CallState.QUEUED, CallState.RUNNING})
 
 
 class Step(Enum):

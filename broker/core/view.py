@@ -188,8 +188,9 @@ def _approval_lines(held: HeldCall) -> Iterator[str]:
     if approval is None:
         return
     for requirement in approval.requirements:
-        group = f"group {_quoted(requirement.group)}" if requirement.group else "any eligible group"
-        yield f"{requirement.count} of {group}"
+        group = requirement.group
+        of_whom = f"of group {_quoted(group)}" if group else "of all who are eligible"
+        yield f"{requirement.count} {of_whom}"
     yield f"decide by: {_time(held.decide_by)}"
     yield f"then run within: {approval.run_within_s} s"
 

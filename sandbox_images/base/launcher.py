@@ -285,14 +285,21 @@ class Collection:
         self.kept = set()
 
     def outputs(self):
-        self.folder(open_folder("/out", None), "/out", "", self.output)
+        self.area("/out", self.output)
 
     def changes(self):
         before = self.job.before
-        self.folder(open_folder("/workspace", None), "/workspace", "", self.change)
+        self.area("/workspace", self.change)
         for path in sorted(before):
             if path not in self.kept and gone(f"/workspace/{path}"):
                 send(b"d", struct.pack(">Q", 0), path.encode())
+
+    def area(self, area, take):
+        try:
+            self.folder(open_folder(area, None), area, "", take)
+        except OSError as error:
+            # The tool owns the folder: it can make it unreadable, which is its own loss.
+            self.note(f"{area}: {error.strerror}")
 
     def folder(self, folder, area, above, take, depth=0):
         try:
@@ -336,8 +343,8 @@ class Collection:
             raise Refused("its name is not UTF-8") from None
         if size > self.job.max_path:
             raise Refused(f"its name is longer than {self.job.max_path} bytes")
-        if any(ord(char) < 32 or ord(char) == 127 for char in path):
-            raise Refused("its name has a control character")
+        if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in path):
+            raise Refused("its name has a control character or a backslash")
 
     def file(self, fd, path, take):
         found = os.fstat(fd)

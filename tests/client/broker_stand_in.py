@@ -1,8 +1,8 @@
 """Answer a client's requests one by one over grpcio-testing's fake channel."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
 from typing import TypeVar
 
 import grpc
@@ -34,15 +34,23 @@ RICH = "grpc-status-details-bin"
 class StandIn:
     """The far end of a fake channel, driven by the test, with the client at its near end."""
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    def __init__(self) -> None:
         self._channel = grpc_testing.channel(_SERVICES, grpc_testing.strict_real_time())
-        self._threads = threads
         self.pauses_s: list[float] = []
         self.client = Client(self._channel, target="broker:7443", sleep=self.pauses_s.append)
 
     def begin(self, request: Callable[[], T]) -> "Future[T]":
-        """Start a blocking request of the client."""
-        return self._threads.submit(request)
+        """Start a blocking request of the client; one that is never answered ends with pytest."""
+        pending: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                pending.set_result(request())
+            except BaseException as error:  # whatever it is belongs to the test that waits
+                pending.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        return pending
 
     def answer(self, method: str, response: Message) -> Message:
         """Take the next request of a method, answer it, return it."""
@@ -58,10 +66,16 @@ class StandIn:
         *,
         reason: str = "",
         retry_after_s: float | None = None,
+        rich_code: int | None = None,
     ) -> Message:
-        """Take the next request of a method, refuse it, return it."""
+        """Take the next request of a method, refuse it, return it.
+
+        Args:
+            rich_code: What the details say the code is, where it shall differ.
+        """
         _, request, rpc = self._channel.take_unary_unary(_METHODS[method])
-        rpc.terminate(None, _trailers(code, message, reason, retry_after_s), code, message)
+        trailers = _trailers(rich_code or code.value[0], message, reason, retry_after_s)
+        rpc.terminate(None, trailers, code, message)
         return request
 
     def take_stream(self, method: str) -> tuple[Message, grpc_testing.UnaryStreamChannelRpc]:
@@ -70,20 +84,13 @@ class StandIn:
         return request, rpc
 
 
-@contextmanager
-def stand_in() -> Iterator[StandIn]:
-    """Give a stand-in whose requests have ended when the test ends."""
-    with ThreadPoolExecutor(max_workers=2) as threads:
-        yield StandIn(threads)
-
-
 def methods() -> dict[str, MethodDescriptor]:
     """Every method of the API by its name."""
     return _METHODS
 
 
 def _trailers(
-    code: grpc.StatusCode, message: str, reason: str, retry_after_s: float | None
+    code: int, message: str, reason: str, retry_after_s: float | None
 ) -> tuple[tuple[str, bytes], ...]:
     details: list[Message] = []
     if reason:
@@ -99,5 +106,5 @@ def _trailers(
         holder = Any()
         holder.Pack(detail)
         packed.append(holder)
-    status = status_pb2.Status(code=code.value[0], message=message, details=packed)
+    status = status_pb2.Status(code=code, message=message, details=packed)
     return ((RICH, status.SerializeToString()),)

@@ -1,7 +1,7 @@
 """The client, against a broker that says exactly what the test wants."""
 
 import json
-from collections.abc import Iterator
+from queue import Queue
 
 import grpc
 import pytest
@@ -16,7 +16,7 @@ from broker.v1 import (
     receipt_pb2,
     tool_pb2,
 )
-from tests.client.broker_stand_in import StandIn, methods, stand_in
+from tests.client.broker_stand_in import StandIn, methods
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 DONE = call_pb2.Call(name="calls/A", state=call_pb2.CALL_STATE_SUCCEEDED)
@@ -25,10 +25,9 @@ DIGEST = "ab" * 32
 
 
 @pytest.fixture
-def broker() -> Iterator[StandIn]:
+def broker() -> StandIn:
     """A broker driven by the test."""
-    with stand_in() as far_end:
-        yield far_end
+    return StandIn()
 
 
 class TestCall:
@@ -178,13 +177,23 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("code", "details", "reason", "words"),
         [
-            (grpc.StatusCode.UNAVAILABLE, "Ssl handshake failed: SSL_ERROR_SSL", "BROKER_UNREACHABLE", "pki"),
+            (
+                grpc.StatusCode.UNAVAILABLE,
+                "Ssl handshake failed: SSL_ERROR_SSL",
+                "BROKER_UNREACHABLE",
+                "pki",
+            ),
             (grpc.StatusCode.UNIMPLEMENTED, "", "UNIMPLEMENTED", "older"),
             (grpc.StatusCode.DEADLINE_EXCEEDED, "", "DEADLINE_EXCEEDED", "goes on"),
             (grpc.StatusCode.INTERNAL, "", "INTERNAL", "INTERNAL"),
-            (grpc.StatusCode.PERMISSION_DENIED, "use approver", "PERMISSION_DENIED", "use approver"),
+            (
+                grpc.StatusCode.PERMISSION_DENIED,
+                "use approver",
+                "PERMISSION_DENIED",
+                "use approver",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_a_bare_status_has_a_reason_and_a_remedy(
         self, broker: StandIn, code: grpc.StatusCode, details: str, reason: str, words: str
     ) -> None:
@@ -199,8 +208,10 @@ class TestErrors:
     def test_details_that_contradict_the_status_are_not_believed(self, broker: StandIn) -> None:
         """Rich details of another code than the status's are passed over."""
         pending = broker.begin(broker.client.drain)
-        broker.refuse("Drain", grpc.StatusCode.NOT_FOUND, "a", reason="NOT_FOUND")
-        assert isinstance(pending.exception(), ClientError)
+        broker.refuse("Drain", grpc.StatusCode.NOT_FOUND, reason="FORGED", rich_code=7)
+        error = pending.exception()
+        assert isinstance(error, ClientError)
+        assert error.reason == "NOT_FOUND"
 
 
 class TestWait:
@@ -254,17 +265,26 @@ class TestWatch:
 
     def test_a_lost_stream_is_taken_up_where_it_broke(self, broker: StandIn) -> None:
         """After UNAVAILABLE the stream goes on after the last event that was seen."""
-        pending = broker.begin(lambda: [event.sequence for event in broker.client.watch("ABCD")])
+        seen: Queue[int] = Queue()
+
+        def follow() -> None:
+            for event in broker.client.watch("ABCD"):
+                seen.put(event.sequence)
+
+        pending = broker.begin(follow)
         request, rpc = broker.take_stream("WatchCall")
         assert request == execution_pb2.WatchCallRequest(call="ABCD")
         rpc.send_response(execution_pb2.WatchCallResponse(sequence=4))
         rpc.send_response(execution_pb2.WatchCallResponse(sequence=9))
+        # The fake channel lets a failure overtake what was sent before it.
+        assert [seen.get(), seen.get()] == [4, 9]
         rpc.terminate((), UNAVAILABLE, "restart")
         request, rpc = broker.take_stream("WatchCall")
         assert request == execution_pb2.WatchCallRequest(call="ABCD", after_sequence=9)
         rpc.send_response(execution_pb2.WatchCallResponse(sequence=12))
         rpc.terminate((), grpc.StatusCode.OK, "")
-        assert pending.result() == [4, 9, 12]
+        pending.result()
+        assert seen.get_nowait() == 12
         assert broker.pauses_s == [0.1]
 
     def test_a_refused_stream_is_an_error(self, broker: StandIn) -> None:
@@ -278,11 +298,17 @@ class TestWatch:
 
     def test_holds_are_streamed(self, broker: StandIn) -> None:
         """Each hold comes as it is; a lost stream is told."""
-        seen: list[call_pb2.Call] = []
-        pending = broker.begin(lambda: seen.extend(broker.client.watch_holds("tool=t")))
+        seen: Queue[call_pb2.Call] = Queue()
+
+        def follow() -> None:
+            for call in broker.client.watch_holds("tool=t"):
+                seen.put(call)
+
+        pending = broker.begin(follow)
         request, rpc = broker.take_stream("WatchHolds")
         assert request == approval_pb2.WatchHoldsRequest(filter="tool=t")
         rpc.send_response(approval_pb2.WatchHoldsResponse(call=HELD))
+        assert seen.get() == HELD
         rpc.terminate((), UNAVAILABLE, "gone")
         assert isinstance(pending.exception(), ClientError)
 
@@ -320,9 +346,7 @@ PLAIN = [
     (
         "CheckCall",
         lambda client: client.check("t", {"a": 1}, session="s", purpose="p"),
-        tool_pb2.CheckCallRequest(
-            tool="t", arguments_json='{"a": 1}', session_id="s", purpose="p"
-        ),
+        tool_pb2.CheckCallRequest(tool="t", arguments_json='{"a": 1}', session_id="s", purpose="p"),
         tool_pb2.CheckCallResponse(decision=call_pb2.Decision(effect=call_pb2.EFFECT_DENY)),
         tool_pb2.CheckCallResponse(decision=call_pb2.Decision(effect=call_pb2.EFFECT_DENY)),
     ),

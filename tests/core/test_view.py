@@ -107,7 +107,7 @@ class TestView:
             "| memory_bytes: 268435456",
             '|   "example.org:443"',
             '| 1 of group "security"',
-            "| 2 of any eligible group",
+            "| 2 of all who are eligible",
             "| decide by: 2026-01-01T01:00:00.000000Z",
             "| then run within: 600 s",
         ],
@@ -129,7 +129,7 @@ class TestView:
 
     @given(OBJECTS, TEXTS | AWKWARD_TEXTS, TEXTS | AWKWARD_TEXTS)
     def test_nothing_foreign_acts_or_draws_a_heading(self, arguments, word, other):
-        """Whatever an agent writes, the headings stay, and no control gets through but line ends."""
+        """Whatever is written, the headings stay, and no control gets through but line ends."""
         reasons = (Reason(rule=word, message=other, agent_message="", severity=word),)
         text = text_of(
             arguments=arguments,

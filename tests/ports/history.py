@@ -15,7 +15,10 @@ def check_call(call: Call, events: Sequence[Event], receipt: StoredReceipt | Non
     """Fail where a call is not what its events made it, or has ended without its receipt."""
     state: CallState | None = None
     for event in events:
-        state = after(state, Step(event.type))
+        try:
+            state = after(state, Step(event.type))
+        except ValueError as error:
+            raise AssertionError(f"{call.name} has an event too many: {error}") from error
     assert state is call.state, f"{call.name} says {call.state}, its events say {state}"
     assert (receipt is not None) == call.state.is_final, f"{call.name} has a wrong receipt"
 

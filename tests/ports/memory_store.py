@@ -57,6 +57,7 @@ class MemoryDisk:
     people: dict[str, Pseudonym] = field(default_factory=dict)
     requests: dict[tuple[AgentId, str], CallId] = field(default_factory=dict)
     short_ids: dict[str, CallId] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
 
     def fail_next(self, fault: Fault) -> None:
         """Let the next write go wrong."""
@@ -70,7 +71,8 @@ class MemoryDisk:
 class MemoryStore:
     """A `Store` on a `MemoryDisk`; made by `open`.
 
-    After each write it checks what must hold of the record; what does not fails the test.
+    After each write it checks what must hold of the record; what does not fails the test, at
+    once and, where somebody catches that, again in `close`.
     """
 
     def __init__(
@@ -225,6 +227,7 @@ class MemoryStore:
         """Let go of the disk, where it was not lost to a later life by a crash."""
         if not self._is_closed and self._epoch == self._disk.epoch:
             self._disk.is_owned = False
+            assert not self._disk.violations, self._disk.violations
             history.check_sequences(self._disk.events, self._disk.receipts)
         self._is_closed = True
 
@@ -242,7 +245,11 @@ class MemoryStore:
         fault = self._disk.faults.pop(self._disk.writes, None)
         if fault is Fault.BEFORE:
             raise StoreUnavailable(fault.value)
-        answer = work()
+        try:
+            answer = work()
+        except AssertionError as error:
+            self._disk.violations.append(str(error))
+            raise
         if fault is Fault.AFTER:
             raise StoreUnavailable(fault.value)
         if call is not None:

@@ -82,5 +82,7 @@ class TestInvariants:
         await store.commit(first(new_call(1)))
         running = replace(new_call(1), state=CallState.RUNNING)
         shelf.disk.calls[call_id(1)] = running
-        with pytest.raises(AssertionError, match="its events say"):
+        with pytest.raises(AssertionError, match="event too many"):
             await store.commit(following(running, Step.KILL))
+        with pytest.raises(AssertionError, match="event too many"):
+            await store.close()

@@ -21,7 +21,7 @@ from broker.adapters.docker_engine.settings import (
     container_config,
     enforced,
 )
-from broker.core.frames import PROTOCOL, FrameError, FrameKind
+from broker.core.frames import PROTOCOL, Frame, FrameError, FrameKind
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
 
@@ -175,9 +175,11 @@ class DockerEngine:
 
     async def _greet(self, started: _Started) -> None:
         """Wait until the launcher is there: from then on the first process is what it will be."""
+        frames: list[Frame] | None = []
         try:
             async with asyncio.timeout(self._start_s):
-                frames = await started.wire.receive()
+                while frames == []:
+                    frames = await started.wire.receive()
         except (TimeoutError, FrameError):
             frames = None
         greeting = [(frame.kind, frame.payload) for frame in frames or ()]

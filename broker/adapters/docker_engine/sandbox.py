@@ -28,6 +28,7 @@ _GONE = (404, 409)
 class _Phase(Enum):
     FRESH = "fresh"
     USED = "used"
+    ENDING = "ending"
     DISCARDED = "discarded"
 
 
@@ -95,6 +96,7 @@ class DockerSandbox:
         )
         started_s = time.monotonic()
         stop = await self._converse(job, harvest)
+        self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
         spent, exit_state = await self._finish(stop)
         if harvest.not_begun is not None:
@@ -114,7 +116,8 @@ class DockerSandbox:
         """End everything in the container now; `run` then returns with this cause."""
         if not self._killed.done():
             self._killed.set_result(cause)
-        if self._phase is not _Phase.DISCARDED:
+        # A run that is ending already ends as it was; a kill would only blur the exit code.
+        if self._phase in (_Phase.FRESH, _Phase.USED):
             await self._kill_container()
 
     async def discard(self) -> None:
@@ -127,6 +130,8 @@ class DockerSandbox:
 
     async def _converse(self, job: Job, harvest: Harvest) -> Stop:
         """Send the job while listening, until there is a reason to stop."""
+        if self._killed.done():
+            return Stop.KILLED
         pieces = job_frames(job)
         try:
             await self._container.wire.send(next(pieces))

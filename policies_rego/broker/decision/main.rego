@@ -4,6 +4,8 @@
 #   deny > hold > allow > denied by default; a hold that nobody allows is a denial. Every field has
 #   a default and every set is sorted: one undefined field would make the whole result undefined,
 #   and engines iterate over sets in orders of their own.
+# schemas:
+#   - input: schema.policy_input
 package broker.decision
 
 import data.broker.lib
@@ -57,7 +59,7 @@ reasons := lib.allowances if effect == "allow"
 
 reasons := {{
 	"rule": "broker.hold_without_allow",
-	"message": concat("", ["held by ", concat(", ", sort({hold.rule | some hold in lib.holds})), " and allowed by nobody"]),
+	"message": concat("", ["held by ", held_by, " and allowed by nobody"]),
 	"agent_message": "No rule allows this call, so nobody is asked to approve it.",
 	"severity": "medium",
 }} if {
@@ -65,6 +67,8 @@ reasons := {{
 	count(lib.holds) > 0
 	count(lib.allowances) == 0
 }
+
+held_by := concat(", ", sort({hold.rule | some hold in lib.holds}))
 
 # Risk is for sorting a reviewer's list; nothing is decided by it.
 risk := max(risks)
@@ -82,7 +86,7 @@ risks contains 40 if input.tool.effects.open_world == true
 
 risks contains 30 if input.tool.effects.reversible == false
 
-limits := {name: min(values) |
+limits[name] := min(values) if {
 	some name in lib.limit_names
 	values := {limit.value | some limit in lib.limits; limit.name == name}
 	count(values) > 0

@@ -105,11 +105,11 @@ valid_reason(entry) if {
 	is_object(entry)
 	valid_name(entry.rule)
 	valid_name(entry.message)
+	known_severity(entry)
 	every key, value in entry {
 		key in {"rule", "message", "agent_message", "severity"}
 		valid_name(value)
 	}
-	known_severity(entry)
 }
 
 known_severity(entry) if not entry.severity
@@ -145,9 +145,10 @@ valid_clock(entry, name) if {
 
 # A pointer into what is masked: the call's arguments or its result (RFC 6901).
 valid_pointer(pointer) if {
-	valid_name(pointer)
-	some root in ["/arguments", "/result"]
-	startswith(concat("", [pointer, "/"]), concat("", [root, "/"]))
+	is_string(pointer)
+	parts := split(pointer, "/")
+	parts[0] == ""
+	parts[1] in {"arguments", "result"}
 }
 
 valid_name(name) if {

@@ -16,12 +16,6 @@ deny contains {
 	not known_agent
 }
 
-known_agent if {
-	is_string(input.agent.id)
-	input.agent.id != ""
-	"agent" in input.agent.roles
-}
-
 # An agent that asks on and on after refusals is searching for a gap.
 deny contains {
 	"rule": "default.too_many_denials",
@@ -58,6 +52,12 @@ deny contains {
 	"severity": "high",
 } if {
 	not history_known
+}
+
+known_agent if {
+	is_string(input.agent.id)
+	input.agent.id != ""
+	"agent" in input.agent.roles
 }
 
 history_known if {

@@ -39,10 +39,6 @@ hold contains {
 	path in input.workspace.paths
 }
 
-written_paths contains input.derived.path.normalized
-
-written_paths contains input.tool.arguments.path
-
 hold contains {
 	"rule": "default.destructive_tool",
 	"message": "the tool's definition says that it destroys",
@@ -52,3 +48,7 @@ hold contains {
 	input.tool.effects.destructive == true
 	input.tool.name != "workspace_delete"
 }
+
+written_paths contains input.derived.path.normalized
+
+written_paths contains input.tool.arguments.path

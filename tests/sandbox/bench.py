@@ -1,0 +1,73 @@
+"""Containers to try things in: ours through the engine, others by the SDK."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import docker
+
+from broker.adapters.docker_engine import DockerEngine
+from broker.core.sandbox import Collect, Job, Profile, Report
+from broker.ports import Sandbox
+
+URL = "unix:///var/run/docker.sock"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Runs programs in sandboxes made as for a tool."""
+
+    engine: DockerEngine
+    profile: Profile
+
+    async def prepare(self, **changes: Any) -> Sandbox:
+        """Make a sandbox, with the profile changed so."""
+        return await self.engine.prepare(
+            replace(self.profile, **changes), slot=secrets.token_hex(4)
+        )
+
+    async def run(self, code: str, *, stdin: str = "", timeout_s: float = 20, **more: Any) -> Report:
+        """Run a Python program as `python_run` does, then discard the sandbox."""
+        files = {name: more.pop(name) for name in ("workspace", "inputs") if name in more}
+        caps = {name: more.pop(name) for name in ("output_bytes", "collect") if name in more}
+        sandbox = await self.prepare(**more)
+        try:
+            return await sandbox.run(job(code, stdin=stdin, timeout_s=timeout_s, **files, **caps))
+        finally:
+            await sandbox.discard()
+
+
+def job(
+    code: str,
+    *,
+    stdin: str = "",
+    timeout_s: float = 20,
+    output_bytes: int = MIB,
+    workspace: Sequence[tuple[str, bytes]] = (),
+    inputs: Sequence[tuple[str, bytes]] = (),
+    collect: Collect = Collect.OUTPUTS,
+) -> Job:
+    """Make a job for `python_run`."""
+    return Job(
+        arguments=json.dumps({"code": code, "stdin": stdin}).encode(),
+        workspace=tuple(workspace),
+        inputs=tuple(inputs),
+        timeout_s=timeout_s,
+        output_bytes=output_bytes,
+        collect=collect,
+    )
+
+
+def twin(image: str, code: str, **settings: Any) -> str:
+    """Run a program in an ordinary container with these settings; give what it printed."""
+    client = docker.DockerClient(URL)
+    try:
+        settings.setdefault("network_mode", "none")
+        return client.containers.run(
+            image, ["/usr/bin/python3", "-c", code], remove=True, mem_limit="512m", **settings
+        ).decode()
+    finally:
+        client.close()

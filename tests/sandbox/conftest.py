@@ -1,0 +1,67 @@
+"""Real images with a real Engine for every test of the sandbox."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import docker
+import pytest
+from tests.sandbox.bench import MIB, URL, Bench
+
+from broker.adapters.docker_engine import DockerEngine
+from broker.adapters.image_builder import build_images
+from broker.core.sandbox import Profile
+from broker.shipped import tools_dir
+
+
+@pytest.fixture(scope="session")
+def images() -> Mapping[str, str]:
+    """Image name with its id, built from the tools' sources."""
+    return build_images(URL, tools_dir(), print)
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[docker.APIClient]:
+    """The Engine, asked behind the broker's back."""
+    client = docker.APIClient(URL)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def seccomp() -> str:
+    """The shipped profile's text."""
+    return (tools_dir() / "seccomp.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def profile(images: Mapping[str, str]) -> Profile:
+    """What `python_run` gets, a little smaller."""
+    return Profile(
+        image=images["python_run"],
+        command=("/usr/bin/python3", "-I", "-B", "/opt/toolwarrant/python_run.py"),
+        runtime="runc",
+        cpu_millicores=1000,
+        memory_bytes=128 * MIB,
+        pids=32,
+        tmp_bytes=16 * MIB,
+    )
+
+
+@pytest.fixture
+async def engine(client: docker.APIClient, seccomp: str) -> AsyncIterator[DockerEngine]:
+    """An engine of an installation of its own, which must leave no container behind."""
+    installation = f"test-{secrets.token_hex(6)}"
+    engine = DockerEngine(
+        URL, installation=installation, boot="boot-2", workers=4, seccomp=seccomp
+    )
+    yield engine
+    label = f"org.toolwarrant.installation={installation}"
+    left = client.containers(all=True, filters={"label": label})
+    await engine.close()
+    assert left == []
+
+
+@pytest.fixture
+def bench(engine: DockerEngine, profile: Profile) -> Bench:
+    """A place to run programs in sandboxes."""
+    return Bench(engine=engine, profile=profile)

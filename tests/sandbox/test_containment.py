@@ -1,0 +1,171 @@
+"""What a tool must not reach, each with the twin that shows what holds it."""
+
+import json
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.sandbox.bench import Bench, twin
+
+PROBES = (Path(__file__).parent / "probes.py").read_text(encoding="utf-8")
+EVERY_CAPABILITY = [
+    "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_CHROOT", "SYS_BOOT", "SYS_PACCT", "SYS_TTY_CONFIG",
+    "SYSLOG", "NET_RAW", "NET_ADMIN", "DAC_READ_SEARCH", "MKNOD", "SETUID", "SETGID", "CHOWN",
+    "SYS_NICE",
+]  # fmt: skip
+
+# The sets that hold: what a twin is made with so that exactly they are missing.
+FILTER_AND_CAPABILITIES = {
+    "user": "0",
+    "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
+    "cap_add": EVERY_CAPABILITY,
+}
+FILTER = {"user": "65534", "security_opt": ["seccomp=unconfined", "apparmor=unconfined"]}
+BRIDGE = {"network_mode": "bridge"}
+HOST_NETWORK = {"network_mode": "host"}
+WRITABLE_ROOT = {"user": "0"}
+HOST_PROCESSES = {"pid_mode": "host"}
+PLAIN = {"user": "65534"}
+MOUNTED = {"user": "0"}
+
+ROWS = {
+    **dict.fromkeys(
+        [
+            "mount", "mount_new_api", "mount_open_tree", "umount", "pivot_root", "chroot",
+            "module_init", "module_finit", "module_delete", "unshare_mount", "unshare_net", "bpf",
+            "perf_event_open", "open_by_handle_at", "acct", "swapoff", "quotactl", "syslog",
+            "sethostname", "vhangup", "fanotify", "socket_raw", "socket_raw6", "socket_packet",
+            "make_device", "become_root", "change_owner", "capabilities_held", "setns_own",
+            "socket_packet_old", "userfaultfd", "socket_xdp", "socket_can", "gain_capability",
+        ],
+        FILTER_AND_CAPABILITIES,
+    ),
+    **dict.fromkeys(
+        [
+            "unshare_user", "clone_new_user", "clone3", "keyctl", "add_key", "request_key",
+            "io_uring", "name_to_handle_at", "process_vm_readv", "process_vm_writev", "kcmp",
+            "personality", "shmget", "move_pages", "ptrace_attach", "pidfd_getfd",
+            "launcher_limits", "socket_ping", "socket_sctp", "socket_netlink", "socket_vsock",
+            "socket_alg", "socket_bluetooth", "socket_tipc",
+        ],
+        FILTER,
+    ),
+    **dict.fromkeys(
+        ["net_any_address", "net_dns", "net_metadata", "net_private", "net_interfaces", "net_host"],
+        BRIDGE,
+    ),
+    **dict.fromkeys(["net_host_loopback", "net_host_abstract_socket"], HOST_NETWORK),
+    **dict.fromkeys(
+        [
+            "write_root", "write_etc", "write_launcher", "write_usr", "write_var", "write_dev",
+            "write_run", "read_shadow", "setuid_program", "new_privileges_possible",
+        ],
+        WRITABLE_ROOT,
+    ),
+    **dict.fromkeys(["others_processes"], HOST_PROCESSES),
+    **dict.fromkeys(
+        [
+            "read_launcher_environ", "read_launcher_memory", "read_launcher_maps",
+            "launcher_stdio_open", "launcher_fds_list", "launcher_cwd", "launcher_oom_score",
+            "execute_from_tmp",
+        ],
+        PLAIN,
+    ),
+    **dict.fromkeys(["read_host_file", "engine_socket", "block_devices"], MOUNTED),
+}  # fmt: skip
+
+# Too dangerous to let through on a shared machine: the profile is read back instead.
+ONLY_READ_BACK = {"kexec_load", "kexec_file_load", "reboot", "settimeofday", "clock_settime"}
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the test opened on the host for the probes to find."""
+
+    arguments: Mapping[str, Any]
+    file: Path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A listener on every address, one on an abstract unix socket, a file."""
+    abstract = f"toolwarrant-{secrets.token_hex(8)}"
+    file = tmp_path / "of-the-host"
+    file.write_text("the host's")
+    with socket.create_server(("0.0.0.0", 0)) as listener, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("\0" + abstract)
+        unix.listen()
+        arguments = {
+            "host": "172.17.0.1",
+            "port": listener.getsockname()[1],
+            "abstract": abstract,
+            "host_file": str(file),
+            "few": 4,
+            "setuid_folder": "/tmp",
+        }
+        yield Host(arguments=arguments, file=file)
+
+
+def outcomes_in_twin(image: str, names: list[str], host: Host, settings: dict[str, Any]) -> Any:
+    """Run these probes with the set removed."""
+    if settings is MOUNTED:
+        settings = settings | {
+            "volumes": {
+                str(host.file.parent): {"bind": str(host.file.parent), "mode": "ro"},
+                "/var/run/docker.sock": {"bind": "/var/run/docker.sock", "mode": "ro"},
+            },
+            "devices": ["/dev/null:/dev/mem0:r"],
+        }
+    said = twin(
+        image,
+        PROBES,
+        environment={"ARGUMENTS": json.dumps({**host.arguments, "names": names})},
+        **settings,
+    )
+    return json.loads(said.splitlines()[-1])
+
+
+class TestContainment:
+    """The rows of the sandbox that need no egress, secret or pool."""
+
+    async def test_no_probe_gets_out_of_a_sandbox(
+        self, bench: Bench, host: Host, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Every probe is held in a sandbox made as for a tool."""
+        stdin = json.dumps({**host.arguments, "names": list(ROWS)})
+        report = await bench.run(PROBES, stdin=stdin, timeout_s=60)
+        outcomes = json.loads(report.stdout.data)
+        out = {name: said for name, (kind, said) in outcomes.items() if kind != "held"}
+        with capsys.disabled():
+            print(f"\ncontainment: {len(outcomes)} probes ran, {len(out)} got out")
+        assert (sorted(outcomes), out) == (sorted(ROWS), {})
+
+    @pytest.mark.parametrize(
+        "settings",
+        [FILTER_AND_CAPABILITIES, FILTER, BRIDGE, HOST_NETWORK, WRITABLE_ROOT, HOST_PROCESSES,
+         PLAIN, MOUNTED],
+        ids=["filter-and-capabilities", "filter", "bridge", "host-network", "writable-root",
+             "host-processes", "plain", "mounted"],
+    )  # fmt: skip
+    async def test_every_probe_gets_out_where_its_set_is_missing(
+        self, images: Mapping[str, str], host: Host, settings: dict[str, Any]
+    ) -> None:
+        """The same probes get out of a container that lacks the set that holds them."""
+        names = [name for name, missing in ROWS.items() if missing is settings]
+        outcomes = outcomes_in_twin(images["python_run"], names, host, settings)
+        held = {name: said for name, (kind, said) in outcomes.items() if kind != "out"}
+        assert (sorted(outcomes), held) == (sorted(names), {})
+
+    async def test_what_is_too_dangerous_to_try_is_not_on_the_list(self, seccomp: str) -> None:
+        """The profile allows none of the calls that would harm the machine itself."""
+        allowed = {
+            name
+            for rule in json.loads(seccomp)["syscalls"]
+            if rule["action"] == "SCMP_ACT_ALLOW"
+            for name in rule["names"]
+        }
+        assert allowed & ONLY_READ_BACK == set()
