@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import uvloop
 from grpc import aio
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.file_signer import FileSigner
+from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
 from broker.adapters.sqlite_store import SqliteStore
@@ -33,7 +35,6 @@ from broker.board import Board
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
-from broker.core.bundle import Bundle
 from broker.core.decision import Limits
 from broker.core.ids import AgentId
 from broker.core.lifecycle import CallState
@@ -47,7 +48,7 @@ from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.people import People
-from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
+from broker.ports import EventDraft, PolicyEngine, Store
 from broker.read import Reader
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
@@ -74,14 +75,8 @@ def serve(config_path: Path) -> None:
     """
     config = load(config_path)
     configure_logs(config.log.level, config.log.format)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config))
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    import uvloop
-
-    return uvloop.new_event_loop  # type: ignore[return-value]
 
 
 async def _serve(config: Config) -> None:
@@ -99,102 +94,134 @@ async def _serve(config: Config) -> None:
 async def running(config: Config) -> AsyncIterator[Broker]:
     """Start a broker; stop it cleanly at the end.
 
-    Order matters: what is opened first is closed last, and no call is taken before those of the
-    earlier life are taken up.
+    What is opened first is closed last; no call is taken before those of an earlier life are taken
+    up again.
     """
     async with AsyncExitStack() as stack:
-        telemetry, clock, entropy, board = Telemetry(), SystemClock(), SystemEntropy(), Board()
-        signer = FileSigner(config.receipts.key)
-
-        def sealed(draft: ReceiptDraft, position: Position) -> bytes:
-            return seal(draft, position, signer.sign)
-
-        toolbox = _toolbox(config)
-        trust_root = _text(config.receipts.trust_root)
-        tls = _tls(config)
-        engine = _policy_engine(config)
-        stack.push_async_callback(engine.close)
-        store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
-        stack.push_async_callback(store.close)
-        boot = secrets.token_hex(8)
-        sandboxes = _sandboxes(config, store.installation, boot)
-        stack.push_async_callback(sandboxes.close)
-        facts = await sandboxes.check()
-
-        identities = {name: entry.identity(name) for name, entry in config.identities.items()}
-        people = People(identities, clock)
-        await people.load(store, entropy)
-        await store.set_premise(
-            BUNDLE_PREMISE,
-            engine.bundle_sha256,
-            EventDraft(
-                type="broker.started",
-                at=clock.now(),
-                data={"boot": boot, "bundle": engine.bundle_sha256, "version": _version()},
-            ),
-        )
-        admission = _admission(config, toolbox)
-        await _remember(admission, store, clock.now() - _HISTORY)
-        world = World(
-            settings=_settings(config, boot),
-            store=store,
-            ledger=Ledger(store, board, clock, telemetry),
-            board=board,
-            clock=clock,
-            entropy=entropy,
-            telemetry=telemetry,
-            judge=Judge(engine, clock, entropy, telemetry, _ceilings(config)),
-            notary=Notary(
-                BrokerFacts(
-                    version=_version(),
-                    key_id=signer.key_id,
-                    development=config.receipts.development,
-                    sandbox_engine=facts,
-                ),
-                people,
-            ),
-            people=people,
-            sandboxes=sandboxes,
-            sessions=Sessions(store, entropy),
-            admission=admission,
-            toolbox=toolbox,
-        )
-        executor, reader = Executor(world), Reader(world)
+        outside = await _open(config, stack)
+        world = await _world(config, outside)
+        executor = Executor(world)
         await executor.recover()
-        stack.push_async_callback(executor.stop, timedelta(seconds=config.server.drain_timeout_s))
-        services = Services(
-            execution=ExecutionService(executor, reader),
-            tools=ToolService(toolbox, Checker(world)),
-            approvals=ApprovalService(Approvals(world), reader),
-            receipts=ReceiptService(reader, trust_root),
-            admin=AdminService(
-                ServerFacts(
-                    version=_version(),
-                    installation=store.installation,
-                    epoch=store.epoch,
-                    policy_engine=engine.name,
-                    receipt_key_id=signer.key_id,
-                    development=config.receipts.development,
-                    engine=dict(facts),
-                ),
-                engine,
-                executor,
-            ),
-        )
+        drain_s = config.server.drain_timeout_s
+        stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            services,
-            Edge(people, clock, telemetry),
+            _services(config, outside, world, executor),
+            Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
-        port = _listen(server, config, tls)
+        port = _listen(server, config, outside.tls)
         if config.metrics.listen:
-            _serve_metrics(telemetry, config)
-        await set_serving(health, True)
+            _serve_metrics(outside.telemetry, config)
+        await set_serving(health, serving=True)
         await server.start()
-        stack.push_async_callback(server.stop, config.server.drain_timeout_s)
+        stack.push_async_callback(server.stop, drain_s)
         yield Broker(server=server, port=port, executor=executor)
         executor.draining = True
-        await set_serving(health, False)
+        await set_serving(health, serving=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outside:
+    """Everything outside the process, opened and checked."""
+
+    boot: str
+    signer: FileSigner
+    tls: Tls
+    trust_root: str
+    toolbox: Toolbox
+    telemetry: Telemetry
+    clock: SystemClock
+    engine: PolicyEngine
+    store: SqliteStore
+    sandboxes: DockerEngine
+    sandbox_facts: Mapping[str, str]
+
+
+async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
+    """Open what the broker needs; whatever is missing or wrong stops the start here."""
+    signer, clock, boot = FileSigner(config.receipts.key), SystemClock(), secrets.token_hex(8)
+    toolbox, tls, trust_root = _toolbox(config), _tls(config), _text(config.receipts.trust_root)
+
+    def sealed(draft: ReceiptDraft, position: Position) -> bytes:
+        return seal(draft, position, signer.sign)
+
+    engine = await _policy_engine(config)
+    stack.push_async_callback(engine.close)
+    store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
+    stack.push_async_callback(store.close)
+    sandboxes = _sandboxes(config, store.installation, boot)
+    stack.push_async_callback(sandboxes.close)
+    await _check_images(config, toolbox, sandboxes)
+    return _Outside(
+        boot=boot,
+        signer=signer,
+        tls=tls,
+        trust_root=trust_root,
+        toolbox=toolbox,
+        telemetry=Telemetry(),
+        clock=clock,
+        engine=engine,
+        store=store,
+        sandboxes=sandboxes,
+        sandbox_facts=await sandboxes.check(),
+    )
+
+
+async def _world(config: Config, outside: _Outside) -> World:
+    store, clock, entropy, board = outside.store, outside.clock, SystemEntropy(), Board()
+    identities = {name: entry.identity(name) for name, entry in config.identities.items()}
+    people = People(identities, clock)
+    await people.load(store, entropy)
+    started = {"boot": outside.boot, "bundle": outside.engine.bundle_sha256, "version": _version()}
+    await store.set_premise(
+        BUNDLE_PREMISE,
+        outside.engine.bundle_sha256,
+        EventDraft(type="broker.started", at=clock.now(), data=started),
+    )
+    admission = _admission(config, outside.toolbox)
+    await _remember(admission, store, clock.now() - _HISTORY)
+    facts = BrokerFacts(
+        version=_version(),
+        key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        sandbox_engine=outside.sandbox_facts,
+    )
+    return World(
+        settings=_settings(config, outside.boot),
+        store=store,
+        ledger=Ledger(store, board, clock, outside.telemetry),
+        board=board,
+        clock=clock,
+        entropy=entropy,
+        telemetry=outside.telemetry,
+        judge=Judge(outside.engine, clock, entropy, outside.telemetry, _ceilings(config)),
+        notary=Notary(facts, people),
+        people=people,
+        sandboxes=outside.sandboxes,
+        sessions=Sessions(store, entropy),
+        admission=admission,
+        toolbox=outside.toolbox,
+    )
+
+
+def _services(config: Config, outside: _Outside, world: World, executor: Executor) -> Services:
+    reader = Reader(world)
+    facts = ServerFacts(
+        version=_version(),
+        installation=outside.store.installation,
+        epoch=outside.store.epoch,
+        policy_engine=outside.engine.name,
+        receipt_key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        engine=dict(outside.sandbox_facts),
+    )
+    return Services(
+        execution=ExecutionService(executor, reader),
+        tools=ToolService(world.toolbox, Checker(world)),
+        approvals=ApprovalService(Approvals(world), reader),
+        receipts=ReceiptService(reader, outside.trust_root),
+        admin=AdminService(facts, outside.engine, executor),
+    )
 
 
 def _toolbox(config: Config) -> Toolbox:
@@ -226,12 +253,31 @@ def _images(lock: Path) -> Mapping[str, str]:
     return images
 
 
-def _policy_engine(config: Config) -> PolicyEngine:
-    bundle: Bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
-    return WasmEngine(bundle, timeout_s=config.policy.timeout_s)
+async def _policy_engine(config: Config) -> PolicyEngine:
+    policy = config.policy
+    bundle = load_bundle(policy.bundle or policies_dir() / "bundle.tar.gz")
+    if policy.engine == "wasm":
+        return WasmEngine(bundle, timeout_s=policy.timeout_s)
+    if policy.opa_url:
+        return await OpaServerEngine.connect(policy.opa_url, bundle, timeout_s=policy.timeout_s)
+    opa = str(policy.opa_binary or "opa")
+    return await OpaServerEngine.spawn(opa, bundle, timeout_s=policy.timeout_s)
 
 
-def _sandboxes(config: Config, installation: str, boot: str) -> SandboxEngine:
+async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngine) -> None:
+    """Refuse to start with a pinned image that the Engine does not have."""
+    missing = await sandboxes.missing_images({tool.image for tool in toolbox.all()})
+    names = sorted(tool.name for tool in toolbox.all() if tool.image in missing)
+    if names:
+        raise ConfigurationError(
+            str(config.sandbox.images_lock),
+            None,
+            f"pins images that the Docker Engine does not have, for {', '.join(names)}: "
+            "run `toolwarrant tools build`",
+        )
+
+
+def _sandboxes(config: Config, installation: str, boot: str) -> DockerEngine:
     return DockerEngine(
         config.sandbox.docker_url,
         installation=installation,

@@ -21,6 +21,8 @@ _KEY = re.compile(
 _WORDS = (
     ("Input should ", "must "),
     ("String should ", "must "),
+    ("Frozenset should ", "must "),
+    (" after validation", ""),
     ("a valid array", "a list in brackets"),
     ("an object", "a table"),
 )

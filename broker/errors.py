@@ -125,7 +125,9 @@ class Unavailable(Refusal):
 
     reason = "UNAVAILABLE"
 
-    def __init__(self, message: str, *, retry_after_s: float = 1.0, reason: str | None = None):
+    def __init__(
+        self, message: str, *, retry_after_s: float = 1.0, reason: str | None = None
+    ) -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
 

@@ -112,12 +112,12 @@ class Judge:
     ) -> Judgement:
         asked = self._seal(DocumentKind.POLICY_INPUT, body)
         answered = self._seal(DocumentKind.DECISION, decision.output)
-        denied = decision.effect is Effect.DENY
+        obligations = None
+        if tool is not None and decision.effect is not Effect.DENY:
+            obligations = clamp(decision, tool.obligations, self._ceilings)
         return Judgement(
             decision=decision,
-            obligations=None
-            if tool is None or denied
-            else clamp(decision, tool.obligations, self._ceilings),
+            obligations=obligations,
             evaluation=Evaluation(
                 at=now,
                 effect=decision.effect,

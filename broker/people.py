@@ -65,10 +65,10 @@ class People:
         now = self._clock.now()
         people: dict[Pseudonym, frozenset[str]] = {}
         for identity in self._identities.values():
-            if _is_valid(identity, now) and Role.APPROVER in identity.roles and identity.person:
-                if not self.is_own(call, identity):
-                    pseudonym = self._pseudonyms[identity.person]
-                    people[pseudonym] = people.get(pseudonym, frozenset()) | identity.groups
+            may = _is_valid(identity, now) and Role.APPROVER in identity.roles
+            if may and identity.person and not self.is_own(call, identity):
+                pseudonym = self._pseudonyms[identity.person]
+                people[pseudonym] = people.get(pseudonym, frozenset()) | identity.groups
         return people
 
 

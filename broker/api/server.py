@@ -93,7 +93,7 @@ def listen(server: aio.Server, address: str, tls: Tls) -> int:
     return server.add_secure_port(address, credentials)
 
 
-async def set_serving(health: HealthServicer, serving: bool) -> None:
+async def set_serving(health: HealthServicer, *, serving: bool) -> None:
     """Say of every service whether it takes calls."""
     known = health_pb2.HealthCheckResponse
     status = known.SERVING if serving else known.NOT_SERVING

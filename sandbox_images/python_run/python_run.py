@@ -7,7 +7,7 @@ import sys
 
 def report(kind, error, trace):
     # The first line of a traceback would be this file's own.
-    sys.__excepthook__(kind, error, trace and trace.tb_next)
+    sys.__excepthook__(kind, error.with_traceback(trace and trace.tb_next), None)
 
 
 arguments = json.loads(sys.stdin.buffer.read())

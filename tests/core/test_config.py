@@ -39,8 +39,10 @@ MISTAKES = {
     ),
     "a key of no table": (
         "xyz = 3",
-        "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, sandbox, "
-        "limits, ceilings, metrics, log, identities",
+        (
+            "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, sandbox, "
+            "limits, ceilings, metrics, log, identities"
+        ),
     ),
     "a table that is a number": (
         "server = 3",
@@ -92,13 +94,14 @@ MISTAKES = {
     ),
     "a key elsewhere": (
         "[receipts]\nkey = 'keys/receipt.key'",
-        'dev.toml:2: receipts.key: must be "file:" followed by a path, such as '
-        '"file:keys/receipt.key"',
+        (
+            'dev.toml:2: receipts.key: must be "file:" followed by a path, such as '
+            '"file:keys/receipt.key"'
+        ),
     ),
     "an Engine that is no URL": (
         "[sandbox]\ndocker_url = '/var/run/docker.sock'",
-        "dev.toml:2: sandbox.docker_url: must be a URL such as "
-        '"unix:///var/run/docker.sock"',
+        ('dev.toml:2: sandbox.docker_url: must be a URL such as "unix:///var/run/docker.sock"'),
     ),
     "settings of the other engine": (
         "[policy]\nopa_url = 'http://127.0.0.1:8181'",
@@ -122,13 +125,14 @@ MISTAKES = {
     ),
     "an identity with no role": (
         f'[identities."{AGENT}"]\nroles = []',
-        f"dev.toml:2: identities.{AGENT}.roles: Frozenset must have at least 1 item after "
-        "validation, not 0",
+        f"dev.toml:2: identities.{AGENT}.roles: must have at least 1 item, not 0",
     ),
     "another role": (
         f'[log]\n[identities."{AGENT}"]\nroles = ["king"]',
-        f"dev.toml:3: identities.{AGENT}.roles: must be 'agent', 'approver', 'auditor', "
-        "'policy' or 'admin', not \"king\"",
+        (
+            f"dev.toml:3: identities.{AGENT}.roles: must be 'agent', 'approver', 'auditor', "
+            "'policy' or 'admin', not \"king\""
+        ),
     ),
     "roles without brackets": (
         "[identities.x]\nroles = 'agent'",
@@ -140,8 +144,7 @@ MISTAKES = {
     ),
     "an end without a zone": (
         "[identities.x]\nroles = ['agent']\nexpires_at = 2027-01-01T00:00:00",
-        "dev.toml:3: identities.x.expires_at: must have timezone info, not "
-        '"2027-01-01T00:00:00"',
+        ('dev.toml:3: identities.x.expires_at: must have timezone info, not "2027-01-01T00:00:00"'),
     ),
     "a nameless identity": (
         "[identities.'']\nroles = ['agent']",
@@ -149,10 +152,12 @@ MISTAKES = {
     ),
     "several at once": (
         "[limits]\nburst = 0\n[log]\nlevel = 'x'\n[server]\nlisten = ''",
-        "dev.toml:2: limits.burst: must be greater than or equal to 1, not 0 "
-        "(2 more to mend after it)",
+        (
+            "dev.toml:2: limits.burst: must be greater than or equal to 1, not 0 "
+            "(2 more to mend after it)"
+        ),
     ),
-}  # fmt: skip
+}
 
 
 def read(text: str) -> Config:

@@ -221,7 +221,13 @@ class MemoryStore:
         disk = await self._read()
         if person in disk.people:
             return disk.people[person]
-        return await self._write(lambda: disk.people.setdefault(person, fresh))
+        return await self._write(lambda: self._name(person, fresh))
+
+    def _name(self, person: str, fresh: Pseudonym) -> Pseudonym:
+        people = self._disk.people
+        if person not in people and fresh in people.values():
+            raise ValueError("another person's pseudonym")
+        return people.setdefault(person, fresh)
 
     async def close(self) -> None:
         """Let go of the disk, where it was not lost to a later life by a crash."""

@@ -82,12 +82,13 @@ class TestFile:
         await store.close()
 
     async def test_durable(self, shelf: SqliteShelf) -> None:
-        """The journal is written ahead and synced at each commit."""
+        """The journal is written ahead, synced at each commit; what is deleted is overwritten."""
         store = await shelf.open()
         connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
         await store.close()
 
     @pytest.mark.parametrize(
@@ -206,10 +207,13 @@ class TestOpening:
         """A store with overwritten pages is refused."""
         store = await shelf.open()
         for number in range(50):
-            await store.commit(first(new_call(number, CallState.DENIED)))
+            documents = (samples.document(f"request {number}"),)
+            await store.commit(first(new_call(number, CallState.DENIED), documents=documents))
         await store.close()
         whole = bytearray(shelf.path.read_bytes())
-        whole[4096 * 4 : 4096 * 12] = b"\xa5" * 4096 * 8
+        # Pages of content in the midst, which nothing but the check would look at on opening.
+        at = whole.index(b"request 25") // 4096 * 4096
+        whole[at : at + 4096] = b"\xa5" * 4096
         shelf.path.write_bytes(whole)
         with pytest.raises(StoreUnavailable) as caught:
             await shelf.open()
@@ -259,6 +263,26 @@ class TestTrouble:
         await store.close()
         store = await shelf.open()
         assert list(await history.check_store(store)) == [call_id(0), call_id(3)]
+        await store.close()
+
+    async def test_full_in_the_midst(self, shelf: SqliteShelf) -> None:
+        """Where space runs out between the changes of a group, none of the group is written."""
+        store = await shelf.open()
+        await store.commit(first(new_call(0, CallState.DENIED)))
+        connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+        data = bytes(40 * 4096)
+        file = File(sha256=sha256_hex(data), data=data)
+        changes = [
+            first(new_call(n, CallState.DENIED), files=(file,) if n == 2 else ()) for n in (1, 2, 3)
+        ]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert [type(end) for end in ends] == [StoreUnavailable] * 3
+        connection.execute("PRAGMA max_page_count = 4294967294")
+        assert list(await history.check_store(store)) == [call_id(0)]
+        await store.commit(changes[1])
+        assert list(await history.check_store(store)) == [call_id(0), call_id(2)]
         await store.close()
 
     async def test_locked(self, shelf: SqliteShelf) -> None:

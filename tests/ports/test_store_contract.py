@@ -550,6 +550,18 @@ class TestPeople:
         assert await store.pseudonym("Ann", Pseudonym("p2")) == "p1"
         assert await store.pseudonym("Bob", Pseudonym("p3")) == "p3"
 
+    async def test_taken(self, store: Store) -> None:
+        """A pseudonym that is another person's is refused, and harms nobody beside it."""
+        await store.pseudonym("Ann", Pseudonym("p1"))
+        ends = await asyncio.gather(
+            store.commit(first(new_call(1))),
+            store.pseudonym("Bob", Pseudonym("p1")),
+            store.commit(first(new_call(2))),
+            return_exceptions=True,
+        )
+        assert [type(end) for end in ends] == [type(None), ValueError, type(None)]
+        assert await store.pseudonym("Bob", Pseudonym("p2")) == "p2"
+
     async def test_race(self, store: Store) -> None:
         """Askers at the same time all hear one pseudonym."""
         drawn = [Pseudonym(f"p{number}") for number in range(20)]

@@ -65,12 +65,9 @@ class TestVectors:
     def test_no_step_can_be_left_out(self, step, vectors):
         """Without any one step, some vector comes to another verdict."""
         rest = tuple(other for other in STEPS if other is not step)
-        changed = [
-            name
-            for name, vector in vectors.items()
-            if outcome(vector, rest) != (vector.validity, vector.step)
-        ]
-        assert changed
+        assert any(
+            outcome(vector, rest) != (vector.validity, vector.step) for vector in vectors.values()
+        )
 
     @pytest.mark.parametrize(
         "name", ["type", "key", "subjects", "outcome", "documents", "validity", "statement"]

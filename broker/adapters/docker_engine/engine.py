@@ -1,7 +1,7 @@
 """Make sandboxes with a Docker Engine; clear away what earlier ones left."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -124,6 +124,19 @@ class DockerEngine:
             "security": ",".join(info.get("SecurityOptions") or ()),
             "abandoned_requests": str(self._connection.abandoned),
         }
+
+    async def missing_images(self, images: Collection[str]) -> frozenset[str]:
+        """Name those of these image ids that the Engine does not have.
+
+        Raises:
+            SandboxError: The Engine does not answer.
+        """
+        present = await self._connection.call(
+            "list images",
+            lambda client: cast("list[dict[str, Any]]", client.images(all=True)),
+            deadline_s=self._grace_s,
+        )
+        return frozenset(images) - {str(image["Id"]) for image in present}
 
     async def close(self) -> None:
         """Discard every container of this boot, then release the connections."""

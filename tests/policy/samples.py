@@ -1,0 +1,101 @@
+"""Inputs and bundles that the tests of policy share."""
+
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from broker.adapters.policy_files import build_bundle
+from broker.core.bundle import Bundle, read_bundle
+from broker.core.canonical import JsonObject, canonical_json
+from broker.core.decision import Limits
+from broker.core.identity import Identity, Role
+from broker.core.ids import AgentId, CallId, Sha256, sha256_hex
+from broker.core.policy_input import History, PolicySession, PolicyTool, policy_input
+from broker.shipped import policies_dir
+
+CALL = CallId("01K00000000000000000000000")
+NOW = datetime(2026, 11, 23, 11, 9, 33, 250_000, tzinfo=UTC)
+TREE = Sha256("ab" * 32)
+LIMITS = Limits(
+    cpu_millicores=1000,
+    memory_bytes=268_435_456,
+    pids=64,
+    timeout_s=60,
+    output_bytes=1_048_576,
+    tmp_bytes=67_108_864,
+)
+AGENT = Identity(
+    id=AgentId("spiffe://example.org/agent"),
+    person="",
+    owner="alice",
+    roles=frozenset({Role.AGENT}),
+    groups=frozenset(),
+    attributes=(),
+    expires_at=None,
+)
+SESSION = PolicySession(id="default", labels=(), purpose="add numbers")
+HISTORY = History(calls=(0, 0, 0), denied=(0, 0, 0), by_tool={}, prior_tools=(), budget_spent=0)
+PATHS = ("data/in.csv", "notes.txt")
+_PATH_SCHEMA: JsonObject = {"type": "object", "properties": {"path": {"x-broker": "path"}}}
+
+
+def tool(name: str, *, destructive: bool = False) -> PolicyTool:
+    """Make what policy is told of a tool."""
+    return PolicyTool(
+        name=name,
+        version="1.0.0",
+        image_digest="sha256:" + "cd" * 32,
+        effects={
+            "read_only": False,
+            "destructive": destructive,
+            "idempotent": False,
+            "reversible": True,
+            "open_world": False,
+        },
+        labels=(),
+        limits=LIMITS,
+        egress=("api.example.org:443", "example.org:443"),
+        secrets=("token",),
+        runtime="runc",
+        input_schema=_PATH_SCHEMA,
+    )
+
+
+def ask(
+    name: str,
+    arguments: JsonObject | None = None,
+    *,
+    destructive: bool = False,
+    identity: Identity = AGENT,
+    history: History = HISTORY,
+) -> JsonObject:
+    """Build the input of one call."""
+    arguments = {} if arguments is None else arguments
+    return policy_input(
+        call=CALL,
+        now=NOW,
+        identity=identity,
+        session=SESSION,
+        tool=tool(name, destructive=destructive),
+        arguments=arguments,
+        arguments_sha256=sha256_hex(canonical_json(arguments)),
+        tree_sha256=TREE,
+        paths=PATHS,
+        history=history,
+    )
+
+
+def compiled(folder: Path, opa: str, sources: Mapping[str, str], *, shipped: bool = True) -> Bundle:
+    """Compile the shipped policy with more packages, or these packages alone."""
+    if shipped:
+        ignored = shutil.ignore_patterns("bundle.tar.gz", "*_test.rego")
+        shutil.copytree(policies_dir(), folder, ignore=ignored, dirs_exist_ok=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (".manifest", "capabilities.json"):
+            shutil.copy(policies_dir() / name, folder / name)
+    for name, text in sources.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return read_bundle(build_bundle(folder, opa), str(folder))

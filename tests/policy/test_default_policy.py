@@ -1,0 +1,133 @@
+"""The shipped policy, call by call, on the engine that the broker embeds."""
+
+from dataclasses import replace
+
+import pytest
+from tests.policy.samples import AGENT, HISTORY, LIMITS, ask
+
+from broker.adapters.opa_wasm import WasmEngine
+from broker.core.canonical import JsonObject, canonical_json
+from broker.core.decision import Approval, Requirement
+from broker.core.decision_reader import read_decision
+from broker.core.identity import Role
+
+CALLS = [
+    ("python", ask("python_run", {"code": "1"}), "allow", "default.python_run"),
+    ("list", ask("workspace_list"), "allow", "default.workspace"),
+    ("list_folder", ask("workspace_list", {"path": "data"}), "allow", "default.workspace"),
+    ("read", ask("workspace_read", {"path": "notes.txt"}), "allow", "default.workspace"),
+    ("write_new", ask("workspace_write", {"path": "new.txt"}), "allow", "default.workspace"),
+    ("overwrite", ask("workspace_write", {"path": "notes.txt"}), "hold", "default.overwrite"),
+    (
+        "overwrite_spelt_otherwise",
+        ask("workspace_write", {"path": "data/./x/../in.csv"}),
+        "deny",
+        "default.path_escapes",
+    ),
+    ("overwrite_dots", ask("workspace_write", {"path": "./notes.txt"}), "hold", "default.overwrite"),
+    (
+        "delete",
+        ask("workspace_delete", {"path": "notes.txt"}, destructive=True),
+        "hold",
+        "default.delete",
+    ),
+    (
+        "delete_not_marked",
+        ask("workspace_delete", {"path": "notes.txt"}),
+        "hold",
+        "default.delete",
+    ),
+    (
+        "destructive",
+        ask("python_run", {"code": "1"}, destructive=True),
+        "hold",
+        "default.destructive_tool",
+    ),
+    ("unknown_tool", ask("rocket_launch"), "deny", "broker.not_allowed"),
+    (
+        "unknown_destructive_tool",
+        ask("rocket_launch", destructive=True),
+        "deny",
+        "broker.hold_without_allow",
+    ),
+    ("env_file", ask("workspace_write", {"path": ".env"}), "deny", "default.credential_path"),
+    ("env_upper", ask("workspace_read", {"path": "a/.ENV"}), "deny", "default.credential_path"),
+    ("key", ask("workspace_read", {"path": "k/id_rsa"}), "deny", "default.credential_path"),
+    ("pem", ask("workspace_delete", {"path": "tls.pem"}), "deny", "default.credential_path"),
+    ("ssh", ask("workspace_write", {"path": ".ssh/config"}), "deny", "default.credential_path"),
+    ("dotdot", ask("workspace_read", {"path": "../x"}), "deny", "default.path_escapes"),
+    ("absolute", ask("workspace_read", {"path": "/etc/passwd"}), "deny", "default.path_escapes"),
+    ("no_path", ask("workspace_read"), "deny", "default.path_unknown"),
+    ("path_of_wrong_type", ask("workspace_read", {"path": 1}), "deny", "default.path_unknown"),
+    (
+        "no_role",
+        ask("python_run", identity=replace(AGENT, roles=frozenset({Role.APPROVER}))),
+        "deny",
+        "default.unknown_agent",
+    ),
+    (
+        "no_identity",
+        ask("python_run", identity=replace(AGENT, id="")),
+        "deny",
+        "default.unknown_agent",
+    ),
+    (
+        "budget_spent",
+        ask("python_run", history=replace(HISTORY, budget_spent=5, budget_limit=5)),
+        "deny",
+        "default.budget_spent",
+    ),
+    (
+        "budget_left",
+        ask("python_run", history=replace(HISTORY, budget_spent=4, budget_limit=5)),
+        "allow",
+        "default.python_run",
+    ),
+    (
+        "too_many_denials",
+        ask("python_run", history=replace(HISTORY, denied=(600, 600, 600))),
+        "deny",
+        "default.too_many_denials",
+    ),
+    (
+        "too_many_calls",
+        ask("python_run", history=replace(HISTORY, calls=(0, 60_000, 60_000))),
+        "deny",
+        "default.too_many_calls",
+    ),
+]
+
+
+class TestDefaultPolicy:
+    """What the shipped policy says."""
+
+    @pytest.mark.parametrize(
+        ("request_", "effect", "rule"), [row[1:] for row in CALLS], ids=[row[0] for row in CALLS]
+    )
+    async def test_effect_and_rule(
+        self, wasm: WasmEngine, request_: JsonObject, effect: str, rule: str
+    ) -> None:
+        """Each call gets its effect, and the first reason names the rule."""
+        answer = await wasm.evaluate(canonical_json(request_))
+        decision = read_decision(answer.output, LIMITS)
+        assert (decision.effect.value, decision.reasons[0].rule) == (effect, rule)
+
+    async def test_hold_asks_for_one_vote(self, wasm: WasmEngine) -> None:
+        """Where no rule says who approves, one eligible approver does, within the hour."""
+        answer = await wasm.evaluate(canonical_json(ask("workspace_write", {"path": "notes.txt"})))
+        decision = read_decision(answer.output, LIMITS)
+        assert decision.approval == Approval(
+            requirements=(Requirement(group="", count=1),), decide_within_s=3600, run_within_s=600
+        )
+
+    async def test_ceilings(self, wasm: WasmEngine) -> None:
+        """The agent's ceilings are set, whatever the tool's limits."""
+        answer = await wasm.evaluate(canonical_json(ask("python_run")))
+        assert read_decision(answer.output, LIMITS).obligations.limits.by_name() == {
+            "cpu_millicores": 2000,
+            "memory_bytes": 1_073_741_824,
+            "pids": 256,
+            "timeout_s": 300,
+            "output_bytes": 16_777_216,
+            "tmp_bytes": 268_435_456,
+        }

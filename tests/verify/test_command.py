@@ -1,0 +1,135 @@
+"""The command: files in, exit code out."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from broker.core.trust_root import KeyStatus, write_trust_root
+from broker.verify.command import run
+from tests.verify.receipts import REQUEST, RESULT, new_signer, sealed, trust
+
+
+@pytest.fixture
+def signer(tmp_path):
+    return new_signer(tmp_path / "key")
+
+
+@pytest.fixture
+def files(signer, tmp_path):
+    (tmp_path / "receipt.json").write_bytes(sealed("succeeded", signer))
+    (tmp_path / "root.json").write_text(write_trust_root(trust(signer)))
+    (tmp_path / "request.json").write_bytes(REQUEST.text)
+    (tmp_path / "result.json").write_bytes(RESULT.text)
+    return tmp_path
+
+
+def run_json(capsys, *arguments, **options):
+    code = run(*arguments, output="json", **options)
+    return code, json.loads(capsys.readouterr().out)
+
+
+class TestCommand:
+    def test_valid(self, files, capsys):
+        """A genuine receipt exits 0 and says that no log was asked."""
+        code = run(files / "receipt.json", files / "root.json")
+        out = capsys.readouterr().out
+        assert code == 0
+        assert out.startswith("VALID: the receipt is genuine\n")
+        assert "note: not shown to be in the log\n" in out
+        assert "  state: SUCCEEDED\n" in out
+
+    def test_valid_with_documents(self, files, capsys):
+        """With both documents, nothing but the log is left open."""
+        code, found = run_json(
+            capsys,
+            files / "receipt.json",
+            files / "root.json",
+            request=files / "request.json",
+            result=files / "result.json",
+        )
+        assert (code, found["verdict"], found["step"]) == (0, "valid", None)
+        assert found["notes"] == ["not shown to be in the log"]
+        assert found["receipt"]["call"] == "calls/01JABCDEFGHJKMNPQRSTVWXYZ0"
+        assert found["receipt"]["sequence"] == "1"
+        assert found["in_log"] is False
+
+    def test_one_byte_changed(self, files, capsys):
+        """A changed receipt exits 1 and names the step."""
+        text = (files / "receipt.json").read_bytes()
+        (files / "receipt.json").write_bytes(text[:300] + bytes([text[300] ^ 1]) + text[301:])
+        code, found = run_json(capsys, files / "receipt.json", files / "root.json")
+        assert (code, found["verdict"], found["receipt"]) == (1, "invalid", None)
+        assert found["step"] in ("signature", "envelope")
+
+    def test_another_request(self, files, capsys):
+        """A document that is not the receipt's exits 1."""
+        code, found = run_json(
+            capsys, files / "receipt.json", files / "root.json", request=files / "result.json"
+        )
+        assert (code, found["step"]) == (1, "documents")
+
+    def test_withdrawn_key(self, files, signer, capsys):
+        """A key that may not have been valid exits 3."""
+        root = trust(signer, status=KeyStatus.WITHDRAWN)
+        (files / "root.json").write_text(write_trust_root(root))
+        code, found = run_json(capsys, files / "receipt.json", files / "root.json")
+        assert (code, found["verdict"], found["step"]) == (3, "indeterminate", "validity")
+
+    @pytest.mark.parametrize("root", [b"", b"{}", b'{"keys":[],"version":1}', b"words"])
+    def test_a_broken_trust_root(self, files, root, capsys):
+        """Without a trust root nothing is valid."""
+        (files / "root.json").write_bytes(root)
+        code, found = run_json(capsys, files / "receipt.json", files / "root.json")
+        assert (code, found["step"]) == (1, "trust_root")
+
+    @pytest.mark.parametrize(
+        ("option", "value"), [("proof", "proof.txt"), ("witness_quorum", 1), ("witness_quorum", 0)]
+    )
+    def test_what_it_cannot_check_is_refused(self, files, option, value, capsys):
+        """An option that is not supported is an error, never passed over."""
+        code = run(files / "receipt.json", files / "root.json", **{option: value})
+        out, err = capsys.readouterr()
+        assert (code, out) == (2, "")
+        assert "this broker keeps no transparency log yet" in err
+
+    def test_a_missing_file(self, files, capsys):
+        """A file that is not there is the caller's mistake, not the receipt's."""
+        assert run(files / "nothing.json", files / "root.json") == 2
+        assert "No such file" in capsys.readouterr().err
+
+    def test_an_unknown_output(self, files, capsys):
+        """Another form of output is refused."""
+        assert run(files / "receipt.json", files / "root.json", output="xml") == 2
+
+    def test_one_line_end_is_the_shells(self, files):
+        """A line end behind the envelope, as `echo` leaves it, is not part of it; two are."""
+        text = (files / "receipt.json").read_bytes()
+        (files / "receipt.json").write_bytes(text + b"\n")
+        assert run(files / "receipt.json", files / "root.json") == 0
+        (files / "receipt.json").write_bytes(text + b"\n\n")
+        assert run(files / "receipt.json", files / "root.json") == 1
+
+    def test_standard_input(self, files, monkeypatch):
+        """`-` reads the receipt from standard input."""
+        text = (files / "receipt.json").read_bytes()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert run("-", files / "root.json") == 0
+
+    def test_it_needs_nothing_of_the_broker(self):
+        """The verifier runs without grpc, docker, adapters or a network."""
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys, broker.verify.command, broker.verify.chain; print(sorted(m for m in "
+                "sys.modules if m.split('.')[0] in ('grpc', 'docker', 'google', 'aiohttp') or "
+                "m.startswith(('broker.adapters', 'broker.api', 'broker.v1'))))",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "[]\n"
