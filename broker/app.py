@@ -52,7 +52,7 @@ from broker.ports import EventDraft, PolicyEngine, Store
 from broker.read import Reader
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
-from broker.world import Settings, World
+from broker.world import Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
 
@@ -116,7 +116,7 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         await server.start()
         stack.push_async_callback(server.stop, drain_s)
         yield Broker(server=server, port=port, executor=executor)
-        executor.draining = True
+        world.gate.draining = True
         await set_serving(health, serving=False)
 
 
@@ -188,6 +188,7 @@ async def _world(config: Config, outside: _Outside) -> World:
     )
     return World(
         settings=_settings(config, outside.boot),
+        gate=Gate(),
         store=store,
         ledger=Ledger(store, board, clock, outside.telemetry),
         board=board,
@@ -220,7 +221,7 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
         receipts=ReceiptService(reader, outside.trust_root),
-        admin=AdminService(facts, outside.engine, executor),
+        admin=AdminService(facts, outside.engine, world.gate, executor),
     )
 
 
@@ -320,6 +321,8 @@ def _settings(config: Config, boot: str) -> Settings:
         caps=JsonCaps(max_bytes=limits.arguments_max_bytes, max_depth=limits.arguments_max_depth),
         start_within=timedelta(seconds=limits.start_within_s),
         max_running=config.sandbox.max_running,
+        workspace_files=limits.session_files_max,
+        workspace_bytes=limits.session_bytes_max,
     )
 
 

@@ -49,10 +49,11 @@ class Approvals:
             NotFound: The voter may not decide this call: it answers as if it did not exist.
             PermissionDenied: It is the voter's own call.
             FailedPrecondition: Not held, expired, another view, or voted already.
-            Unavailable: The store takes no votes now; nothing was counted.
+            Unavailable: The broker or its store takes no votes now; nothing was counted.
         """
         if len(ballot.reason) > _REASON_CHARACTERS:
             raise InvalidArgument("reason", f"send at most {_REASON_CHARACTERS} characters")
+        self._world.gate.check()
         for _ in range(_ATTEMPTS):
             self._check(voter, call, ballot)
             try:

@@ -143,7 +143,8 @@ def open_hold(
 ) -> tuple[Call, Document]:
     """Open a hold on a call, in memory; the view document is what people will judge."""
     approval = judgement.decision.approval
-    assert approval is not None and judgement.obligations is not None
+    assert approval is not None
+    assert judgement.obligations is not None
     now = world.clock.now()
     decide_by = now + timedelta(seconds=approval.decide_within_s)
     number = call.hold.number + 1 if call.hold else 1

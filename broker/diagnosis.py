@@ -19,6 +19,7 @@ from docker.errors import DockerException, ImageNotFound
 from broker import shipped
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.pki import pair_fault, read_certificate
+from broker.adapters.tool_files import read_catalog
 from broker.config import Config
 from broker.core.trust_root import KeyRole, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid
@@ -198,24 +199,34 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     lock = config.sandbox.images_lock
     try:
         pinned = json.loads(lock.read_text(encoding="utf-8"))
-        tools = config.sandbox.tools_dir or shipped.tools_dir()
-    except (OSError, ValueError, ConfigurationError) as error:
+    except (OSError, ValueError) as error:
         yield Finding(Level.FAIL, "images", f"{lock}: {error}", _PIN)
         return
-    if not isinstance(pinned, dict) or not pinned:
-        yield Finding(Level.FAIL, "images", f"{lock} pins none", _PIN)
+    try:
+        catalog = read_catalog(config.sandbox.tools_dir or shipped.tools_dir())
+    except ConfigurationError as error:
+        yield Finding(Level.FAIL, "tools", str(error), "`toolwarrant tools validate`")
         return
-    missing = []
-    for name, image in sorted(pinned.items()):
-        try:
-            engine.inspect_image(str(image))
-        except ImageNotFound:
-            missing.append(name)
-    if missing:
-        said = f"not in the Engine: {', '.join(missing)}"
-        yield Finding(Level.FAIL, "images", said, _PIN)
+    yield _ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in catalog.tools))
+    pins = pinned if isinstance(pinned, dict) else {}
+    wanted = sorted({tool.image for tool in catalog.tools})
+    faults = [
+        f"{name} is {fault}" for name in wanted if (fault := _image_fault(engine, pins.get(name)))
+    ]
+    if faults:
+        yield Finding(Level.FAIL, "images", f"{lock}: {', '.join(faults)}", _PIN)
     else:
-        yield _ok("images", f"{len(pinned)} pinned and present, tools in {tools}")
+        yield _ok("images", f"{len(wanted)} pinned and present")
+
+
+def _image_fault(engine: APIClient, image: object) -> str:
+    if not isinstance(image, str):
+        return "not pinned"
+    try:
+        engine.inspect_image(image)
+    except ImageNotFound:
+        return "not in the Engine"
+    return ""
 
 
 def _policy(config: Config) -> Iterator[Finding]:

@@ -55,7 +55,6 @@ class Executor:
         self._running: dict[CallId, Sandbox] = {}
         self._decided_here: set[CallId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.draining = False
 
     # --- admit: from the wire to the first durable commit ---------------------------------
 
@@ -75,8 +74,7 @@ class Executor:
         try:
             if known := await self._reattach(caller, order):
                 return known
-            if self.draining:
-                raise Unavailable("this broker is draining: send the call to another, or later")
+            world.gate.check()
             await self._check_parent(caller, order)
             return await self._record(caller, order)
         except StoreUnavailable as error:
@@ -288,7 +286,8 @@ class Executor:
         world = self._world
         request = await request_body(world, call)
         tool = world.toolbox.find(call.tool)
-        assert tool is not None and call.obligations is not None
+        assert tool is not None
+        assert call.obligations is not None
         limits, wished_ms = call.obligations.limits, request["timeout_ms"]
         timeout_s = float(limits.timeout_s)
         if wished_ms is not None:
@@ -359,8 +358,8 @@ class Executor:
 
     async def stop(self, within: timedelta) -> None:
         """Let running calls end within a time; others stay in the record for the next life."""
-        self.draining = True
         world = self._world
+        world.gate.draining = True
         until = world.clock.now() + within
         with world.board.listen(EVERY_CALL) as bell:
             while self._running and world.clock.now() < until:

@@ -14,6 +14,9 @@ from broker.ledger import advance
 from broker.ports import File, WorkspaceUpdate
 from broker.world import World
 
+_FULL = "nothing was changed: the workspace would hold more than it may; delete files first"
+_CONFLICT = "changed by another call meanwhile, left as it is: read it, then call again"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
@@ -95,27 +98,52 @@ async def end_run(world: World, call: Call, enforced: Enforced, report: Report) 
 async def _write_end(
     world: World, call: Call, enforced: Enforced, report: Report, outcome: Outcome
 ) -> None:
-    changed: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
-    tree, update = None, None
-    if outcome.changes:
-        seen = await world.sessions.tree(call.tree_sha256)
-        merged, tree, update = await world.sessions.apply(
-            call.agent, call.session_id, seen, outcome.changes
-        )
-        changed, conflicts = merged.changed, merged.conflicts
-    body = result_body(report, outcome, changed, conflicts)
+    applied = await _apply(world, call, outcome)
+    if applied.trouble is not None:
+        # The tool did its work, the workspace did not take it: a success would mislead.
+        outcome = replace(outcome, step=Step.FAIL, notes=(*outcome.notes, *applied.notes))
+    body = result_body(report, outcome, applied.changed)
     ran = Ran(
         enforced=enforced,
         report=report,
         result=world.seal(DocumentKind.RESULT, body),
-        documents=(tree,) if tree else (),
+        documents=(applied.tree,) if applied.tree else (),
         files=tuple(File(sha256=sha256, data=data) for sha256, data in outcome.files.items()),
-        workspace=update,
+        workspace=applied.update,
     )
-    await finish(world, call, outcome.step, report.cause, ran=ran)
-    if tree is not None:
-        world.sessions.moved(call.agent, call.session_id, tree)
+    await finish(world, call, outcome.step, applied.trouble or report.cause, ran=ran)
+    if applied.tree is not None:
+        world.sessions.moved(call.agent, call.session_id, applied.tree)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applied:
+    """What a call's changes do to its session's workspace."""
+
+    changed: tuple[str, ...] = ()
+    tree: Document | None = None
+    update: WorkspaceUpdate | None = None
+    trouble: Cause | None = None
+    notes: tuple[str, ...] = ()
+
+
+async def _apply(world: World, call: Call, outcome: Outcome) -> _Applied:
+    if not outcome.changes:
+        return _Applied()
+    seen = await world.sessions.tree(call.tree_sha256)
+    merged, tree, update = await world.sessions.apply(
+        call.agent, call.session_id, seen, outcome.changes
+    )
+    settings = world.settings
+    if not merged.fits(most_files=settings.workspace_files, most_bytes=settings.workspace_bytes):
+        return _Applied(trouble=Cause.WORKSPACE_FULL, notes=(_FULL,))
+    conflicts = tuple(f"{path}: {_CONFLICT}" for path in merged.conflicts)
+    trouble = Cause.WORKSPACE_CONFLICT if conflicts else None
+    if not merged.changed:
+        return _Applied(trouble=trouble, notes=conflicts)
+    return _Applied(
+        changed=merged.changed, tree=tree, update=update, trouble=trouble, notes=conflicts
+    )
 
 
 def _event_data(call: Call) -> JsonObject:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from broker.core.call import Evaluation
-from broker.core.canonical import JsonObject, canonical_json
+from broker.core.canonical import JsonObject
 from broker.core.clamp import clamp
 from broker.core.decision import Decision, Effect, Limits, Obligations, denial
 from broker.core.decision_reader import read_decision
@@ -73,25 +73,26 @@ class Judge:
     async def ask(self, case: Case) -> Judgement:
         """Evaluate policy on a case."""
         now = self._clock.now()
-        body = self._input(case, now)
+        asked = self._seal(DocumentKind.POLICY_INPUT, self._input(case, now))
         begun_s = self._clock.monotonic_s()
         try:
-            answer = await self._engine.evaluate(canonical_json(body))
+            answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits)
         except PolicyError as error:
             self._telemetry.alarm("policy gave no decision", error)
             decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
         self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
-        return self._judgement(case.tool, body, decision, now)
+        return self._judgement(case.tool, asked, decision, now)
 
     def refuse(self, rule: str, message: str, body: JsonObject) -> Judgement:
         """Deny without asking policy; `body` says what the denial rests on."""
-        return self._judgement(None, body, denial(rule, message, message), self._clock.now())
+        asked = self._seal(DocumentKind.POLICY_INPUT, body)
+        return self._judgement(None, asked, denial(rule, message, message), self._clock.now())
 
     def overrule(self, judgement: Judgement, rule: str, message: str) -> Judgement:
         """Turn a judgement into a denial of the broker's own, keeping what policy was shown."""
-        kept, _ = judgement.documents
-        return self._judgement(None, kept.body, denial(rule, message, message), self._clock.now())
+        asked, _ = judgement.documents
+        return self._judgement(None, asked, denial(rule, message, message), self._clock.now())
 
     def _input(self, case: Case, now: datetime) -> JsonObject:
         return policy_input(
@@ -108,9 +109,8 @@ class Judge:
         )
 
     def _judgement(
-        self, tool: BoundTool | None, body: JsonObject, decision: Decision, now: datetime
+        self, tool: BoundTool | None, asked: Document, decision: Decision, now: datetime
     ) -> Judgement:
-        asked = self._seal(DocumentKind.POLICY_INPUT, body)
         answered = self._seal(DocumentKind.DECISION, decision.output)
         obligations = None
         if tool is not None and decision.effect is not Effect.DENY:

@@ -73,7 +73,8 @@ async def _ask(world: World, call: Call) -> Judgement:
 
 def _is_covered(world: World, call: Call, judgement: Judgement) -> bool:
     """Tell whether what was decided, or approved, covers what policy asks for now."""
-    assert judgement.obligations is not None and call.obligations is not None
+    assert judgement.obligations is not None
+    assert call.obligations is not None
     fresh = replace(judgement.decision, obligations=judgement.obligations)
     approved = call.hold.requirements if call.hold else ()
     if stricter(fresh, call.obligations, approved):

@@ -11,6 +11,7 @@ from broker.core.canonical import JsonObject
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.order import JsonCaps
 from broker.core.toolbox import Toolbox
+from broker.errors import Unavailable
 from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
@@ -27,12 +28,39 @@ class Settings:
         boot: Names this life of the broker in the records of its runs.
         start_within: How long an allowed or approved call may wait for a sandbox.
         max_running: Sandboxes at one time, at least 1.
+        workspace_files: Files that a session's workspace may hold.
+        workspace_bytes: Sum of their sizes.
     """
 
     boot: str
     caps: JsonCaps
     start_within: timedelta
     max_running: int
+    workspace_files: int
+    workspace_bytes: int
+
+
+_DRAINING_RETRY_S = 5.0
+
+
+@dataclass(slots=True)
+class Gate:
+    """Whether the broker takes on anything new; what is under way goes on either way."""
+
+    draining: bool = False
+
+    def check(self) -> None:
+        """Refuse what would start something new.
+
+        Raises:
+            Unavailable: The broker is draining.
+        """
+        if self.draining:
+            raise Unavailable(
+                "this broker is draining: ask another, or this one after its restart",
+                retry_after_s=_DRAINING_RETRY_S,
+                reason="DRAINING",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +68,7 @@ class World:
     """Everything that the story touches, behind its ports."""
 
     settings: Settings
+    gate: Gate
     store: Store
     ledger: Ledger
     board: Board

@@ -112,7 +112,7 @@ def _read_private_file(path: Path) -> bytes:
         raise ConfigurationError(
             str(path), None, f"the receipt key cannot be read ({error.strerror})"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise ConfigurationError(str(path), None, "the receipt key is not a regular file")
@@ -120,4 +120,6 @@ def _read_private_file(path: Path) -> bytes:
             raise ConfigurationError(
                 str(path), None, "others may use the receipt key: `chmod 600` it, or replace it"
             )
-        return file.read(_MAX_KEY_BYTES)
+        return os.read(descriptor, _MAX_KEY_BYTES)
+    finally:
+        os.close(descriptor)

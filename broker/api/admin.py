@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker.api.edge import Context
+from broker.execute import Executor
 from broker.v1 import admin_pb2, admin_pb2_grpc
+from broker.world import Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +20,6 @@ class ServerFacts:
     receipt_key_id: str
     development: bool
     engine: dict[str, str]
-
-
-class Running(Protocol):
-    """The broker as the administrator sees it."""
-
-    @property
-    def running(self) -> int:
-        """Count the calls that are in a sandbox."""
-
-    draining: bool
 
 
 class Policy(Protocol):
@@ -45,9 +37,10 @@ class Policy(Protocol):
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Say what the broker is; drain it."""
 
-    def __init__(self, facts: ServerFacts, policy: Policy, executor: Running) -> None:
+    def __init__(self, facts: ServerFacts, policy: Policy, gate: Gate, executor: Executor) -> None:
         self._facts = facts
         self._policy = policy
+        self._gate = gate
         self._executor = executor
 
     async def GetServerInfo(  # noqa: N802
@@ -64,7 +57,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             policy_sha256=self._policy.bundle_sha256,
             receipt_key_id=facts.receipt_key_id,
             development=facts.development,
-            draining=self._executor.draining,
+            draining=self._gate.draining,
             engine=facts.engine,
         )
 
@@ -72,5 +65,5 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.DrainRequest, context: Context
     ) -> admin_pb2.DrainResponse:
         """Take no new calls from now on."""
-        self._executor.draining = True
+        self._gate.draining = True
         return admin_pb2.DrainResponse(running=self._executor.running)

@@ -20,7 +20,7 @@ _NEXT = {
     CallState.HELD: "waits for people; WaitCall tells when it is decided",
     CallState.QUEUED: "waits for a sandbox; WaitCall tells when it has ended",
     CallState.RUNNING: "is running; WaitCall tells when it has ended",
-    CallState.FAILED: "the tool failed: see exit_code with stderr",
+    CallState.FAILED: "it failed: see cause, exit_code, stderr, notes",
     CallState.DENIED: "policy refused it: see decision.reasons",
     CallState.REJECTED: "a reviewer refused it",
     CallState.EXPIRED: "its time to begin passed; it did not run: call again",

@@ -56,10 +56,10 @@ def _details(call: call_pb2.Call) -> list[str]:
     ]
     said += [f"changed {path}" for path in call.result.changed_paths]
     said += list(call.result.notes)
-    if call.message:
-        said.append(call.message)
-    elif state in _NEXT:
+    if state in _NEXT:
         said.append(_NEXT[state])
+    elif not said and state is not CallState.SUCCEEDED and call.message:
+        said.append(call.message)
     return said
 
 

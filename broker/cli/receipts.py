@@ -85,9 +85,9 @@ def verify(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Verify a receipt offline; no broker and no configuration is asked."""
-    from broker.verify import command
+    from broker.verify.command import run
 
-    code = command.run(
+    code = run(
         file=file,
         trust_root=trust_root,
         proof=proof,

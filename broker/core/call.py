@@ -25,6 +25,10 @@ class Cause(Enum):
     RUN_BY_PASSED = "run_by_passed"
     START_BY_PASSED = "start_by_passed"
     NOT_BEGUN = "not_begun"
+    WORKSPACE_CONFLICT = "workspace_conflict"
+    """Another call changed a path meanwhile, which was left as it is."""
+    WORKSPACE_FULL = "workspace_full"
+    """The workspace would hold more than it may, so nothing of it was changed."""
 
 
 class Verdict(Enum):

@@ -8,6 +8,7 @@ from broker.core.canonical import JsonObject, canonical_json
 from broker.core.ids import Sha256, sha256_hex
 
 SALT_BYTES = 16
+_OPENING = b'{"body":'
 
 
 class DocumentKind(Enum):
@@ -44,5 +45,16 @@ class Document:
         """
         if len(salt) != SALT_BYTES:
             raise ValueError("a document's salt is 16 bytes")
-        text = canonical_json({"schema": kind.value, "salt": salt.hex(), "body": body})
+        # The three names are in canonical order, so the body is canonicalised once, for the
+        # document as for those who get the body alone.
+        text = b"".join((_OPENING, canonical_json(body), _closing(kind, salt.hex())))
         return cls(kind=kind, body=body, text=text, sha256=sha256_hex(text))
+
+    @property
+    def body_text(self) -> bytes:
+        """Give the canonical text of the body alone: what policy, tool and renderer see."""
+        return self.text[len(_OPENING) : -len(_closing(self.kind, "0" * 2 * SALT_BYTES))]
+
+
+def _closing(kind: DocumentKind, salt: str) -> bytes:
+    return f',"salt":"{salt}","schema":"{kind.value}"}}'.encode()

@@ -53,11 +53,8 @@ def read_report(report: Report) -> Outcome:
     )
 
 
-def result_body(
-    report: Report, outcome: Outcome, changed: tuple[str, ...], conflicts: tuple[str, ...]
-) -> JsonObject:
-    """Give the body of the RESULT document."""
-    notes = [f"{path}: changed by another call meanwhile, left as it is" for path in conflicts]
+def result_body(report: Report, outcome: Outcome, changed: tuple[str, ...]) -> JsonObject:
+    """Give the body of the RESULT document; `changed` are the paths that the workspace took."""
     return {
         "exit_code": report.exit_code,
         "cause": report.cause.value,
@@ -69,7 +66,7 @@ def result_body(
         ],
         "changed_paths": list(changed),
         "limits_hit": list(report.limits_hit),
-        "notes": [*outcome.notes, *notes],
+        "notes": list(outcome.notes),
         "sources": dict(report.sources),
     }
 

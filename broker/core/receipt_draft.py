@@ -241,6 +241,6 @@ def _time(at: datetime) -> str:
 
 def _name(rule: str | None) -> str | None:
     """Pass a rule's id, which the security team chose; a rule that computes text gets no say."""
-    if rule is None or _NAME.fullmatch(rule):
-        return rule
-    return _OTHER_NAME
+    if not rule:
+        return None
+    return rule if _NAME.fullmatch(rule) else _OTHER_NAME

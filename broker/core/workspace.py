@@ -85,6 +85,11 @@ class Merge:
     changed: tuple[str, ...]
     conflicts: tuple[str, ...]
 
+    def fits(self, *, most_files: int, most_bytes: int) -> bool:
+        """Tell whether the tree stays within its quota."""
+        size_bytes = sum(entry.size_bytes for entry in self.files.values())
+        return len(self.files) <= most_files and size_bytes <= most_bytes
+
 
 def merge(
     current: Mapping[str, Entry],

@@ -65,12 +65,12 @@ class TestFileSigner:
 
     def test_no_file(self, tmp_path):
         """A missing key stops the start and is named."""
-        with pytest.raises(ConfigurationError, match="none.key"):
+        with pytest.raises(ConfigurationError, match="receipt key cannot be read"):
             FileSigner(f"file:{tmp_path / 'none.key'}")
 
     def test_a_folder(self, tmp_path):
         """What is no regular file is no key."""
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError, match="not a regular file"):
             FileSigner(f"file:{tmp_path}")
 
     def test_no_key_in_it(self, tmp_path):

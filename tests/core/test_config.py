@@ -40,8 +40,8 @@ MISTAKES = {
     "a key of no table": (
         "xyz = 3",
         (
-            "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, sandbox, "
-            "limits, ceilings, metrics, log, identities"
+            "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, "
+            "sandbox, limits, ceilings, metrics, log, identities"
         ),
     ),
     "a table that is a number": (

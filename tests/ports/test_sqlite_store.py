@@ -285,6 +285,24 @@ class TestTrouble:
         assert list(await history.check_store(store)) == [call_id(0), call_id(2)]
         await store.close()
 
+    async def test_failing_database(self, shelf: SqliteShelf) -> None:
+        """An error that is the database's own, not the change's, is said to be so."""
+        store = await shelf.open()
+        connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
+        connection.set_authorizer(
+            lambda action, table, *_: (
+                sqlite3.SQLITE_DENY
+                if (action, table) == (sqlite3.SQLITE_INSERT, "events")
+                else sqlite3.SQLITE_OK
+            )
+        )
+        with pytest.raises(StoreUnavailable, match="not authorized"):
+            await store.commit(first(new_call(1)))
+        connection.set_authorizer(None)
+        await store.commit(first(new_call(1)))
+        assert len(await history.check_store(store)) == 1
+        await store.close()
+
     async def test_locked(self, shelf: SqliteShelf) -> None:
         """A foreign program that locks the file stops commits, not reads; then they go on."""
         store = await SqliteStore.open(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from tests.sandbox.bench import Bench, twin
 
@@ -91,7 +92,7 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
+def host(tmp_path: Path, client: docker.APIClient) -> Iterator[Host]:
     """A listener on every address, one on an abstract unix socket, a file."""
     abstract = f"toolwarrant-{secrets.token_hex(8)}"
     file = tmp_path / "of-the-host"
@@ -100,7 +101,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         unix.bind("\0" + abstract)
         unix.listen()
         arguments = {
-            "host": "172.17.0.1",
+            "host": client.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"],
             "port": listener.getsockname()[1],
             "abstract": abstract,
             "host_file": str(file),

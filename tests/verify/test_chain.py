@@ -41,10 +41,10 @@ class TestVerifyChain:
         [
             (lambda all_: all_[1:], 1, 0, "sequence is 2"),
             (lambda all_: all_[:3] + all_[4:], 4, 3, "sequence is 5"),
-            (lambda all_: all_[:2] + [all_[3], all_[2]] + all_[4:], 3, 2, "sequence is 4"),
+            (lambda all_: [*all_[:2], all_[3], all_[2], *all_[4:]], 3, 2, "sequence is 4"),
             (lambda all_: all_[:2] + all_[1:], 3, 2, "sequence is 2"),
-            (lambda all_: all_[:4] + [flip(all_[4])] + all_[5:], 5, 4, ""),
-            (lambda all_: all_[:4] + [b""] + all_[5:], 5, 4, "envelope"),
+            (lambda all_: [*all_[:4], flip(all_[4]), *all_[5:]], 5, 4, ""),
+            (lambda all_: [*all_[:4], b"", *all_[5:]], 5, 4, "envelope"),
         ],
         ids=["cut in front", "one deleted", "two swapped", "one twice", "one bit", "one emptied"],
     )

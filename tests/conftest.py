@@ -1,0 +1,64 @@
+"""Fixtures that several folders share: a development folder, brokers in processes of their own."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.broker_process import AS_SHIPPED, UNHURRIED, Folder, Served
+
+from broker.config_template import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def development_folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A folder as `toolwarrant init` makes it, images included. Copy it, never serve from it."""
+    return Folder.make(tmp_path_factory.mktemp("development") / "dev")
+
+
+@pytest.fixture(scope="session")
+def served(
+    development_folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A broker with the shipped policy that tests share; its rates stand in nobody's way."""
+    folder = development_folder.copy(tmp_path_factory.mktemp("served") / "dev", UNHURRIED)
+    with Served(folder) as running:
+        yield running
+
+
+ServeOne = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(development_folder: Folder, tmp_path: Path) -> Iterator[ServeOne]:
+    """Start brokers of a test's own: `serve(settings={...}, identities="...")`."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(settings: Settings | None = None, identities: str = "") -> Served:
+            nonlocal count
+            count += 1
+            folder = development_folder.copy(tmp_path / f"broker-{count}", AS_SHIPPED, identities)
+            folder.set(settings or {})
+            return stack.enter_context(Served(folder))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def opa() -> str:
+    """Path of the opa program, built where there is none."""
+    return _tool("opa")
+
+
+@pytest.fixture(scope="session")
+def grpcurl() -> str:
+    """Path of the grpcurl program, built where there is none."""
+    return _tool("grpcurl")
+
+
+def _tool(name: str) -> str:
+    return subprocess.check_output([ROOT / "scripts" / "tool.sh", name], text=True).strip()

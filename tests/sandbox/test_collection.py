@@ -1,0 +1,166 @@
+"""What comes back from /out and the workspace, and what does not."""
+
+import pytest
+
+from broker.core.sandbox import Collect, FileChange
+from broker.errors import SandboxError
+from tests.sandbox.bench import MIB, Bench, job
+
+TRICKS = r"""
+import os, socket
+os.chdir("/out")
+open("plain", "w").write("plain")
+os.mkdir("folder"); open("folder/inner", "w").write("inner")
+os.symlink("/etc/passwd", "symlink")
+os.symlink("/", "symlink-folder")
+open("one", "w").write("1"); os.link("one", "two")
+os.mkfifo("fifo")
+socket.socket(socket.AF_UNIX).bind("socket")
+with open("sparse", "wb") as file: file.truncate(1 << 40)
+open(b"\xff\xfe", "w").write("x")
+open("new\nline", "w").write("x")
+open("back\\slash", "w").write("x")
+open("secret", "w").write("x"); os.chmod("secret", 0)
+os.mkdir("closed"); open("closed/x", "w").close(); os.chmod("closed", 0)
+open("empty", "w").close()
+fd = os.open("/out", os.O_RDONLY)
+for depth in range(24):
+    os.mkdir("n" * 250, dir_fd=fd)
+    fd = os.open("n" * 250, os.O_RDONLY, dir_fd=fd)
+os.close(os.open("deep", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+"""
+
+
+class TestOutputs:
+    """Files that a tool leaves in /out."""
+
+    async def test_only_plain_files_come_back(self, bench: Bench) -> None:
+        """Links, FIFOs, sockets, holes, hostile names stay behind, each with a note."""
+        report = await bench.run(TRICKS)
+        assert report.stderr.data == b""
+        assert report.outputs == (
+            FileChange(path="empty", data=b""),
+            FileChange(path="folder/inner", data=b"inner"),
+            FileChange(path="plain", data=b"plain"),
+        )
+        said = "\n".join(report.notes)
+        for word in (
+            "a symlink",
+            "a hard link",
+            "not a regular file",
+            "bytes of files",
+            "not UTF-8",
+            "a control character or a backslash",
+            "Permission denied",
+            "longer than 1024 bytes",
+        ):
+            assert word in said
+        assert report.limits_hit == ("files",)
+
+    async def test_unreadable_out_is_the_tools_loss(self, bench: Bench) -> None:
+        """A tool that closes /out gets nothing back, and its run is reported all the same."""
+        report = await bench.run("open('/out/x', 'w').close()\nimport os; os.chmod('/out', 0)")
+        assert (report.exit_code, report.outputs, report.notes) == (
+            0,
+            (),
+            ("/out: Permission denied",),
+        )
+
+    async def test_renaming_child_is_dead_by_then(self, bench: Bench) -> None:
+        """A child that swaps a file with a link for ever cannot do so during collection."""
+        code = """
+import os
+open("/out/a", "w").write("mine")
+os.symlink("/etc/passwd", "/tmp/link")
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        os.symlink("/etc/passwd", "/out/b"); os.rename("/out/b", "/out/a")
+        open("/out/b", "w").write("mine"); os.rename("/out/b", "/out/a")
+"""
+        report = await bench.run(code)
+        assert {each.data for each in report.outputs if each.path == "a"} <= {b"mine", b""}
+
+    async def test_quota_is_for_all_files_together(self, bench: Bench) -> None:
+        """Files come back as long as they fit under the cap; the one that does not is noted."""
+        code = """
+for name in "abc":
+    open(f"/out/{name}", "w").write("x" * 40)
+"""
+        report = await bench.run(code, output_bytes=100)
+        assert ([each.path for each in report.outputs], report.limits_hit) == (
+            ["a", "b"],
+            ("files",),
+        )
+
+
+class TestWorkspace:
+    """Files that go in, and their changes."""
+
+    async def test_goes_in_exactly(self, bench: Bench) -> None:
+        """Files with folders, bytes, nothing in them are there as they were sent."""
+        files = (("a/b/c.bin", bytes(range(256))), ("empty", b""), ("ünï", b"x" * 200_000))
+        code = """
+import os, sys
+print(sorted(os.listdir(".")), flush=True)
+for path in ("a/b/c.bin", "empty", "ünï"):
+    sys.stdout.buffer.write(open(path, "rb").read())
+"""
+        report = await bench.run(code, workspace=files)
+        listing = "['a', 'empty', 'ünï']\n".encode()
+        assert report.stdout.data == listing + b"".join(data for _, data in files)
+
+    async def test_changes_come_back_when_asked_for(self, bench: Bench) -> None:
+        """New, changed, deleted, moved files come back; touched ones that are the same do not."""
+        code = """
+import os
+open("changed", "w").write("after")
+open("new/er" if os.makedirs("new") else "new/er", "w").write("new")
+os.remove("deleted")
+os.rename("moved", "moved-to")
+open("same", "w").write("same")
+"""
+        files = tuple(
+            (name, name.encode()) for name in ("changed", "deleted", "moved", "same", "untouched")
+        )
+        report = await bench.run(code, workspace=files, collect=Collect.CHANGES)
+        assert report.changes == (
+            FileChange(path="changed", data=b"after"),
+            FileChange(path="moved-to", data=b"moved"),
+            FileChange(path="new/er", data=b"new"),
+            FileChange(path="deleted", data=None),
+            FileChange(path="moved", data=None),
+        )
+
+    async def test_changes_stay_behind_when_not_asked_for(self, bench: Bench) -> None:
+        """A tool that may only read changes its own copy."""
+        report = await bench.run("open('new', 'w').write('x')", workspace=(("a", b"a"),))
+        assert report.changes == ()
+
+    async def test_link_in_the_place_of_a_file_changes_nothing(self, bench: Bench) -> None:
+        """A file replaced by a link is neither followed nor taken for deleted."""
+        code = "import os; os.remove('a'); os.symlink('/etc/passwd', 'a')"
+        report = await bench.run(code, workspace=(("a", b"a"),), collect=Collect.CHANGES)
+        assert (report.changes, report.notes) == ((), ("/workspace/'a': a symlink",))
+
+    async def test_inputs_stand_below_in(self, bench: Bench) -> None:
+        """A file that an argument names is at /in/<argument>."""
+        report = await bench.run(
+            "print(open('/in/from_output').read())", inputs=(("from_output", b"bytes"),)
+        )
+        assert report.stdout.data == b"bytes\n"
+
+    async def test_that_does_not_fit_never_begins(self, bench: Bench) -> None:
+        """A workspace larger than its tmpfs is refused before the tool starts."""
+        with pytest.raises(SandboxError, match="No space left"):
+            await bench.run("print(1)", workspace=(("big", bytes(20 * MIB)),))
+
+    @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "", "a//b", "a\nb", "n" * 2000])
+    async def test_hostile_path_is_refused_before_a_byte_is_sent(
+        self, bench: Bench, path: str
+    ) -> None:
+        """A path that leads elsewhere never reaches the container."""
+        sandbox = await bench.prepare()
+        with pytest.raises(SandboxError, match="cannot be sent"):
+            await sandbox.run(job("print(1)", workspace=((path, b"x"),)))
+        await sandbox.discard()
