@@ -7,22 +7,17 @@ what `resume` needs it reads from the record.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
 
 from broker.answer import Answer, read_answer
 from broker.board import EVERY_CALL
 from broker.core.call import Call, Cause, Run
-from broker.core.canonical import canonical_json
-from broker.core.decision import Obligations
 from broker.core.document import Document
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, CallId, ulid
 from broker.core.lifecycle import CallState, Step
 from broker.core.order import Order, Wish, read_wish
-from broker.core.sandbox import Collect, Job, Profile
-from broker.core.toolbox import BoundTool
 from broker.decide import record_and_decide
 from broker.errors import (
     DuplicateRequest,
@@ -36,8 +31,10 @@ from broker.errors import (
     Unavailable,
 )
 from broker.finish import Ran, deny, end_run, finish
+from broker.job import job_of, profile_of
 from broker.ports import Sandbox
-from broker.release import judge_again, request_body
+from broker.release import judge_again
+from broker.tasks import Tasks
 from broker.world import World, first
 
 BUNDLE_PREMISE = "policy.bundle"
@@ -54,7 +51,7 @@ class Executor:
         self._slots = asyncio.Semaphore(world.settings.max_running)
         self._running: dict[CallId, Sandbox] = {}
         self._decided_here: set[CallId] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # --- admit: from the wire to the first durable commit ---------------------------------
 
@@ -117,7 +114,7 @@ class Executor:
             self._settle(caller.id, call_id)
         if not answer.call.state.is_final:
             self._decided_here.add(call_id)
-            self._spawn(self.resume(call_id))
+            self._tasks.start(self.resume(call_id))
         return answer
 
     # --- resume: the one path from the record to the end ----------------------------------
@@ -188,7 +185,7 @@ class Executor:
         finally:
             self._running.pop(call.id, None)
             # A slot counts a container: it is free when that is gone, which no answer waits for.
-            self._spawn(self._give_back(sandbox))
+            self._tasks.start(self._give_back(sandbox))
 
     async def _prepare(self, call: Call) -> Sandbox | None:
         """Start a container by the decided profile; end the call that can have none."""
@@ -200,7 +197,7 @@ class Executor:
         assert call.obligations is not None
         slot = self._world.entropy.random_bytes(8).hex()
         try:
-            profile = _profile(tool, call.obligations)
+            profile = profile_of(tool, call.obligations)
             return await self._world.sandboxes.prepare(profile, slot=slot)
         except SandboxError as error:
             self._world.telemetry.alarm("no sandbox could be had", error)
@@ -210,20 +207,21 @@ class Executor:
     async def _run(self, queued: Call, sandbox: Sandbox) -> None:
         """Go over the point of no return, to the signed receipt."""
         world = self._world
-        job = await self._job(queued)
+        job = await job_of(world, queued)
         call = await self._start(queued.id, sandbox)
         if call is None:
-            return None
+            return
         try:
             report = await sandbox.run(job)
         except SandboxError as error:
             world.telemetry.alarm("the sandbox took no call", error)
             ran = Ran(enforced=sandbox.enforced)
             await finish(world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
-            return None
+            return
         while True:
             try:
-                return await end_run(world, call, sandbox.enforced, report)
+                await end_run(world, call, sandbox.enforced, report)
+                return
             except StoreUnavailable as error:
                 # The outcome is known here alone: it is kept until the store takes it.
                 world.telemetry.alarm("an outcome waits for the store", error)
@@ -281,30 +279,6 @@ class Executor:
             return False
         return True
 
-    async def _job(self, call: Call) -> Job:
-        """Collect exactly what the decision was made on."""
-        world = self._world
-        request = await request_body(world, call)
-        tool = world.toolbox.find(call.tool)
-        assert tool is not None
-        assert call.obligations is not None
-        limits, wished_ms = call.obligations.limits, request["timeout_ms"]
-        timeout_s = float(limits.timeout_s)
-        if wished_ms is not None:
-            timeout_s = min(timeout_s, int(str(wished_ms)) / 1000)
-        files: tuple[tuple[str, bytes], ...] = ()
-        if tool.tool.workspace != "none":
-            tree = await world.sessions.tree(call.tree_sha256)
-            files = await world.sessions.files(call.agent, tree)
-        return Job(
-            arguments=canonical_json(request["arguments"]),
-            workspace=files,
-            inputs=await world.sessions.inputs(call.agent, call.inputs),
-            timeout_s=timeout_s,
-            output_bytes=limits.output_bytes,
-            collect=Collect.CHANGES if tool.tool.workspace == "write" else Collect.OUTPUTS,
-        )
-
     # --- from outside: cancel, recover, stop ----------------------------------------------
 
     async def cancel(self, call: Call) -> Call:
@@ -348,7 +322,7 @@ class Executor:
         calls = await world.store.open_calls()
         world.ledger.restore(calls)
         for call in calls:
-            self._spawn(self.resume(call.id))
+            self._tasks.start(self.resume(call.id))
         return len(calls)
 
     @property
@@ -365,9 +339,7 @@ class Executor:
             while self._running and world.clock.now() < until:
                 bell.clear()
                 await first(bell.wait(), world.clock.sleep_until(until))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     async def _give_back(self, sandbox: Sandbox | None) -> None:
         try:
@@ -381,22 +353,3 @@ class Executor:
         self._world.admission.settle(
             agent, call_id, is_open=state is not None, is_held=state is CallState.HELD
         )
-
-    def _spawn(self, story: Coroutine[object, object, None]) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(story)
-        # The loop itself holds tasks weakly.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _profile(tool: BoundTool, obligations: Obligations) -> Profile:
-    limits = obligations.limits
-    return Profile(
-        image=tool.image,
-        command=tuple(tool.tool.command),
-        runtime=obligations.runtime,
-        cpu_millicores=limits.cpu_millicores,
-        memory_bytes=limits.memory_bytes,
-        pids=limits.pids,
-        tmp_bytes=limits.tmp_bytes,
-    )

@@ -20,6 +20,7 @@ from broker.ports import (
     Telemetry,
     WorkspaceUpdate,
 )
+from broker.tasks import Tasks
 
 
 class Ledger:
@@ -34,6 +35,7 @@ class Ledger:
         self._clock = clock
         self._telemetry = telemetry
         self._open: dict[CallId, Call] = {}
+        self._tasks = Tasks()
 
     async def record(
         self,
@@ -48,6 +50,9 @@ class Ledger:
     ) -> tuple[Call, StoredReceipt | None]:
         """Commit steps of a call.
 
+        A caller that is cancelled meanwhile leaves the commit to end: what is in the store then
+        stands here too.
+
         Args:
             call: The call as it shall stand, but with the version it was read at (0 when new).
             steps: What happened, each with its event's data.
@@ -57,24 +62,25 @@ class Ledger:
         """
         now = self._clock.now()
         written = replace(call, version=call.version + 1)
-        sealed = await self._store.commit(
-            Change(
-                call=written,
-                events=tuple(
-                    EventDraft(type=step.value, at=now, data=data) for step, data in steps
-                ),
-                documents=tuple(documents),
-                files=tuple(files),
-                receipt=receipt,
-                premises=tuple(premises),
-                workspace=workspace,
-            )
+        change = Change(
+            call=written,
+            events=tuple(EventDraft(type=step.value, at=now, data=data) for step, data in steps),
+            documents=tuple(documents),
+            files=tuple(files),
+            receipt=receipt,
+            premises=tuple(premises),
+            workspace=workspace,
         )
-        self._remember(written)
-        for step, _ in steps:
-            self._telemetry.stepped(written, step)
-        self._board.publish(written.id)
-        return written, sealed
+        commit = self._commit(change, [step for step, _ in steps])
+        return written, await self._tasks.detached(commit)
+
+    async def _commit(self, change: Change, steps: Sequence[Step]) -> StoredReceipt | None:
+        sealed = await self._store.commit(change)
+        self._remember(change.call)
+        for step in steps:
+            self._telemetry.stepped(change.call, step)
+        self._board.publish(change.call.id)
+        return sealed
 
     def restore(self, calls: Sequence[Call]) -> None:
         """Take up the open calls that the store holds, at start."""

@@ -90,10 +90,10 @@ def allowed(cast: Cast) -> None:
         "a program of its own."
     )
     written = cast.agent_calls("workspace_write", {"path": "sales.csv", "content": _SALES})
-    stage.answers(written, f"allowed by rule {_rule(written)}", f"{written.usage.wall_ms} ms")
+    stage.answers(written, f"allowed by rule {_rule(written)}", f"ran for {written.usage.wall_ms} ms")
     expect("the state of the write", state_word(written), "SUCCEEDED")
     ran = cast.agent_calls("python_run", {"code": _SUM})
-    stage.answers(ran, f"allowed by rule {_rule(ran)}", f"{ran.usage.wall_ms} ms")
+    stage.answers(ran, f"allowed by rule {_rule(ran)}", f"ran for {ran.usage.wall_ms} ms")
     stage.line("tool", ran.result.stdout_text.rstrip("\n"))
     expect("the state of the run", state_word(ran), "SUCCEEDED")
     expect("what it printed", ran.result.stdout_text, "north 1500\nsouth 800\n")
@@ -131,7 +131,7 @@ def killed(cast: Cast) -> None:
     stage.say("A program takes memory until there is none left.")
     call = cast.agent_calls("python_run", {"code": _HUNGRY})
     peak_mib = call.usage.max_memory_bytes // _MIB
-    stage.answers(call, f"cause: {call.cause}", f"at {peak_mib} MiB", f"{call.usage.wall_ms} ms")
+    stage.answers(call, f"cause: {call.cause}", f"at {peak_mib} MiB", f"after {call.usage.wall_ms} ms")
     expect("the state", state_word(call), "KILLED")
     expect("the cause", call.cause, "memory")
     stage.why(
@@ -159,7 +159,7 @@ def approved(cast: Cast) -> None:
     cast.approver.approve(call.short_id, view.view_sha256, "the correction is in the ledger")
     stage.line("approver", f"approves exactly that view: SHA-256 {view.view_sha256[:16]}...")
     done = cast.agent.wait(call.name, 60)
-    stage.answers(done, f"{done.usage.wall_ms} ms")
+    stage.answers(done, f"ran for {done.usage.wall_ms} ms")
     expect("the state after the approval", state_word(done), "SUCCEEDED")
     expect("what changed", list(done.result.changed_paths), ["sales.csv"])
     stage.why(
@@ -194,7 +194,7 @@ def rejected(cast: Cast) -> None:
     done = cast.agent.wait(call.name, 60)
     stage.answers(done)
     expect("the state after the rejection", state_word(done), "REJECTED")
-    listed = cast.agent_calls("workspace_list", {"path": "."})
+    listed = cast.agent_calls("workspace_list", {})
     stage.answers(listed)
     stage.line("tool", listed.result.stdout_text)
     expect("the file", "sales.csv" in listed.result.stdout_text, True)
@@ -235,7 +235,7 @@ def verify_all(stage: Stage, files: list[Path], trust_root: Path) -> None:
     stage.why(
         "A receipt is a standard in-toto statement in a DSSE envelope, signed with Ed25519: "
         "`openssl` alone can check it. Whoever has the trust root needs no broker, and nobody "
-        "can quietly mend a record, the broker's operator without the key included."
+        "without the signing key can quietly mend a record."
     )
 
 

@@ -1,93 +1,108 @@
 """Print the demo's story."""
 
 import json
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from broker.cli.phrases import state_word
-from broker.cli.terminal import lines
+from broker.cli.terminal import escaped_once, lines
 from broker.v1 import call_pb2
 
 _WIDEST = 96
-_LABEL = 9
-_STYLES = {
-    "SUCCEEDED": "bold green",
-    "VALID": "bold green",
-    "HELD": "bold yellow",
-}
+_INDENT = "  "
+_LABEL = 10
+_STYLES = {"SUCCEEDED": "bold green", "VALID": "bold green", "HELD": "bold yellow"}
+_REFUSED = "bold red"
 
 
 class Stage:
     """Where the story appears: a terminal with colours, or plain lines in a pipe."""
 
     def __init__(self) -> None:
-        wide = Console()
+        console = Console()
         # A pipe has no width; a very wide terminal makes prose hard to read.
-        width = min(wide.width, _WIDEST) if wide.is_terminal else _WIDEST
-        self._console = Console(width=width, highlight=False, markup=False, emoji=False)
+        self._width = min(console.width, _WIDEST) if console.is_terminal else _WIDEST
+        self._console = Console(
+            width=self._width, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
 
     def title(self, text: str) -> None:
-        """Begin the story."""
+        """Begin the story, or end it."""
         self._console.print()
         self._console.print(Text(text, style="bold"))
 
     def heading(self, text: str) -> None:
         """Begin a chapter."""
         self._console.print()
-        self._console.print(
-            Rule(Text(text, style="bold"), align="left", style="dim", characters="─")
-        )
+        self._console.print(Rule(Text(text, style="bold"), align="left", style="dim"))
 
     def say(self, text: str) -> None:
-        """Tell the reader something, wrapped to the width."""
-        self._console.print(Text(text))
+        """Tell the reader something."""
+        self._console.print(Text("\n".join(textwrap.wrap(text, self._width))))
+
+    def pause(self) -> None:
+        """Leave a line empty."""
         self._console.print()
 
     def why(self, text: str) -> None:
         """Tell why what was seen matters."""
+        first, *rest = textwrap.wrap(f"Why it matters: {text}", self._width)
         self._console.print()
-        self._console.print(Text.assemble(("Why it matters. ", "bold"), text))
+        self._console.print(Text.assemble((first[:15], "bold"), first[15:]))
+        for line in rest:
+            self._console.print(Text(line))
 
-    def line(self, who: str, text: str | Text) -> None:
+    def line(self, who: str, text: str, style: str = "") -> None:
         """Show what somebody did or said; foreign text is escaped."""
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=_LABEL, style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        grid.add_row(who, Text(lines(text)) if isinstance(text, str) else text)
-        self._console.print(Padding(grid, (0, 0, 0, 2)))
+        label = who.ljust(_LABEL)
+        for line in self._folded(lines(text), len(_INDENT) + _LABEL):
+            self._console.print(Text.assemble(_INDENT, (label, "dim"), (line, style)))
+            label = " " * _LABEL
 
     def sends(self, who: str, tool: str, arguments: Mapping[str, object]) -> None:
         """Show a call as it is sent."""
-        self.line(who, Text.assemble("calls ", (tool, "bold"), " with"))
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
+        self._console.print()
+        self.line(who, f"calls {tool}", "bold")
         for name, value in arguments.items():
             text = value if isinstance(value, str) else json.dumps(value)
-            grid.add_row(name, Text(lines(text.rstrip("\n"))))
-        self._console.print(Padding(grid, (0, 0, 0, 2 + _LABEL + 3)))
+            head = f"{name}: "
+            for line in self._folded(lines(text.rstrip("\n")), len(_INDENT) + _LABEL + len(head)):
+                self._console.print(
+                    Text.assemble(_INDENT, " " * _LABEL, (head, "dim"), (line, "cyan"))
+                )
+                head = " " * len(head)
 
     def answers(self, call: call_pb2.Call, *facts: str) -> None:
         """Show what the broker says of a call."""
-        state = state_word(call)
-        word = (state, _STYLES.get(state, "bold red"))
-        said = " · ".join(fact for fact in facts if fact)
-        self.line("broker", Text.assemble("says ", word, f"  {lines(said)}"))
+        self.verdict("broker", state_word(call), ", ".join(facts))
 
-    def verdict(self, name: str, verdict: str, about: str) -> None:
-        """Show what the verifier says of a receipt."""
-        self.line(
-            name, Text.assemble((verdict, _STYLES.get(verdict, "bold red")), f"  {lines(about)}")
+    def verdict(self, who: str, word: str, about: str) -> None:
+        """Show a verdict, such as a call's state, with what there is to say of it."""
+        head = f"{_INDENT}{who.ljust(_LABEL)}"
+        first, *rest = [*self._folded(lines(f"{word}  {about}".rstrip()), len(head)), ""]
+        self._console.print(
+            Text.assemble(
+                _INDENT,
+                (who.ljust(_LABEL), "dim"),
+                (word, _STYLES.get(word, _REFUSED)),
+                first.removeprefix(word),
+            )
         )
+        for line in rest[:-1]:
+            self._console.print(Text(" " * len(head) + line))
 
-    def quote(self, text: str) -> None:
-        """Show a text as somebody else sees it, between two lines."""
+    def quote(self, view: str) -> None:
+        """Show a reviewer's view, just as the broker wrote it."""
         self._console.print()
-        for line in lines(text).rstrip("\n").split("\n"):
-            self._console.print(Padding(Text(line, overflow="fold", style="cyan"), (0, 0, 0, 4)))
+        for line in escaped_once(view).rstrip("\n").split("\n"):
+            self._console.print(Text(f"    {line}".rstrip(), style="cyan"))
         self._console.print()
+
+    def _folded(self, text: str, used: int) -> Iterator[str]:
+        """Break lines at the width, keeping their own indentation."""
+        for line in text.split("\n"):
+            yield from textwrap.wrap(line, max(self._width - used, 20)) or [""]

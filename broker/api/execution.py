@@ -1,11 +1,9 @@
 """Serve the agents' API."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from broker.answer import Answer
 from broker.api.edge import Context
 from broker.api.identity import caller
 from broker.api.wire import call_message, filter_terms, page_size, seconds, timestamp
@@ -18,6 +16,7 @@ from broker.errors import InvalidArgument, NotFound
 from broker.execute import Executor
 from broker.ports import CallFilter
 from broker.read import Reader
+from broker.tasks import Tasks
 from broker.v1 import call_pb2, execution_pb2, execution_pb2_grpc
 
 _WAIT_DEFAULT_S = 30.0
@@ -33,7 +32,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
     def __init__(self, executor: Executor, reader: Reader) -> None:
         self._executor = executor
         self._reader = reader
-        self._admissions: set[asyncio.Task[Answer]] = set()
+        self._admissions = Tasks()
 
     async def ExecuteTool(  # noqa: N802
         self, request: execution_pb2.ExecuteToolRequest, context: Context
@@ -49,7 +48,8 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             timeout_s=seconds("timeout", request.timeout) if request.HasField("timeout") else None,
         )
         hold_wait_s = min(seconds("hold_wait", request.hold_wait), _HOLD_WAIT_MOST_S)
-        answer = await self._detached(self._executor.admit(caller(), wish))
+        # A client that leaves cancels its handler; what it asked for is recorded all the same.
+        answer = await self._admissions.detached(self._executor.admit(caller(), wish))
         if not answer.call.state.is_final:
             call = answer.call
             if hold_wait_s > 0:
@@ -57,13 +57,6 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
             answer = await self._reader.answer(call)
         return execution_pb2.ExecuteToolResponse(call=call_message(answer))
-
-    async def _detached(self, admission: Coroutine[object, object, Answer]) -> Answer:
-        # A client that leaves cancels its handler; what it asked for is recorded all the same.
-        task = asyncio.ensure_future(admission)
-        self._admissions.add(task)
-        task.add_done_callback(self._admissions.discard)
-        return await asyncio.shield(task)
 
     async def GetCall(  # noqa: N802
         self, request: execution_pb2.GetCallRequest, context: Context

@@ -225,7 +225,12 @@ def _run_fault(predicate: JsonObject, state: str) -> str | None:
     if predicate["sandbox"] is None:
         return "there is a result without a sandbox"
     exit_code = _group(predicate, "result")["exit_code"]
-    if (state == "SUCCEEDED" and exit_code != 0) or (state == "FAILED" and exit_code == 0):
+    # A sandbox whose first process left early may leave with any code: that is a failure by
+    # another cause than `exited`.
+    exited = _group(predicate, "outcome")["cause"] == "exited"
+    if (state == "SUCCEEDED" and exit_code != 0) or (
+        state == "FAILED" and exited and exit_code == 0
+    ):
         return f"the exit code is {exit_code}"
     return None
 

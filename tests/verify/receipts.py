@@ -201,6 +201,7 @@ ENDINGS: dict[str, Ended] = {
     ),
     "failed": ran(_S.FAILED, Cause.EXITED, 3),
     "failed_by_signal": ran(_S.FAILED, Cause.SIGNALLED, 139),
+    "failed_with_code_0": ran(_S.FAILED, Cause.SIGNALLED, 0),
     "denied": ended(_S.DENIED, None),
     "denied_unknown_tool": Ended(
         call=replace(CALL, tool="a tool that the agent named", image="", evaluations=()),

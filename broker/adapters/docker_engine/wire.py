@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import Any, cast
 
 from docker import APIClient
@@ -27,9 +28,10 @@ def attach(client: APIClient, container_id: str) -> socket.socket:
     stream = cast("Any", client).attach_socket(container_id, params=params)
     if not hasattr(stream, "fileno") or hasattr(getattr(stream, "_sock", None), "cipher"):
         raise SandboxError("engines over TLS or ssh are not supported: use unix:// or tcp://")
-    # A descriptor of our own: the SDK's response closes its one whenever it is collected.
+    # A descriptor of our own: the SDK's response closes its one whenever it is collected, and
+    # until then would keep the stream open after us.
     own = socket.socket(fileno=os.dup(stream.fileno()))
-    stream.close()
+    stream._response.close()
     own.setblocking(False)
     return own
 
@@ -87,6 +89,8 @@ class Wire:
 
     def close(self) -> None:
         """Close our end; the launcher sees the end of its input."""
+        with suppress(OSError):
+            self._stream.shutdown(socket.SHUT_RDWR)
         self._stream.close()
 
     def _demultiplexed(self, data: bytes) -> bytes:

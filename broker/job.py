@@ -1,0 +1,51 @@
+"""Turn a decided call into what its sandbox must be, with what goes into it."""
+
+from broker.core.call import Call
+from broker.core.canonical import canonical_json
+from broker.core.decision import Obligations
+from broker.core.sandbox import Collect, Job, Profile
+from broker.core.toolbox import BoundTool
+from broker.release import request_body
+from broker.world import World
+
+
+def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
+    """Give the profile of the container that the call was decided for."""
+    limits = obligations.limits
+    return Profile(
+        image=tool.image,
+        command=tool.tool.command,
+        runtime=obligations.runtime,
+        cpu_millicores=limits.cpu_millicores,
+        memory_bytes=limits.memory_bytes,
+        pids=limits.pids,
+        tmp_bytes=limits.tmp_bytes,
+    )
+
+
+async def job_of(world: World, call: Call) -> Job:
+    """Collect exactly what the decision was made on.
+
+    Raises:
+        StoreUnavailable: Something of it was erased.
+    """
+    tool = world.toolbox.find(call.tool)
+    assert tool is not None
+    assert call.obligations is not None
+    request = await request_body(world, call)
+    limits, wished_ms = call.obligations.limits, request["timeout_ms"]
+    timeout_s = float(limits.timeout_s)
+    if wished_ms is not None:
+        timeout_s = min(timeout_s, int(str(wished_ms)) / 1000)
+    files: tuple[tuple[str, bytes], ...] = ()
+    if tool.tool.workspace != "none":
+        tree = await world.sessions.tree(call.tree_sha256)
+        files = await world.sessions.files(call.agent, tree)
+    return Job(
+        arguments=canonical_json(request["arguments"]),
+        workspace=files,
+        inputs=await world.sessions.inputs(call.agent, call.inputs),
+        timeout_s=timeout_s,
+        output_bytes=limits.output_bytes,
+        collect=Collect.CHANGES if tool.tool.workspace == "write" else Collect.OUTPUTS,
+    )
