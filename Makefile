@@ -25,7 +25,7 @@ engine: venv
 
 images: venv engine
 	@echo "setup: tool images"
-	@$(BIN)/toolwarrant tools build
+	@$(BIN)/toolwarrant tools build >/dev/null
 
 demo: setup ## Show a broker at work, from a fresh start to a verified receipt
 	@$(BIN)/python scripts/demo.py

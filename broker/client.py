@@ -21,7 +21,13 @@ from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+)
 
 from broker import config as configuration
 from broker.client_channel import open_channel
@@ -52,7 +58,8 @@ _POLL_S = 60.0
 _QUEUE_AND_RUN_S = 960.0
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 30.0
+# A broker that asks for a longer pause than people bear is told, not waited for.
+_PATIENCE_S = 10.0
 _PAGE = 200
 
 _Request = TypeVar("_Request")
@@ -228,9 +235,11 @@ class Client:
             except grpc.RpcError as error:
                 known = client_error(error, self._target)
                 failures += 1
-                if known.code is not grpc.StatusCode.UNAVAILABLE or failures >= _ATTEMPTS:
+                pause_s = _pause_s(known, failures)
+                tired = failures >= _ATTEMPTS or pause_s > _PATIENCE_S
+                if tired or not _is_unavailable(known):
                     raise known from error
-                self._sleep(_pause_s(known, failures))
+                self._sleep(pause_s)
             else:
                 return
 
@@ -358,7 +367,7 @@ class Client:
     ) -> _Answer:
         retrying = Retrying(
             retry=retry_if_exception(_is_unavailable),
-            stop=stop_after_attempt(_ATTEMPTS),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(_PATIENCE_S),
             wait=_wait_s,
             sleep=self._sleep,
             reraise=True,
@@ -381,12 +390,7 @@ def _items(
 
 
 def _is_unavailable(error: BaseException) -> bool:
-    # A broker that asks for a longer pause than people bear is reported, not waited for.
-    return (
-        isinstance(error, ClientError)
-        and error.code is grpc.StatusCode.UNAVAILABLE
-        and (error.retry_after_s or 0) <= _LONGEST_PAUSE_S
-    )
+    return isinstance(error, ClientError) and error.code is grpc.StatusCode.UNAVAILABLE
 
 
 def _wait_s(state: RetryCallState) -> float:
@@ -396,8 +400,7 @@ def _wait_s(state: RetryCallState) -> float:
 
 def _pause_s(error: BaseException | None, attempt: int) -> float:
     named_s = error.retry_after_s if isinstance(error, ClientError) else None
-    pause_s = _FIRST_PAUSE_S * 2.0 ** (attempt - 1)
-    return min(max(named_s or 0, pause_s), _LONGEST_PAUSE_S)
+    return max(named_s or 0, _FIRST_PAUSE_S * 2.0 ** (attempt - 1))
 
 
 def _json(arguments: Mapping[str, object]) -> str:

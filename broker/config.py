@@ -6,7 +6,6 @@ file, the line, what is wrong there and what would be right.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -391,11 +390,6 @@ class Config(Section):
         """Say how many calls a day an identity has; None: no budget."""
         entry = self.identities.get(name)
         return None if entry is None else entry.daily_budget
-
-    def expires_at(self, name: str) -> datetime | None:
-        """Say from when on an identity is refused; None: never."""
-        entry = self.identities.get(name)
-        return None if entry is None else entry.expires_at
 
 
 SECTIONS: Mapping[str, type[Section]] = {

@@ -12,7 +12,7 @@ from broker import shipped
 from broker.adapters.file_signer import FileSigner, generate_key
 from broker.adapters.image_builder import build_images
 from broker.adapters.pki import DevelopmentAuthority, KeyPair
-from broker.config import FILE_SCHEME, IdentityEntry, SandboxSection, load
+from broker.config import FILE_SCHEME, IdentityEntry, SandboxSection, parse
 from broker.config_template import Settings, render
 from broker.core.identity import Role
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, write_trust_root
@@ -75,9 +75,12 @@ def initialise(
     folder = folder.resolve()
     _refuse_taken(folder)
     settings = settings or {}
+    config = render(settings, _named(IDENTITIES))
+    # A set that `serve` would refuse is not begun, least of all after minutes of building.
+    parse(config, file=str(folder / CONFIG_NAME), folder=folder)
     images = _build(settings, report) if build else {}
     try:
-        _write(folder, render(settings, _named(IDENTITIES)), images, now)
+        _write(folder, config, images, now)
     except OSError as error:
         raise ConfigurationError(
             str(folder), None, f"cannot be written: {error.strerror}; choose another folder"
@@ -148,8 +151,6 @@ def _fill(draft: Path, config: str, images: Mapping[str, str], now: datetime) ->
     trusted = TrustedKey.from_pem(KeyRole.RECEIPT, signer.public_key_pem)
     root = write_trust_root(TrustRoot(version=1, keys=(trusted,)))
     _put(draft / "trust-root.json", root.encode())
-    # What was written must be what is read: a set that `serve` refuses is never delivered.
-    load(draft / CONFIG_NAME)
 
 
 def _fill_pki(pki: Path, now: datetime) -> None:

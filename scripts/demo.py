@@ -195,7 +195,7 @@ def rejected(cast: Cast) -> None:
     stage.answers(done)
     expect("the state after the rejection", state_word(done), "REJECTED")
     listed = cast.agent_calls("workspace_list", {})
-    stage.answers(listed)
+    stage.answers(listed, f"allowed by rule {_rule(listed)}, ran for {listed.usage.wall_ms} ms")
     stage.line("tool", listed.result.stdout_text)
     expect("the file", "sales.csv" in listed.result.stdout_text, True)
     stage.why("One rejection is final. Nothing ran, and the file is still there.")
@@ -229,7 +229,7 @@ def verify_all(stage: Stage, files: list[Path], trust_root: Path) -> None:
         code, found = verify(file, trust_root, prefix)
         facts = found["receipt"] if isinstance(found["receipt"], dict) else {}
         about = f"{facts.get('state', '')}, number {facts.get('sequence', '?')} of the chain"
-        stage.verdict(str(code), str(found["verdict"]).upper(), f"{file.stem[2:]}: {about}")
+        stage.verdict("verifier", str(found["verdict"]).upper(), f"{file.stem[2:]}: {about}")
         expect(f"the exit code for {file.name}", code, 0)
     _tamper(stage, files[3], trust_root, prefix)
     stage.why(
@@ -251,7 +251,7 @@ def _tamper(stage: Stage, file: Path, trust_root: Path, prefix: list[str]) -> No
     stage.line("forger", "changes one byte: the memory limit of call 4, 268435456 to 968435456")
     code, found = verify(forged, trust_root, prefix)
     said = f"at step {found['step']}: {found['message']}"
-    stage.verdict(str(code), str(found["verdict"]).upper(), said)
+    stage.verdict("verifier", str(found["verdict"]).upper(), f"{said} (exit code {code})")
     expect("the exit code for the forgery", code, 1)
     expect("the step that fails", found["step"], "signature")
 

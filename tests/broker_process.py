@@ -49,11 +49,13 @@ class Folder:
     Args:
         path: Holds `toolwarrant.toml`.
         authority: Issues further client certificates; its key stays in memory.
+        made_at: From when on they are valid.
     """
 
-    def __init__(self, path: Path, authority: DevelopmentAuthority) -> None:
+    def __init__(self, path: Path, authority: DevelopmentAuthority, made_at: datetime) -> None:
         self.path = path
         self.authority = authority
+        self.made_at = made_at
 
     @classmethod
     def make(cls, path: Path) -> Self:
@@ -63,7 +65,7 @@ class Folder:
         authority = DevelopmentAuthority(now)
         ours = (path / "pki" / "ca.crt").read_bytes()
         (path / "pki" / "clients.crt").write_bytes(ours + authority.certificate_pem)
-        made = cls(path, authority)
+        made = cls(path, authority, now)
         made.set({"server": {"client_ca": "pki/clients.crt"}})
         return made
 
@@ -80,7 +82,7 @@ class Folder:
     def copy(self, path: Path, settings: Settings | None = None, identities: str = "") -> "Folder":
         """Copy it, without a store; `identities` is TOML that is put behind the file."""
         shutil.copytree(self.path, path, ignore=shutil.ignore_patterns("toolwarrant.db*"))
-        copied = Folder(path, self.authority)
+        copied = Folder(path, self.authority, self.made_at)
         copied.set(settings or {})
         if identities:
             with copied.config.open("a") as file:

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_status import rpc_status
 
 from broker.api.access import authorise
 from broker.api.identity import authenticate, enter
 from broker.api.status import internal_status, status_of
-from broker.errors import BrokerError
+from broker.errors import BrokerError, InvalidArgument
 from broker.people import People
 from broker.ports import Clock, Telemetry
 
@@ -67,7 +68,7 @@ class Edge(aio.ServerInterceptor):
         behaviour = self._stream if handler.response_streaming else self._unary
         return make(
             behaviour(method, inner),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_reading(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -75,7 +76,7 @@ class Edge(aio.ServerInterceptor):
         async def answer(request: Any, context: Context) -> Any:
             try:
                 self._admit(method, context)
-                return await inner(request, context)
+                return await inner(_well_formed(request), context)
             except aio.AbortError:
                 raise
             except Exception as error:  # the RPC edge: every error becomes a status here
@@ -87,7 +88,7 @@ class Edge(aio.ServerInterceptor):
         async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 self._admit(method, context)
-                async for message in inner(request, context):
+                async for message in inner(_well_formed(request), context):
                     yield message
             except aio.AbortError:
                 raise
@@ -109,3 +110,29 @@ class Edge(aio.ServerInterceptor):
             status = internal_status()
             self._telemetry.alarm(f"{method} met a fault of the broker", error)
         await context.abort_with_status(rpc_status.to_status(status))
+
+
+class _Malformed:
+    """Stands for a request whose bytes are no message of its method."""
+
+
+def _reading(deserialise: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    # gRPC itself would answer UNKNOWN, before the edge has seen who asks.
+    if deserialise is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialise(data)
+        except DecodeError:
+            return _Malformed()
+
+    return read
+
+
+def _well_formed(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidArgument(
+            "request", "is no message of this method: send one by its protos, text in UTF-8"
+        )
+    return request

@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from broker.cli.call import show as show_call
-from broker.cli.documents import Plain, plain, time_text
+from broker.cli.documents import plain, time_text
 from broker.cli.exits import OF_CALLS, OF_OTHERS, exit_of_state
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
-from broker.cli.phrases import details, headline, state_word
+from broker.cli.phrases import headline, state_word
 from broker.cli.terminal import document, document_line, lines, note, say, table
 from broker.client import state_of
+from broker.core.visible import visible
 
 app = typer.Typer(help="Look after calls.", no_args_is_help=True)
 
@@ -94,10 +95,10 @@ def cancel(
     """Cancel a call, before or during its run; needs the whole short id."""
     with connect(config, identity or "agent", address) as broker:
         found = broker.cancel(call)
-    answer: dict[str, Plain] = plain(found)
     if output is Output.JSON:
-        document(answer)
+        document(plain(found))
         return
     say(headline(found))
-    for line in details(found):
-        note(f"  {line}")
+    state = state_of(found)
+    if state and not state.is_final:
+        note(f"  its run ends soon: toolwarrant calls watch {visible(found.short_id)}")

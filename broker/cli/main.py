@@ -14,6 +14,7 @@ from broker.cli import (
     drain,
     holds,
     init,
+    policy,
     receipts,
     serve,
     tools,
@@ -41,6 +42,7 @@ app.command(epilog=call.EPILOG)(call.call)
 app.add_typer(calls.app, name="calls")
 app.add_typer(tools.app, name="tools")
 app.add_typer(holds.app, name="holds")
+app.add_typer(policy.app, name="policy")
 app.add_typer(receipts.app, name="receipts")
 app.command()(drain.drain)
 app.command()(version.version)

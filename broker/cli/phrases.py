@@ -11,8 +11,8 @@ _NEXT = {
     CallState.EXPIRED: "its time passed before it began: call again",
     CallState.INTERRUPTED: "it may or may not have had effects: look before you call again",
     CallState.SANDBOX_ERROR: "the tool never began: `toolwarrant doctor`, then call again",
-    CallState.RUNNING: "it runs",
-    CallState.QUEUED: "it waits for a free sandbox",
+    CallState.RUNNING: "it runs: toolwarrant calls watch SHORT_ID",
+    CallState.QUEUED: "it waits for a free sandbox: toolwarrant calls watch SHORT_ID",
 }
 
 
@@ -57,8 +57,8 @@ def _details(call: call_pb2.Call) -> list[str]:
     said += [f"changed {path}" for path in call.result.changed_paths]
     said += list(call.result.notes)
     if state in _NEXT:
-        said.append(_NEXT[state])
-    elif not said and state is not CallState.SUCCEEDED and call.message:
+        said.append(_NEXT[state].replace("SHORT_ID", call.short_id))
+    elif not said and state not in {CallState.SUCCEEDED, CallState.FAILED} and call.message:
         said.append(call.message)
     return said
 

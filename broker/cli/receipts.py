@@ -22,6 +22,9 @@ app = typer.Typer(help="Get, check, carry away receipts.", no_args_is_help=True)
 _AUDITOR = "auditor"
 _VERIFY_CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
 
+TrustRootOption = Annotated[
+    Path, typer.Option(help="trust-root.json, got by another way than from the broker.")
+]
 AfterOption = Annotated[int, typer.Option(help="Only receipts after this sequence.", min=0)]
 
 
@@ -73,9 +76,7 @@ def get(
 @app.command(epilog=_VERIFY_CODES)
 def verify(
     file: Annotated[Path, typer.Argument(help="The receipt, as `receipts get` prints it.")],
-    trust_root: Annotated[
-        Path, typer.Option(help="trust-root.json, got by another way than from the broker.")
-    ],
+    trust_root: TrustRootOption,
     proof: Annotated[Path | None, typer.Option(help="Proof that it is in the log.")] = None,
     request: Annotated[Path | None, typer.Option(help="The request document it names.")] = None,
     result: Annotated[Path | None, typer.Option(help="The result document it names.")] = None,
@@ -97,6 +98,18 @@ def verify(
         output=output.value,
     )
     raise typer.Exit(code)
+
+
+@app.command("verify-export", epilog=_VERIFY_CODES)
+def verify_export(
+    target: Annotated[Path, typer.Argument(help="Folder or FILE.jsonl of `receipts export`.")],
+    trust_root: TrustRootOption,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Verify a whole export offline: each receipt, and that none is missing before the last."""
+    from broker.cli.chain import verify_export as run
+
+    raise typer.Exit(run(target, trust_root, as_json=output is Output.JSON))
 
 
 @app.command(epilog=OF_OTHERS)

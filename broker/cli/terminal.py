@@ -37,7 +37,7 @@ def _escaped_line(line: str) -> str:
 
 def say(text: str) -> None:
     """Print a line that was asked for."""
-    print(text, file=sys.stdout)
+    print(text, flush=True)
 
 
 def note(text: str) -> None:

@@ -66,7 +66,9 @@ class TestHandshake:
 
     def test_certificate_that_expires_while_connected(self, served):
         """A connection outlives its certificate, the right to use it does not."""
-        pair = served.folder.authority.issue_client("agent", AGENT, valid_for=timedelta(seconds=3))
+        folder = served.folder
+        age = datetime.now(UTC) - folder.made_at
+        pair = folder.authority.issue_client("agent", AGENT, valid_for=age + timedelta(seconds=3))
         rpc = Rpc.of(served, pair)
         attempt = rpc.admin.GetServerInfo
         assert attempt(admin_pb2.GetServerInfoRequest(), timeout=20)

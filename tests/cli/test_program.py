@@ -38,6 +38,7 @@ COMMANDS = [
     ["receipts", "list"],
     ["receipts", "get"],
     ["receipts", "verify"],
+    ["receipts", "verify-export"],
     ["receipts", "export"],
     ["drain"],
     ["version"],

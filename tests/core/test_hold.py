@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.call import Hold, Verdict, Vote
@@ -59,6 +59,8 @@ class TestRequirementsMet:
             ([("sec", 1), ("ops", 1)], "bob cy", True),
             ([("ops", 1), ("sec", 1)], "ann dee", False),
             ([("sec", 1)], "ann dee", False),
+            ([("ops", 1), ("sec", 1)], "bob dee", False),
+            ([("ops", 2)], "bob dee cy", False),
             ([("ops", 2), ("sec", 1)], "ann bob cy", True),
             ([("ops", 2), ("sec", 2)], "ann bob cy", False),
             ([("ops", 1), ("ops", 1)], "ann", False),
@@ -100,12 +102,13 @@ class TestRequirementsMet:
         assert met(wants(("sec", 1)), [vote("bob")], {"bob": {"ops"}}) is False
         assert met(wants(("sec", 1)), [vote("bob")], {}) is False
 
+    @settings(max_examples=600)
     @given(
-        st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.integers(1, 2)), max_size=4),
-        st.lists(st.sampled_from("pqrst"), max_size=6),
-        st.dictionaries(
-            st.sampled_from("pqrst"), st.frozensets(st.sampled_from("abc")), max_size=5
+        st.lists(
+            st.tuples(st.sampled_from(["", "a", "b"]), st.integers(1, 2)), min_size=1, max_size=3
         ),
+        st.lists(st.sampled_from("pqrst"), min_size=2, max_size=6),
+        st.fixed_dictionaries({name: st.frozensets(st.sampled_from("ab")) for name in "pqrs"}),
     )
     def test_it_agrees_with_brute_force(self, requirements, voters, eligible):
         """The matching finds an assignment exactly when trying all of them does."""

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core.call import Cause
+from broker.core.canonical import canonical_json
 from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, envelope, pae, read_envelope
-from broker.core.ids import AgentId, Sha256
+from broker.core.ids import AgentId, Sha256, sha256_hex
 from broker.core.lifecycle import CallState
 from broker.core.receipt import FIRST_PREVIOUS, Position, ReceiptDraft, seal, statement
 from broker.errors import ReceiptInvalid
@@ -20,6 +21,7 @@ from tests.verify.receipts import (
     ENDINGS,
     ENFORCED,
     OBLIGATIONS,
+    REQUEST,
     RESULT,
     Ended,
     new_signer,
@@ -123,6 +125,25 @@ class TestDraft:
             "K7Q2M9XA",
         )
         assert [word for word in words if word in text] == []
+
+    @pytest.mark.parametrize("name", ENDINGS)
+    def test_a_dictionary_finds_nothing(self, name, signer):
+        """Of likely arguments, outputs and files no digest is found; with the salt, one is."""
+        text = statement(ENDINGS[name].draft(signer), position()).decode()
+        arguments = REQUEST.body["arguments"]
+        guesses = [
+            canonical_json(REQUEST.body),
+            canonical_json(arguments),
+            arguments["code"].encode(),
+            canonical_json(RESULT.body),
+            b"the secret word",
+            b"the secret word\n",
+            b"secret-plan.txt",
+            b"x",
+            b"",
+        ]
+        assert [guess for guess in guesses if sha256_hex(guess) in text] == []
+        assert sha256_hex(REQUEST.text) in text
 
     def test_an_unknown_tool_is_not_named(self, signer):
         """A tool that the catalogue does not know is the agent's own text."""

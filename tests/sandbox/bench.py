@@ -1,5 +1,6 @@
 """Containers to try things in: ours through the engine, others by the SDK."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ class Bench:
             replace(self.profile, **changes), slot=secrets.token_hex(4)
         )
 
-    async def run(self, code: str, *, stdin: str = "", timeout_s: float = 20, **more: Any) -> Report:
+    async def run(
+        self, code: str, *, stdin: str = "", timeout_s: float = 20, **more: Any
+    ) -> Report:
         """Run a Python program as `python_run` does, then discard the sandbox."""
         files = {name: more.pop(name) for name in ("workspace", "inputs") if name in more}
         caps = {name: more.pop(name) for name in ("output_bytes", "collect") if name in more}
@@ -59,6 +62,14 @@ def job(
         output_bytes=output_bytes,
         collect=collect,
     )
+
+
+async def tool_runs(client: docker.APIClient, sandbox: Sandbox) -> None:
+    """Return when a second process runs beside the launcher."""
+    container = sandbox.enforced.container_id
+    # The Engine has no event for a second process.
+    while len((await asyncio.to_thread(client.top, container))["Processes"]) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 def twin(image: str, code: str, **settings: Any) -> str:

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import docker
 import pytest
-from tests.sandbox.bench import MIB, URL, Bench
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.image_builder import build_images
 from broker.core.sandbox import Profile
 from broker.shipped import tools_dir
+from tests.sandbox.bench import MIB, URL, Bench
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +51,7 @@ def profile(images: Mapping[str, str]) -> Profile:
 async def engine(client: docker.APIClient, seccomp: str) -> AsyncIterator[DockerEngine]:
     """An engine of an installation of its own, which must leave no container behind."""
     installation = f"test-{secrets.token_hex(6)}"
-    engine = DockerEngine(
-        URL, installation=installation, boot="boot-2", workers=4, seccomp=seccomp
-    )
+    engine = DockerEngine(URL, installation=installation, boot="boot-2", workers=4, seccomp=seccomp)
     yield engine
     label = f"org.toolwarrant.installation={installation}"
     left = client.containers(all=True, filters={"label": label})

@@ -1,5 +1,6 @@
 """What a tool must not reach, each with the twin that shows what holds it."""
 
+import ipaddress
 import json
 import secrets
 import socket
@@ -10,12 +11,13 @@ from typing import Any
 
 import docker
 import pytest
+
 from tests.sandbox.bench import Bench, twin
 
 PROBES = (Path(__file__).parent / "probes.py").read_text(encoding="utf-8")
 EVERY_CAPABILITY = [
-    "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_CHROOT", "SYS_BOOT", "SYS_PACCT", "SYS_TTY_CONFIG",
-    "SYSLOG", "NET_RAW", "NET_ADMIN", "DAC_READ_SEARCH", "MKNOD", "SETUID", "SETGID", "CHOWN",
+    "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_CHROOT", "SYS_BOOT", "SYS_PACCT",
+    "SYS_TTY_CONFIG", "SYSLOG", "NET_RAW", "NET_ADMIN", "DAC_READ_SEARCH", "MKNOD", "SETUID", "SETGID", "CHOWN",
     "SYS_NICE",
 ]  # fmt: skip
 
@@ -94,6 +96,8 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, client: docker.APIClient) -> Iterator[Host]:
     """A listener on every address, one on an abstract unix socket, a file."""
+    (subnet,) = (each["Subnet"] for each in client.inspect_network("bridge")["IPAM"]["Config"])
+    gateway = next(ipaddress.ip_network(subnet).hosts())
     abstract = f"toolwarrant-{secrets.token_hex(8)}"
     file = tmp_path / "of-the-host"
     file.write_text("the host's")
@@ -101,7 +105,7 @@ def host(tmp_path: Path, client: docker.APIClient) -> Iterator[Host]:
         unix.bind("\0" + abstract)
         unix.listen()
         arguments = {
-            "host": client.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"],
+            "host": str(gateway),
             "port": listener.getsockname()[1],
             "abstract": abstract,
             "host_file": str(file),

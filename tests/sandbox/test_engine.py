@@ -17,7 +17,7 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.core.call import Cause
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
-from tests.sandbox.bench import URL, Bench, job
+from tests.sandbox.bench import URL, Bench, job, tool_runs
 
 ROGUE_LAUNCHER = """
 import os, struct, sys
@@ -114,9 +114,7 @@ class TestPrepare:
             await bench.prepare(image=image)
         assert caught.value.reason == "SANDBOX_NOT_AS_DEMANDED"
 
-    async def test_refuses_an_image_without_our_launcher(
-        self, bench: Bench, built: object
-    ) -> None:
+    async def test_refuses_an_image_without_our_launcher(self, bench: Bench, built: object) -> None:
         """A first process that does not greet as a launcher gets no job."""
         image = built(  # type: ignore[operator]
             "COPY launcher.py /opt/toolwarrant/launcher.py", **{"launcher.py": "print('hello')"}
@@ -182,13 +180,13 @@ class TestRun:
         await sandbox.discard()
 
     @pytest.mark.parametrize("cause", [Cause.CANCELLED, Cause.HALTED])
-    async def test_kill_ends_it_with_its_cause(self, bench: Bench, cause: Cause) -> None:
+    async def test_kill_ends_it_with_its_cause(
+        self, bench: Bench, client: docker.APIClient, cause: Cause
+    ) -> None:
         """A kill from another task ends the run, keeping what was written before."""
         sandbox = await bench.prepare()
-        running = asyncio.create_task(
-            sandbox.run(job("import time; print('begun', flush=True); time.sleep(600)"))
-        )
-        await asyncio.sleep(0.3)
+        running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
+        await tool_runs(client, sandbox)
         await sandbox.kill(cause)
         report = await running
         await sandbox.discard()
@@ -208,7 +206,7 @@ class TestRun:
         """Somebody else's docker kill is a signal with the Engine's word, not an OOM."""
         sandbox = await bench.prepare()
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
-        await asyncio.sleep(0.2)
+        await tool_runs(client, sandbox)
         await asyncio.to_thread(client.kill, sandbox.enforced.container_id)
         report = await running
         await sandbox.discard()
@@ -224,7 +222,7 @@ class TestRun:
         """When the attached stream closes, the launcher ends the tool with itself."""
         sandbox = await bench.prepare()
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
-        await asyncio.sleep(0.2)
+        await tool_runs(client, sandbox)
         running.cancel()
         await asyncio.wait({running})
         sandbox._container.wire.close()  # type: ignore[attr-defined]
@@ -263,9 +261,7 @@ class TestRun:
         self, profile: Profile, built: object, seccomp: str
     ) -> None:
         """A first process that announces the end but lives on is ended before the report."""
-        text = ROGUE_LAUNCHER.format(
-            body="send(b'Z', bytes([0, 0]))\nimport time; time.sleep(600)"
-        )
+        text = ROGUE_LAUNCHER.format(body="send(b'Z', bytes([0, 0]))\nimport time; time.sleep(600)")
         image = built(  # type: ignore[operator]
             "COPY launcher.py /opt/toolwarrant/launcher.py", **{"launcher.py": text}
         )
@@ -299,16 +295,16 @@ class TestClearing:
         """An earlier boot's containers go; another installation's, or a live one's, stay."""
         mine, other = f"test-{secrets.token_hex(6)}", f"test-{secrets.token_hex(6)}"
         engines = {
-            name: DockerEngine(URL, installation=installation, boot=boot, workers=2, seccomp=seccomp)
+            name: DockerEngine(
+                URL, installation=installation, boot=boot, workers=2, seccomp=seccomp
+            )
             for name, installation, boot in (
                 ("old", mine, "boot-1"),
                 ("new", mine, "boot-2"),
                 ("foreign", other, "boot-1"),
             )
         }
-        boxes = {
-            name: await engine.prepare(profile, slot=name) for name, engine in engines.items()
-        }
+        boxes = {name: await engine.prepare(profile, slot=name) for name, engine in engines.items()}
         swept = await engines["new"].sweep()
         left = {
             name
@@ -324,9 +320,7 @@ class TestClearing:
     ) -> None:
         """Closing leaves no container of this boot."""
         installation = f"test-{secrets.token_hex(6)}"
-        engine = DockerEngine(
-            URL, installation=installation, boot="b", workers=2, seccomp=seccomp
-        )
+        engine = DockerEngine(URL, installation=installation, boot="b", workers=2, seccomp=seccomp)
         await engine.prepare(profile, slot="one")
         await engine.close()
         label = f"org.toolwarrant.installation={installation}"

@@ -39,6 +39,16 @@ sys.exit(5)
 """
 
 
+INHERITED = """
+import json, os
+lines = open("/proc/self/status").read().splitlines()
+blocked = [line.split()[1] for line in lines if line.startswith("SigBlk")]
+descriptors = os.listdir("/proc/self/fd")
+leads = os.getsid(0) == os.getpid()
+print(json.dumps([descriptors, sorted(os.environ), blocked, os.getcwd(), leads]))
+"""
+
+
 class TestForging:
     """A tool that speaks in the launcher's name."""
 
@@ -99,17 +109,7 @@ os.kill(os.getpid(), 9)
 
     async def test_nothing_of_the_launcher_leaks_into_the_tool(self, bench: Bench) -> None:
         """A tool starts with three descriptors, a small environment, no signal ignored."""
-        sandbox = await bench.prepare(
-            command=(
-                "/usr/bin/python3",
-                "-I",
-                "-c",
-                "import os, json; status = open('/proc/self/status').read();"
-                "print(json.dumps([sorted(os.listdir('/proc/self/fd')), sorted(os.environ),"
-                "[l.split()[1] for l in status.splitlines() if l.startswith('SigBlk')],"
-                "os.getcwd(), os.getsid(0) == os.getpid()]))",
-            )
-        )
+        sandbox = await bench.prepare(command=("/usr/bin/python3", "-I", "-c", INHERITED))
         report = await sandbox.run(job("x"))
         await sandbox.discard()
         fds, environment, blocked, folder, leads = json.loads(report.stdout.data)

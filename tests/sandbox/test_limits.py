@@ -73,9 +73,7 @@ class TestMemory:
 
     async def test_lives_where_the_limit_is_higher(self, bench: Bench) -> None:
         """The twin: with more memory the same program runs to its end."""
-        report = await bench.run(
-            "x = bytearray(400 << 20); print('alive')", memory_bytes=600 * MIB
-        )
+        report = await bench.run("x = bytearray(400 << 20); print('alive')", memory_bytes=600 * MIB)
         assert (report.cause, report.limits_hit, report.stdout.data) == (
             Cause.EXITED,
             (),
@@ -208,9 +206,7 @@ while True: pass
         report = await bench.run(code)
         assert (report.cause, report.exit_code) == (Cause.EXITED, 7)
 
-    async def test_never_reading_stdin_blocks_nothing(
-        self, bench: Bench
-    ) -> None:
+    async def test_never_reading_stdin_blocks_nothing(self, bench: Bench) -> None:
         """A command that never reads a megabyte of arguments runs, and ends, all the same."""
         sandbox = await bench.prepare(command=("/bin/sh", "-c", "echo done; exit 3"))
         report = await sandbox.run(job("x" * MIB))

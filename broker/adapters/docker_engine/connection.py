@@ -52,6 +52,7 @@ class EngineConnection:
         self._client: APIClient | None = None
         self._client_lock = threading.Lock()
         self._abandoned = 0
+        self._abandoned_lock = threading.Lock()
 
     @property
     def abandoned(self) -> int:
@@ -126,10 +127,12 @@ class EngineConnection:
             future.set_exception(_translated(intent, error))
 
     def _abandon(self, future: "Future[T]", late: Callable[[APIClient, T], object] | None) -> None:
-        self._abandoned += 1
+        with self._abandoned_lock:
+            self._abandoned += 1
 
         def came_back(done: "Future[T]") -> None:
-            self._abandoned -= 1
+            with self._abandoned_lock:
+                self._abandoned -= 1
             if late is not None and done.exception() is None:
                 late(self._connected(), done.result())
 

@@ -241,10 +241,13 @@ class DockerSandbox:
 
     def _engine_stats(self, client: APIClient) -> Spent:
         stats = cast("Any", client).stats(self._container.id, stream=False, one_shot=True)
-        cpu_ns = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage")
+        memory = stats.get("memory_stats") or {}
+        if not memory:
+            # The Engine answers zeros for a container that has ended.
+            return Spent()
         return Spent(
-            cpu_ms=None if cpu_ns is None else cpu_ns // 1_000_000,
-            max_memory_bytes=stats.get("memory_stats", {}).get("max_usage"),
+            cpu_ms=stats["cpu_stats"]["cpu_usage"]["total_usage"] // 1_000_000,
+            max_memory_bytes=memory.get("max_usage"),
             source="engine",
         )
 

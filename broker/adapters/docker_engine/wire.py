@@ -31,7 +31,7 @@ def attach(client: APIClient, container_id: str) -> socket.socket:
     # A descriptor of our own: the SDK's response closes its one whenever it is collected, and
     # until then would keep the stream open after us.
     own = socket.socket(fileno=os.dup(stream.fileno()))
-    stream._response.close()
+    stream._response.close()  # noqa: SLF001 (the SDK hangs it there, without another name)
     own.setblocking(False)
     return own
 

@@ -1,0 +1,64 @@
+"""Verify the chain of a whole export."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from broker.cli.documents import Plain
+from broker.cli.terminal import document, say
+from broker.core.trust_root import read_trust_root
+from broker.core.visible import visible
+from broker.errors import ConfigurationError
+from broker.verify.chain import verify_chain
+
+
+def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
+    """Verify every receipt of an export and that none is missing; print what was found.
+
+    Args:
+        target: A folder or a `.jsonl` file, as `receipts export` writes it from the first on.
+
+    Returns:
+        The exit code: 0 unbroken, 1 broken, 3 indeterminate.
+
+    Raises:
+        ConfigurationError: A file cannot be read.
+        ReceiptInvalid: The trust root is none.
+    """
+    try:
+        root = read_trust_root(trust_root.read_bytes())
+        verdict = verify_chain(_envelopes(target), root)
+    except OSError as error:
+        raise ConfigurationError(
+            str(error.filename), None, f"cannot be read: {error.strerror}"
+        ) from error
+    if as_json:
+        found: dict[str, Plain] = {
+            "verdict": verdict.validity.name.lower(),
+            "message": verdict.message,
+            "entries": verdict.entries,
+            "broken_at": verdict.broken_at,
+            "installation": verdict.installation,
+            "head": verdict.head,
+        }
+        document(found)
+    else:
+        say(visible(f"{verdict.validity.name}: {verdict.message}"))
+        say(visible(f"  installation: {verdict.installation}"))
+        say(visible(f"  head: {verdict.head} (keep it: a later export must go through it)"))
+    return verdict.validity.value
+
+
+def _envelopes(target: Path) -> Iterator[bytes]:
+    if target.is_dir():
+        for file in sorted(target.glob("*.json")):
+            yield file.read_bytes()
+        return
+    with target.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield str(json.loads(line)["receipt"]).encode()
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigurationError(
+                    str(target), number, "is no line of `receipts export`"
+                ) from error

@@ -1,0 +1,136 @@
+"""The books of the agents: rates, limits, histories."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from broker.core.admission import Admission, Quotas, TokenBucket, Window
+from broker.core.ids import AgentId
+from broker.errors import ResourceExhausted
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+AGENT, OTHER = AgentId("spiffe://example.org/a"), AgentId("spiffe://example.org/b")
+
+
+def books(**quotas: int) -> Admission:
+    defaults = {"calls_per_second": 10, "burst": 2, "open_calls": 2, "held_calls": 1}
+    return Admission(Quotas(**{**defaults, **quotas}), ["python_run"], {AGENT: 5})
+
+
+class TestTokenBucket:
+    def test_lets_a_burst_through_then_the_rate(self) -> None:
+        """A full bucket gives its burst at once, then one token for each interval of the rate."""
+        bucket = TokenBucket(rate=10, burst=2, tokens=2, filled_at_s=0)
+        waits = [bucket.take(0.0), bucket.take(0.0), bucket.take(0.0), bucket.take(0.1)]
+        assert waits == [0, 0, pytest.approx(0.1), 0]
+
+    def test_a_clock_that_steps_back_gives_no_tokens(self) -> None:
+        """Time that goes back neither fills the bucket nor empties it."""
+        bucket = TokenBucket(rate=10, burst=1, tokens=0, filled_at_s=100)
+        assert bucket.take(50) == pytest.approx(0.1)
+
+
+class TestWindow:
+    def test_forgets_what_is_older_than_sixty_steps(self) -> None:
+        """A count stays for sixty steps, to the precision of one."""
+        window = Window(1)
+        window.add(1_000)
+        assert [window.total(second) for second in (1_000, 1_059, 1_060)] == [1, 1, 0]
+
+    def test_a_long_silence_empties_it(self) -> None:
+        """A gap far longer than the window leaves nothing, at the cost of one sweep."""
+        window = Window(60)
+        window.add(0)
+        window.add(10**9)
+        assert window.total(10**9) == 1
+
+
+class TestRate:
+    def test_refuses_over_the_rate_with_the_time_to_retry(self) -> None:
+        """The request over the burst is refused, says which quota, says when to retry."""
+        admission = books()
+        admission.admit_request(AGENT, 0.0)
+        admission.admit_request(AGENT, 0.0)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.admit_request(AGENT, 0.0)
+        assert (refused.value.subject, refused.value.retry_after_s) == (
+            "agent:calls_per_second",
+            pytest.approx(0.1),
+        )
+
+    def test_one_agent_does_not_use_up_anothers_rate(self) -> None:
+        """Each agent has a bucket of its own."""
+        admission = books(burst=1)
+        admission.admit_request(AGENT, 0.0)
+        admission.admit_request(OTHER, 0.0)
+
+
+class TestOpenCalls:
+    def test_counts_calls_from_before_they_are_recorded(self) -> None:
+        """Two reservations fill a limit of two, though nothing is recorded yet."""
+        admission = books()
+        admission.reserve(AGENT, "1")
+        admission.reserve(AGENT, "2")
+        with pytest.raises(ResourceExhausted, match="2 calls of this agent are open"):
+            admission.check_open(AGENT, 0.0)
+
+    def test_a_call_that_ended_makes_room(self) -> None:
+        """Settling a call as ended takes it off the books."""
+        admission = books(open_calls=1)
+        admission.reserve(AGENT, "1")
+        admission.settle(AGENT, "1", is_open=False, is_held=False)
+        admission.check_open(AGENT, 0.0)
+
+    def test_caps_held_calls_apart(self) -> None:
+        """A held call counts against the cap of holds until it is held no longer."""
+        admission = books()
+        admission.settle(AGENT, "1", is_open=True, is_held=True)
+        capped = admission.may_hold(AGENT)
+        admission.settle(AGENT, "1", is_open=True, is_held=False)
+        assert (capped, admission.may_hold(AGENT)) == (False, True)
+
+
+class TestHistory:
+    def test_shows_what_came_before_never_the_call_itself(self) -> None:
+        """A snapshot taken before a call is counted does not hold it."""
+        admission = books()
+        before = admission.history(AGENT, "s", NOON)
+        admission.count(AGENT, "s", "python_run", NOON)
+        after = admission.history(AGENT, "s", NOON)
+        assert (before.calls, after.calls) == ((0, 0, 0), (1, 1, 1))
+
+    def test_counts_by_tool_and_names_prior_tools_of_the_session(self) -> None:
+        """Tools of the catalogue are counted one by one, and named in the session they ran in."""
+        admission = books()
+        admission.count(AGENT, "s", "python_run", NOON)
+        admission.count(AGENT, "s", "no_such_tool", NOON)
+        here = admission.history(AGENT, "s", NOON)
+        there = admission.history(AGENT, "t", NOON)
+        assert (here.by_tool, here.prior_tools, there.prior_tools) == (
+            {"python_run": 1},
+            ("python_run",),
+            (),
+        )
+
+    def test_a_fresh_session_sheds_no_count(self) -> None:
+        """Counts are the agent's, whatever session it names."""
+        admission = books()
+        admission.count(AGENT, "s", "python_run", NOON)
+        assert admission.history(AGENT, "t", NOON).calls == (1, 1, 1)
+
+    def test_denied_calls_cost_no_budget(self) -> None:
+        """The budget spent is what was admitted less what was denied."""
+        admission = books()
+        for _ in range(3):
+            admission.count(AGENT, "s", "python_run", NOON)
+        admission.count_denied(AGENT, NOON)
+        history = admission.history(AGENT, "s", NOON)
+        assert (history.budget_spent, history.budget_limit, history.denied) == (2, 5, (1, 1, 1))
+
+    def test_forgets_sessions_that_were_not_used_for_a_day(self) -> None:
+        """An old session's tools go when another session is used a day later."""
+        admission = books()
+        admission.count(AGENT, "old", "python_run", NOON)
+        later = NOON + timedelta(days=1, seconds=1)
+        admission.count(AGENT, "new", "python_run", later)
+        assert admission.history(AGENT, "old", later).prior_tools == ()
