@@ -55,6 +55,8 @@ from broker.shipped import policies_dir, tools_dir
 from broker.world import Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
+# How long answers that are on their way may take when the server stops.
+_FAREWELL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +116,14 @@ async def running(config: Config) -> AsyncIterator[Broker]:
             _serve_metrics(outside.telemetry, config)
         await set_serving(health, serving=True)
         await server.start()
-        stack.push_async_callback(server.stop, drain_s)
-        yield Broker(server=server, port=port, executor=executor)
-        world.gate.draining = True
-        await set_serving(health, serving=False)
+        stack.push_async_callback(server.stop, _FAREWELL_S)
+        try:
+            yield Broker(server=server, port=port, executor=executor)
+        finally:
+            world.gate.draining = True
+            await set_serving(health, serving=False)
+            # Before the server: who waits for a running call still hears how it ended.
+            await executor.stop(timedelta(seconds=drain_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +239,7 @@ def _toolbox(config: Config) -> Toolbox:
         raise ConfigurationError(
             str(config.sandbox.images_lock),
             None,
-            f"pins no image for {', '.join(missing)}: run `toolwarrant tools build`",
+            f"pins no image for {', '.join(missing)}: run `toolwarrant tools build --pin`",
         )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
 
@@ -243,13 +249,15 @@ def _images(lock: Path) -> Mapping[str, str]:
         images = json.loads(lock.read_text())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            str(lock), None, f"cannot be read ({error}): run `toolwarrant tools build`"
+            str(lock), None, f"cannot be read ({error}): run `toolwarrant tools build --pin`"
         ) from error
     if not isinstance(images, dict) or not all(
         isinstance(image, str) and image.startswith("sha256:") for image in images.values()
     ):
         raise ConfigurationError(
-            str(lock), None, 'must map image names to "sha256:..." ids: `toolwarrant tools build`'
+            str(lock),
+            None,
+            'must map image names to "sha256:..." ids: `toolwarrant tools build --pin`',
         )
     return images
 
@@ -274,7 +282,7 @@ async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngin
             str(config.sandbox.images_lock),
             None,
             f"pins images that the Docker Engine does not have, for {', '.join(names)}: "
-            "run `toolwarrant tools build`",
+            "run `toolwarrant tools build --pin`",
         )
 
 

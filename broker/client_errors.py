@@ -42,10 +42,12 @@ def client_error(error: grpc.RpcError, target: str) -> ClientError:
 
     Source: AIP-193, google.rpc.Status in `grpc-status-details-bin`.
     """
-    if not isinstance(error, grpc.Call):
+    # Errors of a channel are calls too; the stubs call that impossible.
+    call: object = error
+    if not isinstance(call, grpc.Call):
         return ClientError(grpc.StatusCode.UNKNOWN, "UNKNOWN", f"the call failed: {error}")
-    code, details = error.code(), error.details() or ""
-    reason, retry_after_s = _rich(error)
+    code, details = call.code(), call.details() or ""
+    reason, retry_after_s = _rich(call)
     if reason:
         return ClientError(code, reason, details, retry_after_s)
     if code is grpc.StatusCode.UNAVAILABLE:

@@ -178,13 +178,13 @@ def _runtimes(config: Config, engine: APIClient) -> Iterator[Finding]:
     runtimes = sorted(cast("Mapping[str, object]", said.get("Runtimes") or {}))
     cgroup = f"cgroup v{said.get('CgroupVersion', '?')}, {said.get('CgroupDriver', '?')}"
     yield _ok("Docker Engine", f"{said.get('ServerVersion')}, {cgroup}")
-    wanted = config.sandbox.default_runtime
-    if wanted in runtimes:
-        yield _ok("runtime", f"{wanted}; there are {', '.join(runtimes)}")
-    else:
-        remedy = "add it to the Engine's daemon.json, or mend [sandbox] default_runtime"
-        there = f"the Engine has no {wanted}, but {', '.join(runtimes)}"
-        yield Finding(Level.FAIL, "runtime", there, remedy)
+    for wanted in _wanted_runtimes(config):
+        if wanted in runtimes:
+            yield _ok("runtime", f"{wanted}; there are {', '.join(runtimes)}")
+        else:
+            remedy = "add it to the Engine's daemon.json, or mend the tools that want it"
+            there = f"the Engine has no {wanted}, but {', '.join(runtimes)}"
+            yield Finding(Level.FAIL, "runtime", there, remedy)
     # Without these the Engine takes a limit and quietly does not keep it.
     for fact, limit in (("MemoryLimit", "memory"), ("PidsLimit", "pids"), ("CpuCfsQuota", "cpu")):
         if said.get(fact) is False:
@@ -193,6 +193,15 @@ def _runtimes(config: Config, engine: APIClient) -> Iterator[Finding]:
     if said.get("SwapLimit") is False:
         remedy = "boot with swapaccount=1, or turn swap off: tools could swap beyond their memory"
         yield Finding(Level.WARN, "swap limit", "the Engine cannot keep it", remedy)
+
+
+def _wanted_runtimes(config: Config) -> list[str]:
+    try:
+        catalog = read_catalog(config.sandbox.tools_dir or shipped.tools_dir())
+    except ConfigurationError:
+        # Told with the images, where the catalogue is read for their sake.
+        return []
+    return sorted({tool.runtime for tool in catalog.tools})
 
 
 def _images(config: Config, engine: APIClient) -> Iterator[Finding]:

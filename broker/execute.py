@@ -7,8 +7,10 @@ what `resume` needs it reads from the record.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from broker.answer import Answer, read_answer
 from broker.board import EVERY_CALL
@@ -41,6 +43,7 @@ BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
 _CANCELS = 8
 _STORE_RETRY = timedelta(seconds=1)
+_SWEEP_EVERY = timedelta(seconds=30)
 
 
 class Executor:
@@ -52,6 +55,7 @@ class Executor:
         self._running: dict[CallId, Sandbox] = {}
         self._decided_here: set[CallId] = set()
         self._tasks = Tasks()
+        self._is_stopping = False
 
     # --- admit: from the wire to the first durable commit ---------------------------------
 
@@ -110,6 +114,10 @@ class Executor:
             if again := await self._reattach(caller, order):
                 return again
             raise Unavailable("this request is just being recorded: retry") from None
+        except StoreUnavailable:
+            # Should it stand in the record all the same, it is carried on like any other.
+            self._tasks.start(self.resume(call_id))
+            raise
         finally:
             self._settle(caller.id, call_id)
         if not answer.call.state.is_final:
@@ -129,11 +137,11 @@ class Executor:
         with world.board.listen(call_id) as bell:
             while True:
                 bell.clear()
-                call = await world.ledger.get(call_id)
-                if call is None or call.state.is_final:
-                    break
-                self._settle(call.agent, call_id)
                 try:
+                    call = await world.ledger.get(call_id)
+                    if call is None or call.state.is_final:
+                        break
+                    self._settle(call.agent, call_id)
                     await self._next(call, bell)
                 except StaleCall:
                     continue
@@ -173,6 +181,9 @@ class Executor:
         acquired, *_ = await first(self._slots.acquire(), bell.wait(), until)
         if not acquired:
             return
+        if self._is_stopping:
+            # Left to the next life: begun now, it could be cut off before its end.
+            await asyncio.Event().wait()
         sandbox = None
         try:
             sandbox = await self._prepare(call)
@@ -216,14 +227,19 @@ class Executor:
         except SandboxError as error:
             world.telemetry.alarm("the sandbox took no call", error)
             ran = Ran(enforced=sandbox.enforced)
-            await finish(world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
+            fail = partial(finish, world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
+            await self._insist(fail)
             return
+        await self._insist(partial(end_run, world, call, sandbox.enforced, report))
+
+    async def _insist(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Write an outcome that is known here alone: it is kept until the store takes it."""
+        world = self._world
         while True:
             try:
-                await end_run(world, call, sandbox.enforced, report)
+                await write()
                 return
             except StoreUnavailable as error:
-                # The outcome is known here alone: it is kept until the store takes it.
                 world.telemetry.alarm("an outcome waits for the store", error)
                 await world.clock.sleep_until(world.clock.now() + _STORE_RETRY)
 
@@ -235,6 +251,8 @@ class Executor:
         world = self._world
         call = None
         for _ in range(_STARTS):
+            if self._is_stopping:
+                return None
             call = await world.ledger.get(call_id)
             if call is None or call.state is not CallState.QUEUED or await self._expired(call):
                 return None
@@ -259,7 +277,9 @@ class Executor:
                 continue
             return started
         message = "what the call rests on kept changing while it started: call again"
-        if call is not None:
+        # Read anew: an evaluation that no commit took along has no documents.
+        call = await world.ledger.get(call_id)
+        if call is not None and call.state is CallState.QUEUED:
             await deny(world, call, "broker.unsettled", message)
         return None
 
@@ -323,7 +343,18 @@ class Executor:
         world.ledger.restore(calls)
         for call in calls:
             self._tasks.start(self.resume(call.id))
+        self._tasks.start(self._sweep_now_and_then())
         return len(calls)
+
+    async def _sweep_now_and_then(self) -> None:
+        """Remove what could not be removed in time, or came late: an Engine may have been gone."""
+        world = self._world
+        while True:
+            await world.clock.sleep_until(world.clock.now() + _SWEEP_EVERY)
+            try:
+                await world.sandboxes.sweep()
+            except SandboxError as error:
+                world.telemetry.alarm("containers wait to be removed", error)
 
     @property
     def running(self) -> int:
@@ -333,7 +364,7 @@ class Executor:
     async def stop(self, within: timedelta) -> None:
         """Let running calls end within a time; others stay in the record for the next life."""
         world = self._world
-        world.gate.draining = True
+        world.gate.draining = self._is_stopping = True
         until = world.clock.now() + within
         with world.board.listen(EVERY_CALL) as bell:
             while self._running and world.clock.now() < until:

@@ -8,7 +8,7 @@ from broker.core.document import Document, DocumentKind
 from broker.core.lifecycle import Step
 from broker.core.outcome import Outcome, read_report, result_body
 from broker.core.sandbox import Enforced, Report
-from broker.errors import PremiseChanged
+from broker.errors import PremiseChanged, StoreError
 from broker.judge import Judgement
 from broker.ledger import advance
 from broker.ports import File, WorkspaceUpdate
@@ -92,7 +92,7 @@ async def end_run(world: World, call: Call, enforced: Enforced, report: Report) 
             await _write_end(world, call, enforced, report, outcome)
             return
         except PremiseChanged:
-            world.sessions.forget(call.agent, call.session_id)
+            continue
 
 
 async def _write_end(
@@ -111,7 +111,12 @@ async def _write_end(
         files=tuple(File(sha256=sha256, data=data) for sha256, data in outcome.files.items()),
         workspace=applied.update,
     )
-    await finish(world, call, outcome.step, applied.trouble or report.cause, ran=ran)
+    try:
+        await finish(world, call, outcome.step, applied.trouble or report.cause, ran=ran)
+    except StoreError:
+        # Whether the workspace moved is in the record alone.
+        world.sessions.forget(call.agent, call.session_id)
+        raise
     if applied.tree is not None:
         world.sessions.moved(call.agent, call.session_id, applied.tree)
 

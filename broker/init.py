@@ -157,6 +157,7 @@ def _fill_pki(pki: Path, now: datetime) -> None:
     pki.mkdir(mode=0o700)
     authority = DevelopmentAuthority(now)
     _put(pki / "ca.crt", authority.certificate_pem)
+    _put(pki / "ca.key", authority.private_key_pem)
     server = authority.issue_server(
         "server", f"{SPIFFE_PREFIX}server", ("localhost",), ("127.0.0.1",)
     )

@@ -10,6 +10,7 @@ from broker.core.document import Document
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.receipt import ReceiptDraft
+from broker.errors import StaleCall, StoreUnavailable
 from broker.ports import (
     Change,
     Clock,
@@ -35,6 +36,8 @@ class Ledger:
         self._clock = clock
         self._telemetry = telemetry
         self._open: dict[CallId, Call] = {}
+        # What memory says of these may be behind the record.
+        self._doubtful: set[CallId] = set()
         self._tasks = Tasks()
 
     async def record(
@@ -75,12 +78,28 @@ class Ledger:
         return written, await self._tasks.detached(commit)
 
     async def _commit(self, change: Change, steps: Sequence[Step]) -> StoredReceipt | None:
-        sealed = await self._store.commit(change)
+        try:
+            sealed = await self._store.commit(change)
+        except StaleCall:
+            self._doubt(change.call.id)
+            raise
+        except StoreUnavailable as error:
+            sealed = await self._look_up(change.call, error)
         self._remember(change.call)
         for step in steps:
             self._telemetry.stepped(change.call, step)
         self._board.publish(change.call.id)
         return sealed
+
+    async def _look_up(self, call: Call, error: StoreUnavailable) -> StoredReceipt | None:
+        """Find a change in the record whose answer was lost; a change that is not there failed.
+
+        Taken for failed it would be made again, for ever, from a version that is long gone.
+        """
+        self._doubt(call.id)
+        if await self._store.get_call(call.id) != call:
+            raise error
+        return await self._store.receipt(call.id) if call.state.is_final else None
 
     def restore(self, calls: Sequence[Call]) -> None:
         """Take up the open calls that the store holds, at start."""
@@ -88,8 +107,19 @@ class Ledger:
             self._remember(call)
 
     async def get(self, call: CallId) -> Call | None:
-        """Read a call, from memory while it is open."""
-        return self._open.get(call) or await self._store.get_call(call)
+        """Read a call, from memory while it is open.
+
+        Raises:
+            StoreUnavailable: It has ended, or memory may be behind, and the record cannot be read.
+        """
+        known = self._open.get(call)
+        if known is not None and call not in self._doubtful:
+            return known
+        stored = await self._store.get_call(call)
+        latest = self._open.get(call)
+        if latest is known and known is not None and stored is not None:
+            self._remember(stored)
+        return stored
 
     def state(self, call: CallId) -> CallState | None:
         """Give the state of an open call; None for one that has ended, or never was."""
@@ -100,7 +130,14 @@ class Ledger:
         """List open calls, oldest first."""
         return [call for call in self._open.values() if agent is None or call.agent == agent]
 
+    def _doubt(self, call: CallId) -> None:
+        """Let the next reader ask the record; who waits for the call reads again now."""
+        if call in self._open:
+            self._doubtful.add(call)
+            self._board.publish(call)
+
     def _remember(self, call: Call) -> None:
+        self._doubtful.discard(call.id)
         if call.state.is_final:
             self._open.pop(call.id, None)
         else:

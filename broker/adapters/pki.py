@@ -46,10 +46,7 @@ class CertificateFacts:
 
 
 class DevelopmentAuthority:
-    """Sign certificates with a CA key that exists in memory only and is gone with this object.
-
-    Without that key on disk nobody can add an identity later by stealing it; a new set is made by
-    a new `init`.
+    """Sign the certificates of a development set.
 
     Args:
         now: Aware UTC; certificates are valid from five minutes before.
@@ -71,6 +68,11 @@ class DevelopmentAuthority:
     def certificate_pem(self) -> bytes:
         """The CA's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def private_key_pem(self) -> bytes:
+        """The CA's key, to add identities to the development set later."""
+        return _private_pem(self._key)
 
     def issue_client(self, name: str, *uris: str, valid_for: timedelta = VALIDITY) -> KeyPair:
         """Make a client's pair.
@@ -115,11 +117,7 @@ class DevelopmentAuthority:
         certificate = builder.sign(self._key, hashes.SHA256())
         return KeyPair(
             certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
-            private_key_pem=key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+            private_key_pem=_private_pem(key),
         )
 
     def _builder(
@@ -178,6 +176,14 @@ def pair_fault(certificate_pem: bytes, private_key_pem: bytes, ca_pem: bytes) ->
     except (InvalidSignature, ValueError, TypeError):
         return "the certificate was not signed by the CA"
     return None
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _extension(certificate: x509.Certificate, kind: type[_T]) -> _T | None:

@@ -131,8 +131,15 @@ def _reading(deserialise: Callable[[bytes], Any] | None) -> Callable[[bytes], An
 
 
 def _well_formed(request: Any) -> Any:
+    if isinstance(request, AsyncIterator):
+        return _each_well_formed(request)
     if isinstance(request, _Malformed):
         raise InvalidArgument(
             "request", "is no message of this method: send one by its protos, text in UTF-8"
         )
     return request
+
+
+async def _each_well_formed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _well_formed(request)

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
+from jsonschema_rs import (
+    Draft202012Validator,
+    ReferencingError,
+    ValidationError,
+    ValidationErrorKind,
+)
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.decision import Limits
@@ -105,10 +110,11 @@ def read_tool(text: str, file: str) -> Tool:
         ConfigurationError: It is not a definition; names file and line.
     """
     document = read_yaml(text, file)
-    for error in _definition.iter_errors(document.value):
+    # A misspelt field is two errors; the one that names what was written comes first.
+    for error in sorted(_definition.iter_errors(document.value), key=_is_of_absence):
         place = "/".join(str(part) for part in error.instance_path)
         message = visible(error.message)[:_LONGEST_MESSAGE]
-        line = document.line_of(error.instance_path)
+        line = document.line_of([*error.instance_path, *_unexpected(error)])
         raise ConfigurationError(file, line, f"{place}: {message}" if place else message)
     _check_marks(document, file, document.value, ())
     return _tool(document, file)
@@ -162,6 +168,15 @@ def _compiled(schema: JsonObject) -> Draft202012Validator:
         return Draft202012Validator(dict(schema), mask=_MASK, offline=True)
     except (ValidationError, ReferencingError) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
+
+
+def _is_of_absence(error: ValidationError) -> bool:
+    return isinstance(error.kind, ValidationErrorKind.Required)
+
+
+def _unexpected(error: ValidationError) -> list[str]:
+    kind = error.kind
+    return kind.unexpected[:1] if isinstance(kind, ValidationErrorKind.AdditionalProperties) else []
 
 
 def _at(value: JsonValue, path: list[str | int]) -> JsonValue:

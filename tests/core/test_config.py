@@ -277,10 +277,10 @@ class TestTemplate:
             expires_at=datetime(2027, 1, 31, tzinfo=UTC),
             daily_budget=0,
         )
-        settings = {"server": {"listen": "0.0.0.0:1"}, "log": {"arguments": True}}
+        settings = {"server": {"listen": "0.0.0.0:1"}, "log": {"format": "console"}}
         config = read(render(settings, {"CN=x.y": entry}))
         assert config.server.listen == "0.0.0.0:1"
-        assert config.log.arguments is True
+        assert config.log.format == "console"
         assert config.identities == {"CN=x.y": entry}
 
 

@@ -61,7 +61,9 @@ def _built(dice: random.Random) -> dict[str, Any]:
             budget_spent=dice.choice((0, 1, 2**53 - 2, 2**53 - 1)),
         ),
     )
-    return copy.deepcopy(dict(request))
+    built: dict[str, Any] = copy.deepcopy(dict(request))
+    built["session"]["purpose"] = dice.choice(TEXTS)
+    return built
 
 
 def _spoil(document: dict[str, Any], dice: random.Random) -> None:

@@ -40,10 +40,10 @@ hold contains {
         replace(purpose, "e", "E"),
         trim_space(purpose),
         substring(purpose, 1, 3),
-        format_int(count(purpose), 16),
+        lower(purpose),
+        upper(purpose),
         strings.reverse(purpose),
-        json.marshal({"p": purpose, "s": {3, 1, 2}}),
-        base64.encode(purpose),
+        concat("/", split(purpose, "a")),
     ]),
 }
 

@@ -17,8 +17,8 @@ from tests.sandbox.bench import Bench, twin
 PROBES = (Path(__file__).parent / "probes.py").read_text(encoding="utf-8")
 EVERY_CAPABILITY = [
     "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_CHROOT", "SYS_BOOT", "SYS_PACCT",
-    "SYS_TTY_CONFIG", "SYSLOG", "NET_RAW", "NET_ADMIN", "DAC_READ_SEARCH", "MKNOD", "SETUID", "SETGID", "CHOWN",
-    "SYS_NICE",
+    "SYS_TTY_CONFIG", "SYSLOG", "NET_RAW", "NET_ADMIN", "DAC_READ_SEARCH", "MKNOD",
+    "SETUID", "SETGID", "CHOWN", "SYS_NICE",
 ]  # fmt: skip
 
 # The sets that hold: what a twin is made with so that exactly they are missing.

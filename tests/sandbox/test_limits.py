@@ -250,11 +250,13 @@ class TestOutput:
         """What a child still held open is drained, then the run ends with the tool."""
         code = """
 import os, time
+ours, theirs = os.pipe()
 if os.fork() == 0:
     os.setsid()
     print("from the child", flush=True)
+    os.write(theirs, b"x")
     time.sleep(600)
-time.sleep(0.2)
+os.read(ours, 1)
 """
         report = await bench.run(code)
         assert (report.cause, report.stdout.data) == (Cause.EXITED, b"from the child\n")

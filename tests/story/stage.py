@@ -135,6 +135,8 @@ class Stage:
         self.policy = FakePolicy({ALLOWED: ALLOW, HELD: HOLD, "workspace_write": ALLOW})
         self.alarms = Alarms()
         self.lives = 0
+        self.actors: set[asyncio.Task[object] | None] = set()
+        """Tasks of the test besides the current one: they outlive a broker."""
         self._entropy = SeededEntropy(7)
         self._max_running = max_running
         self._start_within_s = start_within_s
@@ -177,8 +179,7 @@ class Stage:
     async def restart(self) -> Life:
         """Kill the broker where it lives, start the next."""
         self._die()
-        mine = asyncio.current_task()
-        while left := asyncio.all_tasks() - {mine}:
+        while left := asyncio.all_tasks() - self.actors - {asyncio.current_task()}:
             for task in left:
                 task.cancel()
             await asyncio.wait(left)

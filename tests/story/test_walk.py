@@ -1,6 +1,8 @@
 """Let each write of each kind of call fail, before it is durable and after, in a life or at its end."""
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,24 +15,22 @@ from tests.ports.memory_store import Fault
 from tests.story.stage import ALLOWED, DENIED, HELD, Stage
 
 _ATTEMPTS = 20
-_UNCHANGED = (CallState.HELD, CallState.QUEUED, CallState.RUNNING)
 
 
-async def _until(stage: Stage, call: CallId, step: Callable[[], Awaitable[object]]) -> None:
-    """Try a step again, as a person does whose answer was lost, until the call has gone on."""
-    before = stage.stored(call).state
+async def _until_decided(
+    stage: Stage, call: CallId, step: Callable[[], Awaitable[object]], *waiting: CallState
+) -> None:
+    """Try a step again, as a person does whose answer was lost, while the call waits for it."""
     for _ in range(_ATTEMPTS):
         await stage.settle()
         await stage.revive()
         await stage.settle()
-        if stage.stored(call).state is not before:
+        if stage.stored(call).state not in waiting:
             return
-        try:
+        with contextlib.suppress(BrokerError):
             await step()
-        except BrokerError:
-            await stage.pass_time(1)
-            await stage.revive()
-    assert stage.stored(call).state is not before
+        await stage.pass_time(1)
+    raise AssertionError("the step was never taken")
 
 
 async def allowed(stage: Stage) -> CallId:
@@ -46,14 +46,15 @@ async def writing(stage: Stage) -> CallId:
 async def held(stage: Stage) -> CallId:
     """A call that policy holds, and a person approves."""
     call = await stage.insist(HELD, "request")
-    await _until(stage, call, lambda: stage.vote(call))
+    await _until_decided(stage, call, lambda: stage.vote(call), CallState.HELD)
     return call
 
 
 async def rejected(stage: Stage) -> CallId:
     """A call that policy holds, and a person rejects."""
     call = await stage.insist(HELD, "request")
-    await _until(stage, call, lambda: stage.vote(call, approve=False))
+    veto = functools.partial(stage.vote, call, approve=False)
+    await _until_decided(stage, call, veto, CallState.HELD)
     return call
 
 
@@ -70,8 +71,7 @@ async def cancelled(stage: Stage) -> CallId:
     async def cancel() -> None:
         await stage.life.executor.cancel(await stage.read(call))
 
-    if stage.life.is_over or stage.stored(call).state in _UNCHANGED:
-        await _until(stage, call, cancel)
+    await _until_decided(stage, call, cancel, CallState.QUEUED, CallState.RUNNING)
     return call
 
 
@@ -82,11 +82,17 @@ async def cancelled_while_held(stage: Stage) -> CallId:
     async def cancel() -> None:
         await stage.life.executor.cancel(await stage.read(call))
 
-    await _until(stage, call, cancel)
+    await _until_decided(stage, call, cancel, CallState.HELD)
     return call
 
 
 Story = Callable[[Stage], Awaitable[CallId]]
+
+
+async def _called(story: "Story", stage: Stage) -> CallId:
+    return await story(stage)
+
+
 STORIES: dict[Story, CallState] = {
     allowed: CallState.SUCCEEDED,
     writing: CallState.SUCCEEDED,
@@ -159,7 +165,8 @@ class TestWalk:
         for turns in range(0, 120, 3):
             stage = Stage()
             await stage.start()
-            telling = asyncio.ensure_future(story(stage))
+            telling = asyncio.create_task(_called(story, stage))
+            stage.actors |= {asyncio.current_task(), telling}
             for _ in range(turns):
                 await asyncio.sleep(0)
             stage._die()

@@ -95,12 +95,17 @@ class DockerEngine:
         """Remove this installation's containers of earlier boots; return how many.
 
         Raises:
-            SandboxError: The Engine does not answer.
+            SandboxError: The Engine does not answer, or did not remove one.
         """
         found = await self._own_containers()
         old = [each for each, boot in found.items() if boot != self._boot]
         for container_id in [*old, *self._leftovers]:
             await self._remove(container_id)
+        if left := self._leftovers & set(old):
+            raise SandboxError(
+                f"the Docker Engine did not remove {len(left)} containers of an earlier life of "
+                "this broker: restart the Engine"
+            )
         return len(old)
 
     async def check(self) -> Mapping[str, str]:
@@ -287,10 +292,10 @@ def _create(client: APIClient, config: dict[str, Any], name: str) -> str:
 
 
 def _remove_now(client: APIClient, container_id: str) -> None:
-    """Kill and remove a container; one that is gone, or going, is as good as removed."""
+    """Kill and remove a container; one that is gone counts, one that is going is retried."""
     try:
         client.remove_container(container_id, v=True, force=True)
     except DockerException as error:
         response = getattr(error, "response", None)
-        if response is None or response.status_code not in (_NOT_FOUND, 409):
+        if response is None or response.status_code != _NOT_FOUND:
             raise

@@ -22,7 +22,6 @@ from broker.errors import SandboxError
 T = TypeVar("T")
 
 _LEAVE = Frame(kind=FrameKind.LEAVE, payload=b"").encode()
-_GONE = (404, 409)
 
 
 class _Phase(Enum):

@@ -1,0 +1,334 @@
+"""Define every setting once: its name, default, range, meaning."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    model_validator,
+)
+
+from broker.core.identity import Identity, Role
+from broker.core.ids import AgentId
+
+FILE_SCHEME = "file:"
+"""How a key is named that lies in a file; other schemes name other keepers of keys."""
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or value == "":
+        raise ValueError('must be a path in quotes, such as "pki/server.crt"')
+    # Relative to the file, never to the folder that somebody happened to start the broker from.
+    return Path((info.context or {}).get("folder", "."), value)
+
+
+def _path_or_none(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None or value == "" else _path(value, info)
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError('must be "host:port", such as "127.0.0.1:7443"')
+    return value
+
+
+def _address_or_empty(value: str) -> str:
+    return _address(value) if value else value
+
+
+def _key_uri(value: str, info: ValidationInfo) -> str:
+    if not value.startswith(FILE_SCHEME) or value == FILE_SCHEME:
+        raise ValueError('must be "file:" followed by a path, such as "file:keys/receipt.key"')
+    return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
+
+
+def _engine_url(value: str) -> str:
+    if not value.startswith(("unix:///", "tcp://", "http://", "https://")):
+        raise ValueError('must be a URL such as "unix:///var/run/docker.sock"')
+    return value
+
+
+FilePath = Annotated[Path, PlainValidator(_path)]
+OptionalPath = Annotated[Path | None, PlainValidator(_path_or_none)]
+Address = Annotated[str, AfterValidator(_address)]
+OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
+KeyUri = Annotated[str, AfterValidator(_key_uri)]
+EngineUrl = Annotated[str, AfterValidator(_engine_url)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Section(BaseModel):
+    """Hold one table of the file; unknown keys are mistakes."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class ServerSection(Section):
+    """Where the broker listens, and how it proves who it is."""
+
+    listen: Address = Field(
+        default="127.0.0.1:7443",
+        description="Address for agents, approvers and auditors; always mutual TLS. Port 0: any.",
+    )
+    certificate: FilePath = Field(
+        default=Path("pki/server.crt"), description="The broker's certificate, PEM."
+    )
+    private_key: FilePath = Field(
+        default=Path("pki/server.key"),
+        description="Its private key, PEM, readable by the broker alone (mode 0600).",
+    )
+    client_ca: FilePath = Field(
+        default=Path("pki/ca.crt"),
+        description="Clients must show a certificate that this CA signed, PEM.",
+    )
+    max_message_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=64 * 1024,
+        le=64 * 1024 * 1024,
+        description="Largest request that is read, in bytes.",
+    )
+    drain_timeout_s: int = Field(
+        default=20,
+        ge=0,
+        le=3600,
+        description="On SIGTERM, how long running calls may take to end, in seconds.",
+    )
+
+
+class StoreSection(Section):
+    """Where the record is kept."""
+
+    path: FilePath = Field(
+        default=Path("toolwarrant.db"),
+        description="SQLite file; one broker at a time owns it. Never on a network file system.",
+    )
+
+
+class ReceiptsSection(Section):
+    """How outcomes are signed."""
+
+    key: KeyUri = Field(
+        default="file:keys/receipt.key",
+        description="Private key of the receipts: file:PATH to a PKCS#8 PEM, mode 0600.",
+    )
+    trust_root: FilePath = Field(
+        default=Path("trust-root.json"),
+        description="What verifiers trust; give it to them by another way than the broker.",
+    )
+    development: bool = Field(
+        default=True,
+        description=(
+            "Say in every receipt and in GetServerInfo that keys are the development set. "
+            "Set to false with your own certificates and keys."
+        ),
+    )
+
+
+class PolicySection(Section):
+    """What decides each call."""
+
+    engine: Literal["wasm", "opa"] = Field(
+        default="wasm", description='"wasm": inside the broker; "opa": an OPA server.'
+    )
+    bundle: OptionalPath = Field(
+        default=None, description="Compiled policy bundle (.tar.gz); empty: the shipped one."
+    )
+    opa_url: str = Field(
+        default="",
+        description='With engine "opa": an OPA server of yours; empty: the broker starts its own.',
+    )
+    opa_binary: OptionalPath = Field(
+        default=None,
+        description='With engine "opa" and no opa_url: the opa program; empty: from PATH.',
+    )
+    timeout_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Longest time for one decision, in seconds; after it the call is denied.",
+    )
+
+    @model_validator(mode="after")
+    def _one_opa(self) -> "PolicySection":
+        if self.opa_url and not self.opa_url.startswith(("http://", "https://", "unix:///")):
+            raise ValueError('opa_url must be a URL such as "http://127.0.0.1:8181"')
+        if self.opa_url and self.opa_binary is not None:
+            raise ValueError("opa_binary must be empty where opa_url names a server")
+        if self.engine == "wasm" and (self.opa_url or self.opa_binary is not None):
+            raise ValueError('opa_url and opa_binary need engine = "opa"; leave them empty')
+        return self
+
+
+class SandboxSection(Section):
+    """Where tools run."""
+
+    docker_url: EngineUrl = Field(
+        default="unix:///var/run/docker.sock", description="The Docker Engine's address."
+    )
+    images_lock: FilePath = Field(
+        default=Path("images.lock.json"),
+        description="Ids of the tools' images; `serve` runs no others.",
+    )
+    tools_dir: OptionalPath = Field(
+        default=None, description="Folder of tool definitions; empty: the shipped tools."
+    )
+    max_running: int = Field(
+        default=4, ge=1, le=1024, description="How many containers may run at the same time."
+    )
+
+
+class LimitsSection(Section):
+    """What one agent may ask for; over a limit it is refused before anything is stored."""
+
+    calls_per_second: float = Field(
+        default=20, gt=0, le=100_000, description="Calls each agent may make a second, sustained."
+    )
+    burst: int = Field(
+        default=50, ge=1, le=100_000, description="Calls each agent may make at once."
+    )
+    open_calls_per_agent: int = Field(
+        default=64, ge=1, le=100_000, description="Calls of one agent that have not ended."
+    )
+    held_calls_per_agent: int = Field(
+        default=32,
+        ge=1,
+        le=100_000,
+        description="Calls of one agent that wait for people; a further one is denied.",
+    )
+    arguments_max_bytes: int = Field(
+        default=1_048_576,
+        ge=1024,
+        le=16 * 1_048_576,
+        description="Largest arguments_json, in bytes.",
+    )
+    arguments_max_depth: int = Field(
+        default=64, ge=1, le=512, description="Deepest nesting of arguments_json."
+    )
+    start_within_s: int = Field(
+        default=600,
+        ge=1,
+        le=7 * 86_400,
+        description="An allowed call that has not begun after this time expires, in seconds.",
+    )
+    session_files_max: int = Field(
+        default=1000, ge=1, le=100_000, description="Files in one session's workspace."
+    )
+    session_bytes_max: int = Field(
+        default=64 * 1_048_576,
+        ge=1024,
+        le=4 * 1024 * 1_048_576,
+        description="Bytes in one session's workspace.",
+    )
+
+    @model_validator(mode="after")
+    def _holds_fit(self) -> "LimitsSection":
+        if self.held_calls_per_agent > self.open_calls_per_agent:
+            raise ValueError("held_calls_per_agent must not be above open_calls_per_agent")
+        return self
+
+
+class CeilingsSection(Section):
+    """What no call gets more of, whatever its tool and policy say."""
+
+    cpu_millicores: int = Field(
+        default=2000, ge=10, le=1_000_000, description="Processor time: 1000 is one core."
+    )
+    memory_bytes: int = Field(
+        default=1024**3, ge=16 * 1024**2, le=1024**4, description="Memory without swap, in bytes."
+    )
+    pids: int = Field(default=256, ge=4, le=100_000, description="Processes with threads.")
+    timeout_s: int = Field(
+        default=300, ge=1, le=86_400, description="Running time of the tool, in seconds."
+    )
+    output_bytes: int = Field(
+        default=8 * 1024**2,
+        ge=1024,
+        le=1024**3,
+        description="Output that is kept of each stream, in bytes.",
+    )
+    tmp_bytes: int = Field(
+        default=256 * 1024**2,
+        ge=1024**2,
+        le=64 * 1024**3,
+        description="Size of each of the tool's scratch folders, in bytes.",
+    )
+
+
+class MetricsSection(Section):
+    """Where Prometheus reads."""
+
+    listen: OptionalAddress = Field(
+        default="127.0.0.1:9464",
+        description="Plain HTTP, so keep it on a private address. Empty: no metrics.",
+    )
+
+
+class LogSection(Section):
+    """What the broker writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error."
+    )
+    format: Literal["json", "console"] = Field(
+        default="json", description="json for programs, console for people."
+    )
+
+
+class IdentityEntry(Section):
+    """Who a certificate stands for."""
+
+    person: str = Field(
+        default="",
+        max_length=256,
+        description="The human who acts; needed for approvers. Two certificates, one person.",
+    )
+    owner: str = Field(
+        default="",
+        max_length=256,
+        description="The human who answers for an agent; may not approve its calls.",
+    )
+    roles: frozenset[Role] = Field(
+        min_length=1, description="agent, approver, auditor, policy or admin."
+    )
+    groups: frozenset[Name] = Field(
+        default=frozenset(), description="Groups that policy and approvals name."
+    )
+    attributes: dict[Name, str] = Field(
+        default_factory=dict, description="Texts for policy, as input.agent.attributes."
+    )
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="From then on the identity is refused: 2027-01-31T00:00:00Z."
+    )
+    daily_budget: int | None = Field(
+        default=None,
+        ge=0,
+        description="Calls a day, as policy sees it in input.history.budget; absent: no budget.",
+    )
+
+    @model_validator(mode="after")
+    def _approvers_are_people(self) -> "IdentityEntry":
+        # Who may not approve what is a rule about people: without one it could not be kept.
+        if Role.APPROVER in self.roles and not self.person:
+            raise ValueError("person must say which human this approver is")
+        return self
+
+    def identity(self, name: str) -> Identity:
+        """Make the core's value; `name` is the URI SAN of the certificate, or its CN."""
+        return Identity(
+            id=AgentId(name),
+            person=self.person,
+            owner=self.owner,
+            roles=self.roles,
+            groups=frozenset(self.groups),
+            attributes=tuple(sorted(self.attributes.items())),
+            expires_at=self.expires_at,
+        )

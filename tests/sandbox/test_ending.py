@@ -1,0 +1,89 @@
+"""How a run's cause is judged from outside."""
+
+import pytest
+
+from broker.adapters.docker_engine.cgroup import Spent
+from broker.adapters.docker_engine.ending import Exit, Stop, judge
+from broker.core.call import Cause
+from broker.core.frames import EndWord
+
+LEFT_0 = EndWord(signalled=False, number=0)
+LEFT_137 = EndWord(signalled=False, number=137)
+KILLED = EndWord(signalled=True, number=9)
+OOM = Spent(oom_kills=1)
+CALM = Spent(oom_kills=0, refused_forks=0)
+
+
+def exited(code: int, *, oom_killed: bool = False, by_us: bool = False) -> Exit:
+    """Make the Engine's word."""
+    return Exit(code=code, oom_killed=oom_killed, by_us=by_us)
+
+
+class TestJudge:
+    """Every way in which a run ends."""
+
+    @pytest.mark.parametrize(
+        ("stop", "word", "state", "spent", "cause"),
+        [
+            (Stop.ENDED, LEFT_0, exited(0), CALM, Cause.EXITED),
+            (Stop.ENDED, LEFT_0, exited(0), OOM, Cause.EXITED),
+            (Stop.ENDED, KILLED, exited(137), CALM, Cause.SIGNALLED),
+            (Stop.ENDED, KILLED, exited(137), OOM, Cause.MEMORY),
+            (Stop.ENDED, KILLED, exited(137, oom_killed=True), Spent(), Cause.MEMORY),
+            (Stop.ENDED, LEFT_137, exited(137), OOM, Cause.EXITED),
+            (Stop.ENDED, LEFT_0, exited(1), CALM, Cause.SIGNALLED),
+            (Stop.ENDED, LEFT_0, exited(137, by_us=True), CALM, Cause.SIGNALLED),
+            (Stop.ENDED, LEFT_0, None, CALM, Cause.ENGINE_LOST),
+            (Stop.TIMEOUT, None, exited(137, by_us=True), OOM, Cause.TIMEOUT),
+            (Stop.TIMEOUT, None, None, CALM, Cause.ENGINE_LOST),
+            (Stop.OVER_CAP, None, exited(137, by_us=True), CALM, Cause.OUTPUT_CAP),
+            (Stop.KILLED, None, exited(137, by_us=True), CALM, Cause.HALTED),
+            (Stop.KILLED, None, None, CALM, Cause.ENGINE_LOST),
+            (Stop.BROKEN, None, exited(137, by_us=True), OOM, Cause.SIGNALLED),
+            (Stop.SILENT, None, exited(137, oom_killed=True), Spent(), Cause.MEMORY),
+            (Stop.SILENT, None, exited(137), Spent(), Cause.SIGNALLED),
+            (Stop.SILENT, None, exited(0), Spent(), Cause.SIGNALLED),
+            (Stop.SILENT, None, exited(137, by_us=True), Spent(), Cause.ENGINE_LOST),
+            (Stop.SILENT, None, None, Spent(), Cause.ENGINE_LOST),
+        ],
+    )
+    def test_names_the_cause(
+        self, stop: Stop, word: EndWord | None, state: Exit | None, spent: Spent, cause: Cause
+    ) -> None:
+        """The cause follows from the stop, the Engine's word, the cgroup."""
+        ending = judge(
+            stop,
+            asked=Cause.HALTED,
+            word=word,
+            exit_state=state,
+            spent=spent,
+            files_capped=False,
+            last_words="",
+        )
+        assert ending.cause is cause
+
+    def test_names_every_limit(self) -> None:
+        """Limits that struck are listed, sorted, whatever the cause."""
+        ending = judge(
+            Stop.OVER_CAP,
+            asked=Cause.HALTED,
+            word=None,
+            exit_state=exited(137, by_us=True),
+            spent=Spent(oom_kills=2, refused_forks=3),
+            files_capped=True,
+            last_words="",
+        )
+        assert ending.limits_hit == ("files", "memory", "output", "pids")
+
+    def test_quotes_the_launchers_last_words(self) -> None:
+        """Where the launcher failed, its traceback's end stands in the note."""
+        ending = judge(
+            Stop.SILENT,
+            asked=Cause.HALTED,
+            word=None,
+            exit_state=exited(1),
+            spent=Spent(),
+            files_capped=False,
+            last_words="MemoryError",
+        )
+        assert ending.notes == ("the launcher ended early with code 1: MemoryError",)

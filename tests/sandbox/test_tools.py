@@ -1,0 +1,164 @@
+"""The shipped tools, each in its own sandbox."""
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from broker.adapters.docker_engine import DockerEngine
+from broker.adapters.tool_files import read_catalog
+from broker.core.sandbox import Collect, FileChange, Job, Profile, Report
+from broker.shipped import tools_dir
+
+WORKSPACE = (("a/b.txt", b"hello"), ("c.bin", b"\xff\x00"))
+Call = Callable[..., Awaitable[Report]]
+
+
+@pytest.fixture
+def call(engine: DockerEngine, images: Mapping[str, str]) -> Call:
+    """Calls a tool of the catalogue as the broker does."""
+    tools = {tool.name: tool for tool in read_catalog(tools_dir()).tools}
+
+    async def call(name: str, arguments: dict[str, Any], **files: Any) -> Report:
+        tool = tools[name]
+        tool.check_arguments(arguments)
+        profile = Profile(
+            image=images[tool.image],
+            command=tool.command,
+            runtime=tool.runtime,
+            cpu_millicores=tool.limits.cpu_millicores,
+            memory_bytes=tool.limits.memory_bytes,
+            pids=tool.limits.pids,
+            tmp_bytes=tool.limits.tmp_bytes,
+        )
+        sandbox = await engine.prepare(profile, slot=secrets.token_hex(4))
+        try:
+            return await sandbox.run(
+                Job(
+                    arguments=json.dumps(arguments).encode(),
+                    workspace=files.get("workspace", WORKSPACE),
+                    inputs=files.get("inputs", ()),
+                    timeout_s=tool.limits.timeout_s,
+                    output_bytes=tool.limits.output_bytes,
+                    collect=Collect.CHANGES if tool.workspace == "write" else Collect.OUTPUTS,
+                )
+            )
+        finally:
+            await sandbox.discard()
+
+    return call
+
+
+class TestPythonRun:
+    """python_run"""
+
+    async def test_runs_code_with_its_stdin(self, call: Call) -> None:
+        """The code is __main__, reads the given text, sees the workspace."""
+        code = "import sys\nprint(__name__, sys.stdin.read(), open('a/b.txt').read())"
+        report = await call("python_run", {"code": code, "stdin": "given"})
+        assert (report.exit_code, report.stdout.data) == (0, b"__main__ given hello\n")
+
+    async def test_traceback_names_the_line_of_the_code(self, call: Call) -> None:
+        """An error is told as Python tells it, with nothing of the entry script."""
+        report = await call("python_run", {"code": "x = 1\nraise ValueError('ü')"})
+        assert (report.exit_code, report.stderr.data.decode().splitlines()) == (
+            1,
+            [
+                "Traceback (most recent call last):",
+                '  File "<code>", line 2, in <module>',
+                "ValueError: ü",
+            ],
+        )
+
+    async def test_exit_code_is_the_codes_own(self, call: Call) -> None:
+        """sys.exit is the tool's exit code."""
+        report = await call("python_run", {"code": "raise SystemExit(42)"})
+        assert report.exit_code == 42
+
+    async def test_standard_library_works(self, call: Call) -> None:
+        """Processes, threads, locks in shared memory, databases, TLS, subprocesses work."""
+        code = """
+import asyncio, ctypes, multiprocessing, sqlite3, ssl, subprocess, tempfile, threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+if __name__ == "__main__":
+    queue = multiprocessing.Queue()
+    child = multiprocessing.Process(target=queue.put, args=(1,))
+    child.start(); assert queue.get() == 1; child.join()
+    assert list(ThreadPoolExecutor(4).map(abs, [-1])) == [1]
+    assert ProcessPoolExecutor(1).submit(abs, -2).result() == 2
+    assert sqlite3.connect("/tmp/x.db").execute("select 1").fetchall() == [(1,)]
+    assert subprocess.run(["cat"], input=b"x", capture_output=True).stdout == b"x"
+    with tempfile.TemporaryFile() as file: file.write(b"x")
+    asyncio.run(asyncio.sleep(0)); ssl.create_default_context()
+    print("fine")
+"""
+        report = await call("python_run", {"code": code})
+        assert (report.stdout.data, report.stderr.data) == (b"fine\n", b"")
+
+
+class TestWorkspaceTools:
+    """workspace_list, workspace_read, workspace_write, workspace_delete"""
+
+    async def test_list_is_sorted_json(self, call: Call) -> None:
+        """Every file is there with size with digest."""
+        report = await call("workspace_list", {})
+        listing = json.loads(report.stdout.data)["files"]
+        assert [(each["path"], each["size"], each["sha256"][:8]) for each in listing] == [
+            ("a/b.txt", 5, "2cf24dba"),
+            ("c.bin", 2, "ea5dbf95"),
+        ]
+
+    async def test_list_of_a_folder(self, call: Call) -> None:
+        """A path narrows the list to what is below it."""
+        report = await call("workspace_list", {"path": "a"})
+        assert [each["path"] for each in json.loads(report.stdout.data)["files"]] == ["a/b.txt"]
+
+    async def test_read_gives_the_exact_bytes(self, call: Call) -> None:
+        """Bytes that are no text come back as they are."""
+        report = await call("workspace_read", {"path": "c.bin"})
+        assert (report.exit_code, report.stdout.data) == (0, b"\xff\x00")
+
+    async def test_write_makes_folders(self, call: Call) -> None:
+        """A new file in a new folder is the one change."""
+        report = await call("workspace_write", {"path": "x/y", "content": "hé"})
+        assert (report.exit_code, report.changes) == (
+            0,
+            (FileChange(path="x/y", data="hé".encode()),),
+        )
+
+    async def test_write_takes_an_earlier_output(self, call: Call) -> None:
+        """The bytes come from the file that the broker resolved."""
+        report = await call(
+            "workspace_write",
+            {"path": "new", "from_output": "uploads/any"},
+            inputs=(("from_output", b"\x00bytes"),),
+        )
+        assert report.changes == (FileChange(path="new", data=b"\x00bytes"),)
+
+    async def test_delete_is_a_change_to_nothing(self, call: Call) -> None:
+        """A deleted file comes back as its path without data."""
+        report = await call("workspace_delete", {"path": "a/b.txt"})
+        assert report.changes == (FileChange(path="a/b.txt", data=None),)
+
+    @pytest.mark.parametrize(
+        ("tool", "arguments", "word"),
+        [
+            ("workspace_list", {"path": "none"}, "'none'"),
+            ("workspace_read", {"path": "none"}, "No such file"),
+            ("workspace_read", {"path": "a"}, "is a folder"),
+            ("workspace_write", {"path": "a", "content": ""}, "is a folder"),
+            ("workspace_write", {"path": "c.bin/x", "content": ""}, "cannot write"),
+            ("workspace_delete", {"path": "none"}, "No such file"),
+            ("workspace_delete", {"path": "a"}, "is a folder"),
+        ],
+    )
+    async def test_faults_are_told_in_words(
+        self, call: Call, tool: str, arguments: dict[str, str], word: str
+    ) -> None:
+        """A path that does not serve ends with exit code 1, one line on stderr, no change."""
+        report = await call(tool, arguments)
+        said = report.stderr.data.decode()
+        assert (report.exit_code, report.changes, said.count("\n")) == (1, (), 1)
+        assert word in said
