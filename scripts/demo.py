@@ -90,7 +90,9 @@ def allowed(cast: Cast) -> None:
         "a program of its own."
     )
     written = cast.agent_calls("workspace_write", {"path": "sales.csv", "content": _SALES})
-    stage.answers(written, f"allowed by rule {_rule(written)}", f"ran for {written.usage.wall_ms} ms")
+    stage.answers(
+        written, f"allowed by rule {_rule(written)}", f"ran for {written.usage.wall_ms} ms"
+    )
     expect("the state of the write", state_word(written), "SUCCEEDED")
     ran = cast.agent_calls("python_run", {"code": _SUM})
     stage.answers(ran, f"allowed by rule {_rule(ran)}", f"ran for {ran.usage.wall_ms} ms")
@@ -131,7 +133,9 @@ def killed(cast: Cast) -> None:
     stage.say("A program takes memory until there is none left.")
     call = cast.agent_calls("python_run", {"code": _HUNGRY})
     peak_mib = call.usage.max_memory_bytes // _MIB
-    stage.answers(call, f"cause: {call.cause}", f"at {peak_mib} MiB", f"after {call.usage.wall_ms} ms")
+    stage.answers(
+        call, f"cause: {call.cause}", f"at {peak_mib} MiB", f"after {call.usage.wall_ms} ms"
+    )
     expect("the state", state_word(call), "KILLED")
     expect("the cause", call.cause, "memory")
     stage.why(

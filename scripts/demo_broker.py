@@ -55,7 +55,7 @@ def initialise(folder: Path) -> Path:
     Raises:
         DemoFailed: `toolwarrant init` refused; with its words.
     """
-    argv = [COMMAND, "init", folder, "--listen", "127.0.0.1:0", "--metrics", ""]
+    argv = [str(COMMAND), "init", str(folder), "--listen", "127.0.0.1:0", "--metrics", ""]
     done = subprocess.run(
         argv, env=_environment(), capture_output=True, text=True, timeout=_INIT_S, check=False
     )

@@ -33,7 +33,7 @@ class Stage:
     def title(self, text: str) -> None:
         """Begin the story, or end it."""
         self._console.print()
-        self._console.print(Text(text, style="bold"))
+        self._console.print(Text("\n".join(textwrap.wrap(text, self._width)), style="bold"))
 
     def heading(self, text: str) -> None:
         """Begin a chapter."""

@@ -21,6 +21,8 @@ _STEPS: Mapping[Cause, Step] = {
     Cause.ENGINE_LOST: Step.INTERRUPT,
 }
 
+_FILES_LIMIT = "files"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -36,9 +38,11 @@ class Outcome:
 def read_report(report: Report) -> Outcome:
     """Judge a report: causes come from outside the sandbox, files are the tool's word.
 
-    Changes count only for a call that succeeded: half a write is no write.
+    Changes count only for a call that succeeded, all of them or none: half a write is no write.
     """
     succeeded = report.cause is Cause.EXITED and report.exit_code == 0
+    if report.changes and _FILES_LIMIT in report.limits_hit:
+        succeeded = False
     step = Step.SUCCEED if succeeded else _STEPS.get(report.cause, Step.FAIL)
     files: dict[Sha256, bytes] = {}
     notes = list(report.notes)

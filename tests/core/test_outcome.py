@@ -55,6 +55,12 @@ class TestFiles:
         kept = Entry(sha256=sha256_hex(b"1"), size_bytes=1)
         assert (outcome.outputs, outcome.changes) == ((("x", kept),), {})
 
+    def test_takes_no_changes_where_some_were_left_behind(self) -> None:
+        """Changes that went over a cap are none at all, and the call failed."""
+        files = (FileChange(path="x", data=b"1"),)
+        outcome = read_report(report(Cause.EXITED, changes=files, limits_hit=("files",)))
+        assert (outcome.step, outcome.changes) == (Step.FAIL, {})
+
     def test_leaves_unsafe_names_behind(self) -> None:
         """A name that leaves the workspace is refused whatever the launcher said of it."""
         files = (FileChange(path="../x", data=b"1"), FileChange(path="y", data=None))

@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 from docker.errors import ImageNotFound
+
 from tests.broker_process import DOCKER_URL
 from tests.docs.fences import Block, Ran, Reader, blocks_of, clean_environment
 

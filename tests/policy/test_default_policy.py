@@ -24,7 +24,12 @@ CALLS = [
         "deny",
         "default.path_escapes",
     ),
-    ("overwrite_dots", ask("workspace_write", {"path": "./notes.txt"}), "hold", "default.overwrite"),
+    (
+        "overwrite_dots",
+        ask("workspace_write", {"path": "./notes.txt"}),
+        "hold",
+        "default.overwrite",
+    ),
     (
         "delete",
         ask("workspace_delete", {"path": "notes.txt"}, destructive=True),

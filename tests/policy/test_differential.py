@@ -89,7 +89,9 @@ async def differences(one: PolicyEngine, other: PolicyEngine, asked: list[JsonOb
     answers: Counter[str] = Counter()
     for request in asked:
         mine, theirs = await outcome(one, request), await outcome(other, request)
-        answers[mine[:60].decode() if mine[:1] != b"{" else mine.split(b'"effect":')[1][:7].decode()] += 1
+        answers[
+            mine[:60].decode() if mine[:1] != b"{" else mine.split(b'"effect":')[1][:7].decode()
+        ] += 1
         if mine != theirs:
             found.append(f"{canonical_json(request)!r}: {mine!r} != {theirs!r}")
     print(f"{len(asked)} inputs, {len(found)} differences, {dict(answers)}")

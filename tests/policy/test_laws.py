@@ -54,10 +54,15 @@ def loosened(before: Decision, after: Decision) -> bool:
         or (old.runtime, new.runtime) == ("runsc", "runc")
         or not set(new.redact) >= set(old.redact)
         or not set(after.labels) >= set(before.labels)
-        or (before.approval is not None and after.approval is not None
-            and (after.approval.decide_within_s > before.approval.decide_within_s
-                 or sum(r.count for r in after.approval.requirements)
-                 < sum(r.count for r in before.approval.requirements)))
+        or (
+            before.approval is not None
+            and after.approval is not None
+            and (
+                after.approval.decide_within_s > before.approval.decide_within_s
+                or sum(r.count for r in after.approval.requirements)
+                < sum(r.count for r in before.approval.requirements)
+            )
+        )
     )
 
 
@@ -85,7 +90,9 @@ class TestMoreRules:
             ordered = rules if number else rules[::-1]
             sources: Mapping[str, str] = {
                 f"teams/{first}/r.rego": "\n\n".join([f"package teams.{first}", *ordered[:4], ""]),
-                f"teams/{second}/r.rego": "\n\n".join([f"package teams.{second}", *ordered[4:], ""]),
+                f"teams/{second}/r.rego": "\n\n".join(
+                    [f"package teams.{second}", *ordered[4:], ""]
+                ),
             }
             engine = WasmEngine(compiled(tmp_path / str(number), opa, sources))
             outputs.append([canonical_json(one.output) for one in await decisions(engine, asked)])

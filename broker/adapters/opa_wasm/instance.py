@@ -154,9 +154,12 @@ class Instance:
 
         Raises:
             PolicyUndefined: It has none for this input.
-            PolicyInvalid: The policy aborted or trapped.
+            PolicyInvalid: The policy aborted or trapped, or the input is no object.
             PolicyTimeout: The engine's epoch was raised meanwhile.
         """
+        # The module takes what is not JSON for no input at all, which only a careful policy denies.
+        if policy_input[:1] != b"{" or policy_input[-1:] != b"}":
+            raise PolicyInvalid("policy's input is not a JSON object")
         try:
             return self._value(json.loads(self._evaluate(policy_input)))
         except Trap as trap:

@@ -1,0 +1,1 @@
+"""Measure a broker against what it is built on, both sides in one run."""

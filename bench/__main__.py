@@ -1,0 +1,41 @@
+"""Run the benchmarks: `python -m bench [denied|cold|memory ...]`; SHORT=1 for the quick form."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import cold, denied, memory
+from bench.figure import Figure, machine, table, write
+from tests.broker_process import UNHURRIED, Folder, Served
+
+
+def main(wanted: list[str]) -> int:
+    """Measure what is wanted, or everything; exit code 1 where a bound is missed."""
+    short = os.environ.get("SHORT") == "1"
+    benches: dict[str, Callable[[Served], list[Figure]]] = {
+        "memory": memory.measure,
+        "denied": lambda served: denied.measure(
+            served, calls=1_000 if short else 4_000, blocks=5 if short else 15
+        ),
+        "cold": lambda served: cold.measure(served, pairs=30 if short else 60),
+    }
+    if unknown := set(wanted) - benches.keys():
+        print(f"no benchmark {', '.join(unknown)}: {', '.join(benches)}", file=sys.stderr)
+        return 2
+    conditions = {"form": "short" if short else "full", **machine()}
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="toolwarrant-bench-") as place:
+        made = Folder.make(Path(place) / "made")
+        for name in wanted or benches:
+            print(f"bench: {name}", file=sys.stderr)
+            with Served(made.copy(Path(place) / name, UNHURRIED)) as served:
+                figures += benches[name](served)
+    print(table(figures, conditions))
+    print(f"kept: {write(figures, conditions).relative_to(Path.cwd())}")
+    return 0 if all(figure.is_met for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

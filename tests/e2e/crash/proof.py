@@ -1,0 +1,95 @@
+"""Prove from a store's file what must hold however often its broker died."""
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.core.lifecycle import CallState, Step, after
+from broker.core.trust_root import read_trust_root
+from broker.verify.chain import verify_chain
+from broker.verify.receipt import Validity
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a store's file says, read behind the broker's back.
+
+    Args:
+        states: Call with its state.
+        steps: Call with its steps in order.
+        receipts: Calls in the order of their receipts.
+    """
+
+    states: dict[str, CallState]
+    steps: dict[str, list[Step]]
+    receipts: list[str]
+    envelopes: list[bytes]
+    sequences: list[int]
+    epoch: int
+
+    def started(self, call: str) -> int:
+        """Count how often a call got over the point of no return."""
+        return self.steps[call].count(Step.START)
+
+
+def read_record(store: Path) -> Record:
+    """Read the whole record."""
+    connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)
+    try:
+        # One snapshot for all of it: a broker may be writing.
+        connection.execute("BEGIN")
+        states = {
+            f"calls/{call}": CallState(state)
+            for call, state in connection.execute("SELECT id, state FROM calls ORDER BY id")
+        }
+        steps: dict[str, list[Step]] = {call: [] for call in states}
+        sequences = []
+        for sequence, call, kind in connection.execute(
+            "SELECT sequence, call, type FROM events ORDER BY sequence"
+        ):
+            sequences.append(sequence)
+            if call is not None:
+                steps[f"calls/{call}"].append(Step(kind))
+        sealed = connection.execute("SELECT call, envelope FROM receipts ORDER BY sequence")
+        receipts = [(f"calls/{call}", bytes(envelope)) for call, envelope in sealed]
+        epoch = connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+    finally:
+        connection.close()
+    return Record(
+        states=states,
+        steps=steps,
+        receipts=[call for call, _ in receipts],
+        envelopes=[envelope for _, envelope in receipts],
+        sequences=sequences,
+        epoch=int(epoch[0]),
+    )
+
+
+def last_event(store: Path) -> int:
+    """Give the sequence of the last event."""
+    connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)
+    try:
+        return int(connection.execute("SELECT max(sequence) FROM events").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def check_record(record: Record, trust_root: Path) -> None:
+    """Fail where a call is not what its events made it, ran twice, or lacks its one receipt.
+
+    Events and receipts are without gaps, every receipt verifies and names the one before it.
+    """
+    assert record.sequences == list(range(1, len(record.sequences) + 1))
+    for call, steps in record.steps.items():
+        state: CallState | None = None
+        for step in steps:
+            state = after(state, step)
+        assert state is record.states[call], call
+        assert steps.count(Step.START) <= 1, call
+    final = sorted(call for call, state in record.states.items() if state.is_final)
+    assert sorted(record.receipts) == final
+    assert set(Counter(record.receipts).values()) <= {1}
+    verdict = verify_chain(record.envelopes, read_trust_root(trust_root.read_bytes()))
+    assert verdict.validity is Validity.VALID, verdict.message
+    assert verdict.entries == len(record.envelopes)
