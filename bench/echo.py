@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvloop
@@ -39,7 +40,7 @@ async def _serve(pki: Path, answer_bytes: int) -> None:
 
     server = aio.server(options=[("grpc.so_reuseport", 0)])
     _, service, method = METHOD.split("/")
-    handlers = {method: grpc.unary_unary_rpc_method_handler(reply)}
+    handlers: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(reply)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     credentials = grpc.ssl_server_credentials(
         [((pki / "server.key").read_bytes(), (pki / "server.crt").read_bytes())],

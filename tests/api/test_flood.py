@@ -43,17 +43,15 @@ class TestFullSpeed:
         refused = [answer for answer in answers if hasattr(answer, "code")]
         after = served.rows()
         assert state(other) == "DENIED"
-        assert {
-            (one.code, one.reason, one.domain, one.quotas, one.retry_s > 0) for one in refused
-        } == {
+        assert {(one.code, one.reason, one.domain, one.quotas) for one in refused} == {
             (
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "RATE_LIMITED",
                 "toolwarrant",
                 ("agent:calls_per_second",),
-                True,
             )
         }
+        assert min(one.retry_s for one in refused) > 0
         assert len(refused) > 1_000
         # Each call of either agent has its row, and nothing else has one.
         assert after["calls"] - before["calls"] == len(calls) + 1
@@ -198,7 +196,7 @@ class TestIdle:
 
 async def _last(stream: aio.UnaryStreamCall) -> execution_pb2.WatchCallResponse:
     last = None
-    async for message in stream:
+    while (message := await stream.read()) is not aio.EOF:
         last = message
     assert last is not None
     return last

@@ -35,6 +35,7 @@ COMMANDS = [
     ["holds", "show"],
     ["holds", "approve"],
     ["holds", "reject"],
+    ["policy", "build"],
     ["receipts", "list"],
     ["receipts", "get"],
     ["receipts", "verify"],

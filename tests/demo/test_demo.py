@@ -1,11 +1,17 @@
 """The demo, run as a newcomer runs it."""
 
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
+import docker
 import pytest
+
+from tests.broker_process import DOCKER_URL, LABEL
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +27,23 @@ def run_demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[st
         check=False,
         timeout=110,
     )
+
+
+def installation_of(store: Path) -> str:
+    """Read a broker's installation id behind its back."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)) as opened:
+        row = opened.execute("SELECT value FROM meta WHERE name = 'installation'").fetchone()
+    return str(row[0])
+
+
+def brokers_in(folder: Path) -> list[str]:
+    """List the processes whose command line names a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        # A process may end while we look.
+        with suppress(OSError):
+            found += [entry.parent.name] * (str(folder).encode() in entry.read_bytes())
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +99,33 @@ class TestDemo:
     def test_it_leaves_nothing_behind(self, demo):
         """Its folder of keys, store and receipts is gone."""
         assert (demo.args / "left.txt").read_text() == ""
+
+
+class TestAnInterruptedDemo:
+    def test_it_leaves_nothing_behind(self, tmp_path):
+        """Terminated while a call runs it leaves no folder, no broker and no container."""
+        with subprocess.Popen(
+            [sys.executable, "-u", ROOT / "scripts" / "demo.py"],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as demo:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                if "blocks.append" in line:
+                    break
+            (store,) = tmp_path.glob("*/broker/toolwarrant.db")
+            installation = installation_of(store)
+            demo.terminate()
+            assert demo.wait(60) == 128 + signal.SIGTERM
+        assert list(tmp_path.iterdir()) == []
+        assert brokers_in(tmp_path) == []
+        engine = docker.APIClient(DOCKER_URL)
+        try:
+            wanted = {"label": [f"{LABEL}={installation}"]}
+            assert engine.containers(all=True, filters=wanted) == []
+        finally:
+            engine.close()
 
 
 class TestAFailingDemo:

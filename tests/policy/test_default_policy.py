@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from tests.policy.samples import AGENT, HISTORY, LIMITS, ask
 
 from broker.adapters.opa_wasm import WasmEngine
 from broker.core.canonical import JsonObject, canonical_json
 from broker.core.decision import Approval, Requirement
 from broker.core.decision_reader import read_decision
 from broker.core.identity import Role
+from tests.policy.samples import AGENT, HISTORY, LIMITS, ask
 
 CALLS = [
     ("python", ask("python_run", {"code": "1"}), "allow", "default.python_run"),

@@ -3,8 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.core.canonical import JsonObject, canonical_json
@@ -47,7 +45,9 @@ hold contains {
     ]),
 }
 
-limit contains {"name": "pids", "value": count(input.tool.arguments) + 1} if is_object(input.tool.arguments)
+limit contains {"name": "pids", "value": count(input.tool.arguments) + 1} if {
+    is_object(input.tool.arguments)
+}
 
 label contains concat("", ["role:", role]) if {
     some role in input.agent.roles

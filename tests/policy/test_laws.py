@@ -20,7 +20,7 @@ package teams.base
 allow contains {"rule": "base.allow", "message": "m"} if input.agent.id
 """
 ADDITIONS = {
-    "deny": 'deny contains {"rule": "more.deny", "message": "m"} if input.tool.name == "python_run"',
+    "deny": 'deny contains {"rule": "more.deny", "message": "m"} if input.tool.name == "a"',
     "hold": 'hold contains {"rule": "more.hold", "message": "m"}',
     "limit": 'limit contains {"name": "timeout_s", "value": 7}',
     "votes": 'approval contains {"group": "security", "count": 2}',
@@ -72,7 +72,7 @@ class TestMoreRules:
     async def test_more_never_loosens(self, opa: str, tmp_path: Path) -> None:
         """No addition of a deny, hold, limit, approval or obligation loosens any decision."""
         asked: list[JsonObject] = list(inputs(60, seed=3))
-        asked += [ask("python_run"), ask("workspace_write", {"path": "notes.txt"})]
+        asked += [ask("a"), ask("workspace_write", {"path": "notes.txt"})]
         base = {"teams/base/base.rego": BASE}
         before = await decisions(WasmEngine(compiled(tmp_path / "base", opa, base)), asked)
         for name, rule in ADDITIONS.items():

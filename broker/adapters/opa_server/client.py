@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from opa_client.opa_async import AsyncOpaClient  # type: ignore[import-untyped]
+from opa_client.opa_async import AsyncOpaClient
 
 from broker.errors import PolicyUnavailable
 

@@ -66,7 +66,9 @@ class OpaServerEngine:
         """
         client = OpaClient(url, ca_file=ca_file)
         await client.open()
-        return await cls(client, bundle, timeout_s=timeout_s)._tried()
+        engine = cls(client, bundle, timeout_s=timeout_s)
+        await engine.check()
+        return engine
 
     @classmethod
     async def spawn(cls, opa: str, bundle: Bundle, *, timeout_s: float = 1.0) -> Self:
@@ -81,16 +83,21 @@ class OpaServerEngine:
         child = await OpaChild.start(opa, bundle)
         client = OpaClient(child.url)
         await client.open()
-        return await cls(client, bundle, timeout_s=timeout_s, child=child)._tried()
+        engine = cls(client, bundle, timeout_s=timeout_s, child=child)
+        await engine.check()
+        return engine
 
-    async def _tried(self) -> Self:
+    async def check(self) -> None:
+        """Try the server with a call whose answer is known; close where it is wrong.
+
+        Raises:
+            PolicyError: It gives no answer, or the wrong one.
+        """
         try:
-            answer = await self.evaluate(CANARY)
-            check_canary(answer.output)
+            check_canary((await self.evaluate(CANARY)).output)
         except BaseException:
             await self.close()
             raise
-        return self
 
     @property
     def bundle_sha256(self) -> Sha256:

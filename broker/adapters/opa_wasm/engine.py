@@ -1,6 +1,7 @@
 """Evaluate policy in process: OPA's Wasm under wasmtime."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 from typing import Final
@@ -105,16 +106,20 @@ class _Worker:
         check_canary(self._try_canary())
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stopping = False
+        self._interrupted = False
         # A daemon: a wedged evaluation must not keep a broker that ends from ending.
         self._thread = threading.Thread(target=self._serve, name=f"policy-{number}", daemon=True)
         self._thread.start()
 
     def submit(self, policy_input: bytes, answer: "asyncio.Future[JsonValue]") -> None:
         """Have one input evaluated; the answer is set on its own event loop."""
+        self._interrupted = self._stopping
         self._jobs.put((policy_input, answer))
 
     def interrupt(self) -> None:
-        """End the evaluation under way, if there is one."""
+        """End the evaluation that was submitted, begun or not."""
+        # First the flag: an evaluation that begins after the epoch was raised sees it.
+        self._interrupted = True
         self._compiled.engine.increment_epoch()
 
     def stop(self) -> None:
@@ -127,7 +132,7 @@ class _Worker:
     def _try_canary(self) -> JsonValue:
         assert self._instance is not None
         try:
-            return self._instance.evaluate(CANARY)
+            return self._instance.evaluate(CANARY, lambda: False)
         except PolicyError as error:
             raise PolicyUnavailable(f"the policy fails its canary: {error.message}") from error
 
@@ -145,7 +150,7 @@ class _Worker:
         instance = self._instance or Instance(self._compiled, self._data)
         self._instance = None
         try:
-            output = instance.evaluate(policy_input)
+            output = instance.evaluate(policy_input, lambda: self._interrupted)
         except PolicyTimeout as error:
             if self._stopping:
                 raise PolicyUnavailable("the policy engine is closed") from error
@@ -170,10 +175,9 @@ class _Worker:
             else:
                 answer.set_exception(error)
 
-        try:
+        # A closed loop refuses: nobody waits any more.
+        with contextlib.suppress(RuntimeError):
             answer.get_loop().call_soon_threadsafe(tell)
-        except RuntimeError:
-            pass  # The loop is closed: nobody waits any more.
 
 
 _JOIN_TIMEOUT_S: Final = 2.0

@@ -1,6 +1,7 @@
 """Host one instance of a policy module, by OPA's Wasm ABI 1.2."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -149,8 +150,11 @@ class Instance:
         # Everything above is free for each evaluation; what is below, data included, stays.
         self._heap = -(-heap // _ALIGNMENT) * _ALIGNMENT
 
-    def evaluate(self, policy_input: bytes) -> JsonValue:
+    def evaluate(self, policy_input: bytes, interrupted: Callable[[], bool]) -> JsonValue:
         """Ask for the entry point's value.
+
+        Args:
+            interrupted: Tells whether the epoch was raised for this evaluation already.
 
         Raises:
             PolicyUndefined: It has none for this input.
@@ -161,7 +165,7 @@ class Instance:
         if policy_input[:1] != b"{" or policy_input[-1:] != b"}":
             raise PolicyInvalid("policy's input is not a JSON object")
         try:
-            return self._value(json.loads(self._evaluate(policy_input)))
+            return self._value(json.loads(self._evaluate(policy_input, interrupted)))
         except Trap as trap:
             if trap.trap_code is TrapCode.INTERRUPT:
                 raise PolicyTimeout("policy did not answer in time and was stopped") from trap
@@ -169,9 +173,11 @@ class Instance:
         except (WasmtimeError, IndexError, ValueError, RecursionError) as error:
             raise PolicyInvalid(f"policy failed: {self._complaint(error)}") from error
 
-    def _evaluate(self, policy_input: bytes) -> bytes:
+    def _evaluate(self, policy_input: bytes, interrupted: Callable[[], bool]) -> bytes:
         store, memory = self._store, self._host.memory
         store.set_epoch_deadline(1)
+        if interrupted():
+            raise PolicyTimeout("policy did not answer in time and was stopped")
         end = self._heap + len(policy_input)
         if (lacking := end + _ALIGNMENT - memory.data_len(store)) > 0:
             memory.grow(store, -(-lacking // _PAGE_BYTES))

@@ -2,24 +2,32 @@
 
 import random
 import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
+import grpc
+from tests.broker_process import Served
+
 from broker.client import Client, ClientError, state_of
+from broker.client_channel import open_channel
+from broker.config import load
 from broker.core.lifecycle import CallState
 from broker.v1 import call_pb2
-from tests.broker_process import Served
 
 AGENTS = ("agent", "agent2")
 _RETRIES = 400
+_LONGEST_PAUSE_S = 0.05
+_LOST = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
 
 Answer = TypeVar("Answer")
-
-
-class Stopped(Exception):
-    """The load was told to end before this call was taken."""
 
 
 class Load:
@@ -41,6 +49,8 @@ class Load:
         self._clients = threading.local()
         self._life = 0
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
+        self._answers = 0
         self._helpers = ThreadPoolExecutor(2 * workers)
         self.acknowledged: dict[str, str] = {}
         """Name that a client got of a call, with the last state that it was told."""
@@ -68,6 +78,12 @@ class Load:
             self._life += 1
         self._is_alive.set()
 
+    def wait_for_answers(self, count: int) -> None:
+        """Return when this many more calls were answered, or a worker met a fault."""
+        with self._lock:
+            until = self._answers + count
+            self._answered.wait_for(lambda: self.faults or self._answers >= until)
+
     def end(self) -> None:
         """Let every worker bring its call to the end, then stop."""
         self._is_ending.set()
@@ -87,8 +103,11 @@ class Load:
                 chance.choice(kinds)(agent, uuid.UUID(int=chance.getrandbits(128)).hex)
                 with self._lock:
                     self.done += 1
-        except BaseException as error:  # noqa: BLE001 a thread's fault is told by `end`
-            self.faults.append(error)
+        except BaseException as error:
+            # A thread's fault is told by `end`.
+            with self._lock:
+                self.faults.append(error)
+                self._answered.notify_all()
 
     def _denied(self, agent: str, request_id: str) -> None:
         call = self._call(agent, request_id, "workspace_read", {"path": ".env"})
@@ -104,7 +123,8 @@ class Load:
             call = client.get(held.name)
             if state_of(call) is CallState.HELD:
                 shown = client.hold(held.name)
-                client.approve(held.name, shown.view_sha256, "as the drill wants")
+                with _decided_before():
+                    client.approve(held.name, shown.view_sha256, "as the drill wants")
 
         self._again("approver2", approve)
         self._finish(agent, held.name)
@@ -121,7 +141,8 @@ class Load:
                     state = state_of(call)
                     assert state is not None
                     if not state.is_final:
-                        client.cancel(call.name)
+                        with _decided_before():
+                            client.cancel(call.name)
                         return
 
         self._again(agent, cancel)
@@ -157,6 +178,8 @@ class Load:
             # What was told as final stays so, through every life.
             assert known in (None, state.value) or not CallState(known).is_final
             self.acknowledged[call.name] = state.value
+            self._answers += 1
+            self._answered.notify_all()
         return call
 
     def _again(self, identity: str, ask: Callable[[Client], Answer]) -> Answer:
@@ -165,16 +188,29 @@ class Load:
             try:
                 return ask(self._client(identity))
             except ClientError as error:
-                if error.reason in ("ALREADY_VOTED", "CALL_NOT_HELD", "CALL_ENDED"):
-                    # A vote, or a cancellation, that counted although its answer was lost.
-                    return ask(_Idle())  # type: ignore[arg-type]
+                if error.code not in _LOST:
+                    raise
         raise AssertionError("the broker never answered")
 
     def _client(self, identity: str) -> Client:
         kept: dict[tuple[str, int], Client] = self._clients.__dict__.setdefault("kept", {})
         key = (identity, self._life)
         if key not in kept:
-            kept[key] = Client.from_config(
-                self._served.folder.config, identity, address=self._served.target
+            channel, target = open_channel(
+                load(self._served.folder.config), identity, self._served.target
+            )
+            # A dead broker's address is never worth a long pause: the next one has another.
+            kept[key] = Client(
+                channel, target=target, sleep=lambda s: time.sleep(min(s, _LONGEST_PAUSE_S))
             )
         return kept[key]
+
+
+@contextmanager
+def _decided_before() -> Iterator[None]:
+    """Take a vote, or a cancellation, that counted although its answer was lost, for done."""
+    try:
+        yield
+    except ClientError as error:
+        if error.reason not in ("ALREADY_VOTED", "CALL_NOT_HELD", "CALL_ENDED"):
+            raise

@@ -66,15 +66,6 @@ def read_record(store: Path) -> Record:
     )
 
 
-def last_event(store: Path) -> int:
-    """Give the sequence of the last event."""
-    connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)
-    try:
-        return int(connection.execute("SELECT max(sequence) FROM events").fetchone()[0])
-    finally:
-        connection.close()
-
-
 def check_record(record: Record, trust_root: Path) -> None:
     """Fail where a call is not what its events made it, ran twice, or lacks its one receipt.
 

@@ -1,0 +1,25 @@
+"""Brokers that are there to die."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.broker_process import UNHURRIED, Folder, Served
+
+from broker.config_template import Settings
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start(development_folder: Folder, tmp_path: Path) -> Iterator[Start]:
+    """Start the test's own broker, with a store of its own: `start({"sandbox": {...}})`."""
+    with ExitStack() as stack:
+
+        def started(settings: Settings | None = None) -> Served:
+            folder = development_folder.copy(tmp_path / "dev", UNHURRIED)
+            folder.set(settings or {})
+            return stack.enter_context(Served(folder))
+
+        yield started
