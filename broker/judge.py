@@ -78,21 +78,23 @@ class Judge:
         try:
             answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits)
+            obligations = self._obligations(case.tool, decision)
         except PolicyError as error:
             self._telemetry.alarm("policy gave no decision", error)
             decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
+            obligations = None
         self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
-        return self._judgement(case.tool, asked, decision, now)
+        return self._judgement(asked, decision, obligations, now)
 
     def refuse(self, rule: str, message: str, body: JsonObject) -> Judgement:
         """Deny without asking policy; `body` says what the denial rests on."""
         asked = self._seal(DocumentKind.POLICY_INPUT, body)
-        return self._judgement(None, asked, denial(rule, message, message), self._clock.now())
+        return self._judgement(asked, denial(rule, message, message), None, self._clock.now())
 
     def overrule(self, judgement: Judgement, rule: str, message: str) -> Judgement:
         """Turn a judgement into a denial of the broker's own, keeping what policy was shown."""
         asked, _ = judgement.documents
-        return self._judgement(None, asked, denial(rule, message, message), self._clock.now())
+        return self._judgement(asked, denial(rule, message, message), None, self._clock.now())
 
     def _input(self, case: Case, now: datetime) -> JsonObject:
         return policy_input(
@@ -108,13 +110,20 @@ class Judge:
             history=case.history,
         )
 
+    def _obligations(self, tool: BoundTool, decision: Decision) -> Obligations | None:
+        """Clamp what policy allows.
+
+        Raises:
+            PolicyInvalid: It names a runtime of unknown isolation.
+        """
+        if decision.effect is Effect.DENY:
+            return None
+        return clamp(decision, tool.obligations, self._ceilings)
+
     def _judgement(
-        self, tool: BoundTool | None, asked: Document, decision: Decision, now: datetime
+        self, asked: Document, decision: Decision, obligations: Obligations | None, now: datetime
     ) -> Judgement:
         answered = self._seal(DocumentKind.DECISION, decision.output)
-        obligations = None
-        if tool is not None and decision.effect is not Effect.DENY:
-            obligations = clamp(decision, tool.obligations, self._ceilings)
         return Judgement(
             decision=decision,
             obligations=obligations,

@@ -86,8 +86,7 @@ class Ledger:
         except StoreUnavailable as error:
             sealed = await self._look_up(change.call, error)
         self._remember(change.call)
-        for step in steps:
-            self._telemetry.stepped(change.call, step)
+        self._telemetry.recorded(change.call, steps)
         self._board.publish(change.call.id)
         return sealed
 
@@ -105,6 +104,7 @@ class Ledger:
         """Take up the open calls that the store holds, at start."""
         for call in calls:
             self._remember(call)
+            self._telemetry.taken_up(call)
 
     async def get(self, call: CallId) -> Call | None:
         """Read a call, from memory while it is open.

@@ -37,8 +37,11 @@ class Entropy(Protocol):
 class Telemetry(Protocol):
     """Tell people how the broker does; never raises, never waits, gets no content."""
 
-    def stepped(self, call: Call, step: Step) -> None:
-        """Note a durable step of a call."""
+    def recorded(self, call: Call, steps: Sequence[Step]) -> None:
+        """Note a durable commit: the steps that it took, the call as it stands after the last."""
+
+    def taken_up(self, call: Call) -> None:
+        """Note an open call of an earlier life."""
 
     def decided(self, engine: str, seconds: float) -> None:
         """Note how long policy took to answer."""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,10 +104,10 @@ class Telemetry:
         """
         start_http_server(port, addr=host, registry=self.registry)
 
-    def stepped(self, call: Call, step: Step) -> None:
-        """Note a durable step of a call."""
+    def recorded(self, call: Call, steps: Sequence[Step]) -> None:
+        """Note a durable commit of a call."""
         self._log.info(
-            step.value,
+            steps[-1].value,
             call=call.id,
             state=call.state.value,
             agent=call.agent,
@@ -123,6 +124,11 @@ class Telemetry:
             self._lag.observe(max(0.0, lag_s))
             if call.usage is not None:
                 self._sandbox.labels(call.tool).observe(call.usage.wall_ms / 1000)
+
+    def taken_up(self, call: Call) -> None:
+        """Note an open call of an earlier life."""
+        self._count_open(call)
+        self._note_hold(call)
 
     def decided(self, engine: str, seconds: float) -> None:
         """Note how long policy took to answer."""

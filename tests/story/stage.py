@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -74,7 +74,10 @@ class Alarms:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def stepped(self, call: Call, step: Step) -> None:
+    def recorded(self, call: Call, steps: Sequence[Step]) -> None:
+        """Ignore it."""
+
+    def taken_up(self, call: Call) -> None:
         """Ignore it."""
 
     def decided(self, engine: str, seconds: float) -> None:
