@@ -19,15 +19,20 @@ class Answer:
     receipt: bytes | None
 
 
-async def read_answer(store: Store, call: Call) -> Answer:
-    """Collect a call's content from the store."""
+async def read_answer(store: Store, call: Call, *, content: bool = True) -> Answer:
+    """Collect a call's content from the store.
+
+    Args:
+        content: Whether result and receipt are wanted: they may be megabytes, times a page.
+    """
     decision = call.evaluations[-1].decision_sha256
-    receipt = await store.receipt(call.id) if call.state.is_final else None
+    result = call.result_sha256 if content else None
+    receipt = await store.receipt(call.id) if content and call.state.is_final else None
     return Answer(
         call=call,
         request=_body(await store.document(call.request_sha256)),
         decision=_body(await store.document(decision)),
-        result=_body(await store.document(call.result_sha256) if call.result_sha256 else None),
+        result=_body(await store.document(result) if result else None),
         receipt=receipt.envelope if receipt else None,
     )
 

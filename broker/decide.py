@@ -39,7 +39,7 @@ async def record_and_decide(
     # Counted before the first wait: of two calls at once, the second sees the first.
     world.admission.count(caller.id, order.session_id, order.tool_name, now)
     judgement = await judge_order(world, caller, order, call_id, tree, history)
-    judgement = _cap_holds(world, caller, judgement)
+    judgement = _cap_holds(world, caller, judgement, call_id)
     call = Call(
         id=call_id,
         short_id=short_id(world.entropy.random_bytes(5)),
@@ -106,9 +106,12 @@ async def judge_order(
     )
 
 
-def _cap_holds(world: World, caller: Identity, judgement: Judgement) -> Judgement:
-    held = judgement.decision.effect is Effect.HOLD
-    if not held or world.admission.may_hold(caller.id):
+def _cap_holds(world: World, caller: Identity, judgement: Judgement, call_id: CallId) -> Judgement:
+    if judgement.decision.effect is not Effect.HOLD:
+        return judgement
+    if world.admission.may_hold(caller.id):
+        # Taken before the next wait, so that calls at once count each other.
+        world.admission.settle(caller.id, call_id, is_open=True, is_held=True)
         return judgement
     return world.judge.overrule(
         judgement,

@@ -36,6 +36,7 @@ from broker.finish import Ran, deny, end_run, finish
 from broker.job import job_of, profile_of
 from broker.ports import Sandbox
 from broker.release import judge_again
+from broker.slots import Slots
 from broker.tasks import Tasks
 from broker.world import World, first
 
@@ -51,7 +52,7 @@ class Executor:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._slots = asyncio.Semaphore(world.settings.max_running)
+        self._slots = Slots(world.settings.max_running)
         self._running: dict[CallId, Sandbox] = {}
         self._decided_here: set[CallId] = set()
         self._tasks = Tasks()
@@ -178,7 +179,7 @@ class Executor:
         if await self._expired(call):
             return
         until = self._world.clock.sleep_until(call.start_by)
-        acquired, *_ = await first(self._slots.acquire(), bell.wait(), until)
+        acquired, *_ = await first(self._slots.acquire(call.agent), bell.wait(), until)
         if not acquired:
             return
         if self._is_stopping:
@@ -196,7 +197,7 @@ class Executor:
         finally:
             self._running.pop(call.id, None)
             # A slot counts a container: it is free when that is gone, which no answer waits for.
-            self._tasks.start(self._give_back(sandbox))
+            self._tasks.start(self._give_back(call.agent, sandbox))
 
     async def _prepare(self, call: Call) -> Sandbox | None:
         """Start a container by the decided profile; end the call that can have none."""
@@ -259,7 +260,8 @@ class Executor:
             documents: tuple[Document, ...] = ()
             if self._must_ask_again(call):
                 judgement = await judge_again(world, call)
-                if judgement is None:
+                # Policy may take longer than the call has left.
+                if judgement is None or await self._expired(call):
                     return None
                 documents = judgement.documents
                 call = replace(call, evaluations=(*call.evaluations, judgement.evaluation))
@@ -372,12 +374,12 @@ class Executor:
                 await first(bell.wait(), world.clock.sleep_until(until))
         await self._tasks.cancel()
 
-    async def _give_back(self, sandbox: Sandbox | None) -> None:
+    async def _give_back(self, agent: AgentId, sandbox: Sandbox | None) -> None:
         try:
             if sandbox is not None:
                 await sandbox.discard()
         finally:
-            self._slots.release()
+            self._slots.release(agent)
 
     def _settle(self, agent: AgentId, call_id: CallId) -> None:
         state = self._world.ledger.state(call_id)

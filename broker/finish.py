@@ -74,8 +74,9 @@ async def finish(
 async def deny(world: World, call: Call, rule: str, message: str) -> None:
     """Deny a call that policy had let through, by a rule of the broker's own."""
     body: JsonObject = {"schema": "broker.refusal/v1", "tool": call.tool}
-    world.admission.count_denied(call.agent, world.clock.now())
     await finish(world, call, Step.DENY, judgement=world.judge.refuse(rule, message, body))
+    # Only now: counted at each attempt, one denial would give back the budget of several calls.
+    world.admission.count_denied(call.agent, world.clock.now())
 
 
 async def end_run(world: World, call: Call, enforced: Enforced, report: Report) -> None:
@@ -108,7 +109,7 @@ async def _write_end(
         report=report,
         result=world.seal(DocumentKind.RESULT, body),
         documents=(applied.tree,) if applied.tree else (),
-        files=tuple(File(sha256=sha256, data=data) for sha256, data in outcome.files.items()),
+        files=_kept(outcome, applied.changed),
         workspace=applied.update,
     )
     try:
@@ -119,6 +120,16 @@ async def _write_end(
         raise
     if applied.tree is not None:
         world.sessions.moved(call.agent, call.session_id, applied.tree)
+
+
+def _kept(outcome: Outcome, changed: tuple[str, ...]) -> tuple[File, ...]:
+    """Pick the files that something names: what the workspace refused fills no disk."""
+    entries = [entry for _, entry in outcome.outputs]
+    entries += [entry for path in changed if (entry := outcome.changes[path])]
+    return tuple(
+        File(sha256=sha256, data=outcome.files[sha256])
+        for sha256 in dict.fromkeys(entry.sha256 for entry in entries)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

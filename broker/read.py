@@ -81,9 +81,9 @@ class Reader:
         """Tell whether an identity may see results and receipts: the agent's and auditors'."""
         return call.agent == reader.id or Role.AUDITOR in reader.roles
 
-    async def answer(self, call: Call) -> Answer:
-        """Collect what is said of a call."""
-        return await read_answer(self._world.store, call)
+    async def answer(self, call: Call, *, content: bool = True) -> Answer:
+        """Collect what is said of a call, with its result and receipt where they are wanted."""
+        return await read_answer(self._world.store, call, content=content)
 
     async def wait(self, call: Call, within: timedelta, *, held_is_enough: bool = False) -> Call:
         """Wait until a call is final (or held, if that is enough), or the time is over."""

@@ -28,8 +28,8 @@ async def judge_again(world: World, call: Call) -> Judgement | None:
     """
     judgement = await _ask(world, call)
     if judgement.decision.effect is Effect.DENY:
-        world.admission.count_denied(call.agent, world.clock.now())
         await finish(world, call, Step.DENY, judgement=judgement)
+        world.admission.count_denied(call.agent, world.clock.now())
         return None
     if _is_covered(world, call, judgement):
         return judgement

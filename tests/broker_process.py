@@ -126,7 +126,7 @@ class Folder:
         return pair
 
 
-def _toml(value: str | int | float | bool) -> str:
+def _toml(value: str | float | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
@@ -265,9 +265,7 @@ class Served:
         """List the containers of its installation."""
         engine = docker.APIClient(DOCKER_URL)
         try:
-            found = engine.containers(
-                all=True, filters={"label": f"{LABEL}={self.installation}"}
-            )
+            found = engine.containers(all=True, filters={"label": f"{LABEL}={self.installation}"})
         finally:
             engine.close()
         return [str(container["Id"]) for container in found]

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.broker_process import AS_SHIPPED, UNHURRIED, Folder, Served
 
 from broker.config_template import Settings
+from tests.broker_process import AS_SHIPPED, UNHURRIED, Folder, Served
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -87,7 +87,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
 
     async def _shown(self, call: Call) -> call_pb2.Call:
         # Approvers judge the view; results belong to the agent with its auditors.
-        return call_message(await self._reader.answer(call), content=False)
+        return call_message(await self._reader.answer(call, content=False), content=False)
 
 
 def _matches(call: Call, terms: dict[str, str]) -> bool:

@@ -78,7 +78,10 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             before=CallId(request.page_token) if request.page_token else None,
         )
         return execution_pb2.ListCallsResponse(
-            calls=[call_message(await self._reader.answer(call), content=False) for call in calls],
+            calls=[
+                call_message(await self._reader.answer(call, content=False), content=False)
+                for call in calls
+            ],
             next_page_token=calls[-1].id if len(calls) == size else "",
         )
 
@@ -122,7 +125,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
 
     async def _shown(self, call: Call) -> call_pb2.Call:
         content = self._reader.may_see_content(caller(), call)
-        return call_message(await self._reader.answer(call), content=content)
+        return call_message(await self._reader.answer(call, content=content), content=content)
 
 
 def _wanted(text: str, reader: Identity) -> CallFilter:

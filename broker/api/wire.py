@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
@@ -15,6 +15,8 @@ from broker.v1 import call_pb2
 
 PAGE = 50
 PAGE_MOST = 200
+# What google.protobuf.Duration may hold.
+_DURATION_MOST_S = 315_576_000_000
 
 _NEXT = {
     CallState.HELD: "waits for people; WaitCall tells when it is decided",
@@ -151,11 +153,12 @@ def seconds(field: str, duration: duration_pb2.Duration) -> float:
     """Read a duration.
 
     Raises:
-        InvalidArgument: It is negative.
+        InvalidArgument: It is negative, or none that a Duration may hold.
     """
-    value: float = duration.ToTimedelta() / timedelta(seconds=1)
-    if value < 0:
-        raise InvalidArgument(field, "send a duration of at least 0")
+    # Not ToTimedelta, which fails on what the wire can carry but a Duration may not.
+    value = duration.seconds + duration.nanos / 1_000_000_000
+    if value < 0 or duration.seconds > _DURATION_MOST_S or abs(duration.nanos) >= 1_000_000_000:
+        raise InvalidArgument(field, "send a duration of at least 0, at most 10,000 years")
     return value
 
 

@@ -39,13 +39,17 @@ def _is_plain(value: object) -> bool:
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return True
-    if kind is int:
-        return -(2**53) < value < 2**53  # type: ignore[operator]
-    if kind is dict:
-        return all(
-            type(key) is str and key.isascii() and _is_plain(item)
-            for key, item in value.items()  # type: ignore[attr-defined]
-        )
-    if kind is list:
-        return all(_is_plain(item) for item in value)  # type: ignore[attr-defined]
-    return False
+    # Loops, not generators: this runs over every node of every document.
+    if isinstance(value, dict) and kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                return False
+            if type(item) is not str and not _is_plain(item):
+                return False
+        return True
+    if isinstance(value, list) and kind is list:
+        for item in value:  # noqa: SIM110
+            if type(item) is not str and not _is_plain(item):
+                return False
+        return True
+    return isinstance(value, int) and kind is int and -(2**53) < value < 2**53

@@ -1,6 +1,7 @@
 """Identities of the shared broker."""
 
 import pytest
+
 from tests.api.rpc import Rpc
 from tests.broker_process import Served
 

@@ -13,7 +13,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from grpc_status import rpc_status
-from tests.broker_process import Served
 
 from broker.adapters.pki import KeyPair
 from broker.v1 import (
@@ -25,6 +24,7 @@ from broker.v1 import (
     receipt_pb2_grpc,
     tool_pb2_grpc,
 )
+from tests.broker_process import Served
 
 TIMEOUT_S = 60.0
 RICH = "grpc-status-details-bin"

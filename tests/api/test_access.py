@@ -6,10 +6,10 @@ import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from tests.api.rpc import Rpc, read_failure
-from tests.broker_process import Served
 
 from broker.api.access import TABLE
+from tests.api.rpc import Rpc, read_failure
+from tests.broker_process import Served
 
 ROLES = ("agent", "approver", "auditor", "policy", "admin")
 # Written down a second time, from what each role is for; a change of the table needs both.
@@ -68,15 +68,16 @@ def refusal(rpc: Rpc, method: MethodDescriptor) -> str:
     )
     request = iter([b""]) if method.client_streaming else b""
     make = getattr(rpc.channel, kind)
+    code, found = grpc.StatusCode.OK, None
     try:
         answer = make(path(method))(request, timeout=2 if method.server_streaming else 30)
         if method.server_streaming:
             next(answer, None)
             answer.cancel()
     except grpc.RpcError as error:
-        assert error.code() is not grpc.StatusCode.UNIMPLEMENTED
-        return read_failure(error).reason if error.code() in REFUSED else ""
-    return ""
+        code, found = error.code(), read_failure(error)
+    assert code is not grpc.StatusCode.UNIMPLEMENTED
+    return found.reason if found and code in REFUSED else ""
 
 
 REFUSED = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}

@@ -4,6 +4,7 @@ import json
 
 import grpc
 import pytest
+
 from tests.api.rpc import Rpc, failure, state, wish
 
 CODE = "arguments_json"
@@ -108,10 +109,8 @@ class TestTaken:
 
     def test_what_the_program_gets(self, agent):
         """NUL, controls, bidi and astral characters reach the program as they were sent."""
-        text = "\0\x01\x1b[31m\u202e\u200b\u2066𝔘\\u{41}"
-        call = agent.execute(
-            "python_run", {"code": "print(ascii(input()))", "stdin": text + "\n"}
-        )
+        text = "\0\x01\x1b[31m\u202e\u200b\u2066\U0001d518\\u{41}"
+        call = agent.execute("python_run", {"code": "print(ascii(input()))", "stdin": text + "\n"})
         assert call.result.stdout_text.strip() == ascii(text)
 
     def test_one_canonical_text(self, agent):

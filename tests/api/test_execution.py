@@ -5,10 +5,10 @@ import time
 
 import grpc
 import pytest
-from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, seconds, state, wish
-from tests.broker_process import UNHURRIED, Served
 
 from broker.v1 import call_pb2, execution_pb2
+from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, seconds, state, wish
+from tests.broker_process import UNHURRIED, Served
 
 NOBODYS = "calls/00000000000000000000000000"
 
@@ -54,9 +54,7 @@ class TestExecuteTool:
 
     def test_output_that_is_not_utf8(self, agent):
         """Output that is no UTF-8 comes as bytes."""
-        call = agent.execute(
-            "python_run", {"code": r"import os; os.write(1, b'\xff\x00\xfe')"}
-        )
+        call = agent.execute("python_run", {"code": r"import os; os.write(1, b'\xff\x00\xfe')"})
         assert (call.result.stdout, call.result.stdout_text) == (b"\xff\x00\xfe", "")
 
     def test_output_files(self, agent):

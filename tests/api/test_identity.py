@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from tests.api.rpc import Rpc, failure, state, wish
-from tests.broker_process import Served
 
 from broker.adapters.pki import DevelopmentAuthority, KeyPair
 from broker.init import SPIFFE_PREFIX
 from broker.v1 import admin_pb2, execution_pb2
+from tests.api.rpc import Rpc, failure, state, wish
+from tests.broker_process import Served
 
 AGENT = f"{SPIFFE_PREFIX}agent"
 AGENT2 = f"{SPIFFE_PREFIX}agent2"

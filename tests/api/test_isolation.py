@@ -1,10 +1,10 @@
 """What is another's answers as if it did not exist."""
 
 import pytest
-from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, seconds, state
-from tests.broker_process import Served
 
 from broker.v1 import approval_pb2, call_pb2, execution_pb2, receipt_pb2
+from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, seconds, state
+from tests.broker_process import Served
 
 # Well formed, and of no call: each stands for as many characters as what it is compared with.
 UNKNOWN = {"name": "calls/00000000000000000000000000", "short": "ZZZZZZZZ", "prefix": "ZZZZ"}
@@ -127,7 +127,7 @@ class TestHolds:
         assert found.reason == "ROLE_REQUIRED"
 
     def test_agents_do_not_see_approvers(self, serve):
-        """What an agent reads of a decided call tells neither an approver's name nor their words."""
+        """What an agent reads of a decided call has no approver's name, and none of their words."""
         served = serve()
         agent, approver = Rpc.of(served, "agent"), served.client("approver")
         call = agent.execute("workspace_delete", {"path": "x"})

@@ -7,10 +7,10 @@ from hashlib import sha256
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, state
 
 from broker.core.trust_root import read_trust_root
 from broker.v1 import admin_pb2, approval_pb2, call_pb2, receipt_pb2, tool_pb2
+from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, state
 
 SHIPPED = [
     "python_run",

@@ -6,9 +6,9 @@ import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, state, wish
 
 from broker.v1 import call_pb2, execution_pb2
+from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, state, wish
 
 FIELDS = execution_pb2.ExecuteToolRequest.DESCRIPTOR.fields
 COMPARED = [field.name for field in FIELDS if field.name not in ("request_id", "hold_wait")]

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from broker.config_template import Settings
 from tests.api.rpc import Rpc
 from tests.broker_process import UNHURRIED, Folder, Served
 from tests.e2e.people import IDENTITIES, PAIRS
 from tests.e2e.policies import STEERED, compile_policy
-
-from broker.config_template import Settings
 
 Compile = Callable[[str], Path]
 

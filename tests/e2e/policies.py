@@ -32,32 +32,54 @@ runtime contains "kata" if purpose == "kata"
 """
 
 # What a later bundle says of the same calls.
-DENYING = STEERED + f"""
+DENYING = (
+    STEERED
+    + f"""
 deny contains {_REASON} if purpose == "hold:then-other"
 """
-STRICTER_PEOPLE = STEERED + """
+)
+STRICTER_PEOPLE = (
+    STEERED
+    + """
 approval contains {"group": "security", "count": 1} if purpose == "hold:then-other"
 """
-STRICTER_LIMIT = STEERED + """
+)
+STRICTER_LIMIT = (
+    STEERED
+    + """
 limit contains {"name": "pids", "value": 7} if purpose == "hold:then-other"
 """
-RENAMED = STEERED + """
+)
+RENAMED = (
+    STEERED
+    + """
 unused := "nothing that decides"
 """
+)
 LOOSER = STEERED.replace('startswith(purpose, "hold")', 'purpose == "nothing"')
 
 
-def compile_policy(rego: str, folder: Path, opa: str, *, main: str | None = None) -> Path:
+def compile_policy(
+    rego: str,
+    folder: Path,
+    opa: str,
+    *,
+    main: str | None = None,
+    without: tuple[str, ...] = (),
+) -> Path:
     """Compile the shipped policy with a package `teams.probe`.
 
     Args:
         rego: Text of the package; empty for none.
         folder: Scratch space; the bundle is written there.
         main: Another text in the place of `main.rego`.
+        without: Folders of the shipped policy to leave out.
     """
     source = folder / "source"
     shutil.copytree(
-        policies_dir(), source, ignore=shutil.ignore_patterns("*.tar.gz", "*_test.rego", "schemas")
+        policies_dir(),
+        source,
+        ignore=shutil.ignore_patterns("*.tar.gz", "*_test.rego", "schemas", *without),
     )
     if rego:
         (source / "teams" / "probe").mkdir(parents=True)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import docker
 import pytest
+
+from broker.v1 import call_pb2, execution_pb2
 from tests.api.rpc import Rpc, fresh, rules, state, wish
 from tests.broker_process import DOCKER_URL, Served
 from tests.e2e.policies import DENYING, LOOSER, RENAMED, STRICTER_LIMIT, STRICTER_PEOPLE
 from tests.e2e.test_sign_off import approve, hold, view_of
-
-from broker.v1 import call_pb2, execution_pb2
 
 ONE_SLOT = {"sandbox": {"max_running": 1}}
 
@@ -91,6 +91,36 @@ class TestPolicyChanged:
         final = decide(served, again, "approver2")
         assert state(final) == "SUCCEEDED"
         assert served.events(call.name).count("run.starting") == 1
+
+
+class TestTreeChanged:
+    def test_sees_the_tree_of_the_view(self, steered, agent):
+        """An approved call runs on the workspace that the reviewer saw, not on a later one."""
+        session = fresh("s")
+        agent.execute("workspace_write", {"path": "a", "content": "1"}, session_id=session)
+        listing = {"code": "import os; print(sorted(os.listdir()))"}
+        call = agent.execute("python_run", listing, purpose="hold", session_id=session)
+        agent.execute("workspace_write", {"path": "b", "content": "2"}, session_id=session)
+        twin = agent.execute("python_run", listing, session_id=session)
+        final = decide(steered, call)
+        text = agent.get(final.name).result.stdout_text
+        assert (text, twin.result.stdout_text) == ("['a']\n", "['a', 'b']\n")
+
+    def test_changes_no_path_that_changed(self, steered, agent):
+        """An approved deletion leaves a file alone that is no longer the one that was seen."""
+        session = fresh("s")
+        agent.execute("workspace_write", {"path": "a", "content": "old"}, session_id=session)
+        delete = agent.execute("workspace_delete", {"path": "a"}, session_id=session)
+        replace = agent.execute(
+            "workspace_write", {"path": "a", "content": "new"}, session_id=session
+        )
+        assert [state(delete), state(replace)] == ["HELD", "HELD"]
+        decide(steered, replace)
+        final = agent.get(decide(steered, delete).name)
+        read = agent.execute("workspace_read", {"path": "a"}, session_id=session)
+        assert "new" in read.result.stdout_text
+        assert (state(final), list(final.result.changed_paths)) == ("FAILED", [])
+        assert ["a: changed by another call" in note for note in final.result.notes] == [True]
 
 
 class TestImageChanged:

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from tests.api.rpc import TIMEOUT_S, Failure, Rpc, failure, fresh, state
-from tests.broker_process import Served
 
 from broker.v1 import approval_pb2, call_pb2
+from tests.api.rpc import TIMEOUT_S, Failure, Rpc, failure, fresh, state
+from tests.broker_process import Served
 
 
 def hold(agent: Rpc, purpose: str = "hold", **fields: object) -> call_pb2.Call:

@@ -51,7 +51,9 @@ _LIMITS = Limits(
 )
 
 
-def _who(name: str, role: Role, *, owner: str = "", groups: frozenset[str] = frozenset()) -> Identity:
+def _who(
+    name: str, role: Role, *, owner: str = "", groups: frozenset[str] = frozenset()
+) -> Identity:
     return Identity(
         id=AgentId(name),
         person="" if role is Role.AGENT else f"{name}-person",
@@ -220,7 +222,9 @@ class Stage:
         self, tool: str = ALLOWED, request_id: str = "", agent: Identity = AGENT, **arguments: str
     ) -> Answer:
         """Call a tool, once, for the whole answer."""
-        shown = arguments or ({"code": request_id or "1"} if tool == ALLOWED else {"path": "f"})
+        shown = arguments or (
+            {"code": request_id or "1"} if tool == ALLOWED else {"path": request_id or "f"}
+        )
         wish = Wish(
             tool=tool,
             arguments_json=canonical_json(dict(shown)).decode(),
@@ -306,9 +310,7 @@ class Stage:
         )
         world = self._world(store, sandboxes, people, boot)
         executor = Executor(world)
-        life = Life(
-            world=world, executor=executor, approvals=Approvals(world), sandboxes=sandboxes
-        )
+        life = Life(world=world, executor=executor, approvals=Approvals(world), sandboxes=sandboxes)
         self._life = life
         await executor.recover()
         return life

@@ -27,7 +27,7 @@ class TestSandbox:
         ids=lambda value: value.name,
     )
     async def test_trouble(self, trouble: Trouble, state: CallState) -> None:
-        """What certainly never began is SANDBOX_ERROR, what is in doubt INTERRUPTED; never again."""
+        """What never began is SANDBOX_ERROR, what is in doubt INTERRUPTED; neither is run again."""
         stage = Stage()
         stage.host.troubles.append(trouble)
         await stage.start()
@@ -125,7 +125,7 @@ class TestStore:
         assert stage.stored(second.id).tree_sha256 == moved
 
     async def test_down_for_long(self) -> None:
-        """Calls that come while the store takes nothing are refused, and nothing of them is left."""
+        """Calls that come while the store takes nothing are refused; nothing of them is left."""
         stage = Stage()
         await stage.start()
         now = stage.disk.writes

@@ -1,4 +1,4 @@
-"""Let each write of each kind of call fail, before it is durable and after, in a life or at its end."""
+"""Let each write of each kind of call fail, before it is durable and after."""
 
 import asyncio
 import contextlib

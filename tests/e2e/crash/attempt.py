@@ -3,10 +3,10 @@
 import json
 
 import grpc
-from tests.broker_process import Served
 
 from broker.client_errors import ClientError, client_error
 from broker.v1 import call_pb2, execution_pb2, execution_pb2_grpc
+from tests.broker_process import Served
 
 DENIED = ("workspace_read", json.dumps({"path": ".env"}))
 QUICK = ("python_run", json.dumps({"code": "print(1)"}))

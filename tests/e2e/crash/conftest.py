@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.broker_process import UNHURRIED, Folder, Served
 
 from broker.config_template import Settings
+from tests.broker_process import UNHURRIED, Folder, Served
 
 Start = Callable[..., Served]
 

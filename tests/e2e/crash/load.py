@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
-from tests.broker_process import Served
 
 from broker.client import Client, ClientError, state_of
 from broker.client_channel import open_channel
 from broker.config import load
 from broker.core.lifecycle import CallState
 from broker.v1 import call_pb2
+from tests.broker_process import Served
 
 AGENTS = ("agent", "agent2")
 _RETRIES = 400

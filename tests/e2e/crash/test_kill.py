@@ -1,31 +1,30 @@
 """`kill -9` of the broker while a call is held, queued, running, and at random moments."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.broker_process import Served
-from tests.e2e.crash.conftest import Start
-from tests.e2e.crash.moments import survive
-from tests.e2e.crash.proof import check_record, read_record
 
 from broker.client import ClientError, state_of
 from broker.core.lifecycle import CallState
 from broker.v1 import call_pb2
+from tests.broker_process import Served
+from tests.e2e.crash.conftest import Start
+from tests.e2e.crash.moments import survive
+from tests.e2e.crash.proof import check_record, read_record
 
 SEED = 20261123
 SLEEP = {"code": "import time; time.sleep(60)"}
 
 
 def until_in(served: Served, state: CallState) -> call_pb2.Call:
-    """Wait until a call of the agent is in this state, by following the ones there are."""
-    while True:
-        for call in served.client().calls():
-            for event in served.client().watch(call.name):
-                if state_of(event.call) is state and event.call.name:
-                    return served.client().get(call.name)
-                if event.call.name:
-                    break
+    """Wait until a call of the agent is in this state, for a while."""
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        if found := served.client().calls(f"state={state.value}"):
+            return found[0]
+    raise AssertionError(f"no call is {state.value}")
 
 
 class TestKill:

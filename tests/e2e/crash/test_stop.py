@@ -5,15 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+
+from broker.client import ClientError, state_of
+from broker.core.lifecycle import CallState, Step
 from tests.broker_process import NotServed, Served
 from tests.e2e.crash.attempt import attempt
 from tests.e2e.crash.conftest import Start
 from tests.e2e.crash.load import Load
 from tests.e2e.crash.proof import check_record, read_record
 from tests.e2e.crash.test_kill import until_in
-
-from broker.client import ClientError, state_of
-from broker.core.lifecycle import CallState, Step
 
 BRIEF = {"code": "import time; time.sleep(3); print('whole')"}
 
@@ -45,7 +45,9 @@ class TestSigterm:
         assert answered.result.stdout_text == "whole\n"
         assert served.containers() == []
         assert read_record(served.folder.store).states[queued.name] is CallState.QUEUED
-        served.restart()
+        # Dead already: this lets go of its clients, whose address is gone.
+        served.kill()
+        served.start()
         assert state_of(served.client().wait(queued.name)) is CallState.SUCCEEDED
         assert served.stop() == 0
         check_record(read_record(served.folder.store), served.folder.path / "trust-root.json")

@@ -4,17 +4,17 @@ import resource
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc
+
+from broker.client import state_of
+from broker.core.lifecycle import CallState
 from tests.broker_process import Served
 from tests.e2e.crash.attempt import DENIED, QUICK, attempt
 from tests.e2e.crash.conftest import Start
 from tests.e2e.crash.proof import check_record, read_record
 from tests.e2e.crash.test_kill import until_in
-
-from broker.client import state_of
-from broker.core.lifecycle import CallState
 
 
 @contextmanager
@@ -26,7 +26,9 @@ def full_disk(served: Served) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(served.process.pid, limit, before)
+        # One that was killed meanwhile has no limit to raise.
+        with suppress(ProcessLookupError):
+            resource.prlimit(served.process.pid, limit, before)
 
 
 def refused_whole(served: Served) -> None:
@@ -51,11 +53,11 @@ class TestFullDisk:
         code = "import time; time.sleep(2); print('kept')"
         with ThreadPoolExecutor(1) as threads:
             running = threads.submit(agent.call, "python_run", {"code": code})
-            until_in(served, CallState.RUNNING)
+            name = until_in(served, CallState.RUNNING).name
             with full_disk(served):
                 refused_whole(served)
                 # Longer than the run, so that its end meets the full disk.
-                agent.wait(until_in(served, CallState.RUNNING).name, timeout_s=3)
+                agent.wait(name, timeout_s=4)
                 assert not running.done()
             kept = running.result()
         assert state_of(kept) is CallState.SUCCEEDED

@@ -1,0 +1,53 @@
+"""Share the places for sandboxes among agents."""
+
+import asyncio
+from collections import Counter
+
+from broker.core.ids import AgentId
+
+
+class Slots:
+    """Give a free slot to the waiting agent that has the fewest, the longest waiting first.
+
+    In the order of asking alone, one agent with many long calls would make everybody else wait for
+    all of them, past the time that their calls may wait. Used from one event loop.
+
+    Args:
+        count: How many there are, at least 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._taken: Counter[AgentId] = Counter()
+        self._waiting: dict[asyncio.Future[None], AgentId] = {}
+
+    async def acquire(self, agent: AgentId) -> None:
+        """Wait for a slot; one that is given while the wait is cancelled goes to the next."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[place] = agent
+        self._give()
+        try:
+            await place
+        except asyncio.CancelledError:
+            self._waiting.pop(place, None)
+            if not place.cancelled():
+                self.release(agent)
+            raise
+
+    def release(self, agent: AgentId) -> None:
+        """Give back a slot that this agent had."""
+        self._free += 1
+        self._taken[agent] -= 1
+        if not self._taken[agent]:
+            del self._taken[agent]
+        self._give()
+
+    def _give(self) -> None:
+        while self._free and self._waiting:
+            place = min(self._waiting, key=lambda waiting: self._taken[self._waiting[waiting]])
+            agent = self._waiting.pop(place)
+            # Whoever was cancelled has not been told yet.
+            if not place.cancelled():
+                self._free -= 1
+                self._taken[agent] += 1
+                place.set_result(None)

@@ -1,0 +1,136 @@
+"""A Docker Engine of the test's own, to be stopped, killed and hung; never the host's."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import docker
+from docker.errors import DockerException
+
+from tests.broker_process import DOCKER_URL, LABEL
+
+_READY_S = 60.0
+_STOP_S = 60.0
+
+
+class OwnEngine:
+    """A dockerd with its own data, socket and containerd; use it in `with`.
+
+    Without a bridge and packet filter: sandboxes have no network, and the host's rules are not
+    for tests to change.
+    """
+
+    def __init__(self) -> None:
+        # Short: the path of a socket has at most 107 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="tw-engine-"))
+        self.url = f"unix://{self._folder}/docker.sock"
+        self._log = self._folder / "dockerd.log"
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.go_on()
+            for container in self.containers():
+                self._client().remove_container(container, force=True)
+            self.stop()
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            mount = line.split()[1]
+            if mount.startswith(f"{self._folder}/"):
+                subprocess.run(["umount", "--lazy", mount], check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    "dockerd",
+                    *("--data-root", str(self._folder / "data")),
+                    *("--exec-root", str(self._folder / "exec")),
+                    *("--pidfile", str(self._folder / "docker.pid")),
+                    *("--host", self.url),
+                    *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
+                ],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+                start_new_session=True,
+            )
+        deadline_s = time.monotonic() + _READY_S
+        while not self._answers():
+            assert self.process.poll() is None, self._log.read_text()[-2000:]
+            assert time.monotonic() < deadline_s, self._log.read_text()[-2000:]
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it as an operator does; its containers end."""
+        self.process.terminate()
+        self.process.wait(timeout=_STOP_S)
+
+    def kill(self) -> None:
+        """Kill it with its containerd; containers live on until the next one is there."""
+        pid_file = self._folder / "exec" / "containerd" / "containerd.pid"
+        containerd = int(pid_file.read_text())
+        self.process.kill()
+        self.process.wait()
+        with suppress(ProcessLookupError):
+            os.kill(containerd, signal.SIGKILL)
+        # Where nobody reaps orphans the next dockerd would take a dead one for alive.
+        pid_file.unlink()
+
+    def hang(self) -> None:
+        """Let it take requests and answer none."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def load(self, images: Iterable[str]) -> None:
+        """Copy images from the host's Engine, by their ids."""
+        host, own = docker.APIClient(DOCKER_URL, timeout=300), self._client(timeout=300)
+        try:
+            # All in one: what they have in common, which is nearly everything, goes once.
+            saved = host._get(host._url("/images/get"), params={"names": list(images)}, stream=True)
+            for _ in own.load_image(saved.iter_content(1 << 20)):
+                continue
+        finally:
+            host.close()
+            own.close()
+
+    def containers(self) -> list[str]:
+        """List every container of any broker in it."""
+        client = self._client()
+        try:
+            found = client.containers(all=True, filters={"label": LABEL})
+        finally:
+            client.close()
+        return [str(container["Id"]) for container in found]
+
+    def _client(self, timeout: int = 30) -> docker.APIClient:
+        return docker.APIClient(self.url, timeout=timeout, version="1.41")
+
+    def _answers(self) -> bool:
+        try:
+            client = self._client(timeout=5)
+            client.ping()
+            client.close()
+        except (DockerException, OSError):
+            return False
+        return True
