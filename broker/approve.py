@@ -9,7 +9,7 @@ from broker.core.document import Document, DocumentKind
 from broker.core.hold import hold_met
 from broker.core.identity import Identity
 from broker.core.ids import Sha256
-from broker.core.lifecycle import CallState, Step
+from broker.core.lifecycle import CallState, Step, after
 from broker.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -20,7 +20,6 @@ from broker.errors import (
     Unavailable,
 )
 from broker.finish import finish
-from broker.ledger import advance
 from broker.world import World
 
 _ATTEMPTS = 16
@@ -98,7 +97,7 @@ class Approvals:
         vote, document = self._vote(voter, call, ballot, now)
         assert call.hold is not None
         hold = replace(call.hold, votes=(*call.hold.votes, vote))
-        voted = replace(advance(call, Step.VOTE), hold=hold)
+        voted = replace(call, state=after(call.state, Step.VOTE), hold=hold)
         step = (Step.VOTE, {"verdict": vote.verdict.value, "voter": vote.voter})
         if ballot.verdict is Verdict.REJECT:
             return await self._reject(voted, step, document)
@@ -137,7 +136,8 @@ class Approvals:
     ) -> Call:
         run_by = now + timedelta(seconds=hold.run_within_s)
         approved = replace(
-            advance(voted, Step.APPROVE),
+            voted,
+            state=after(voted.state, Step.APPROVE),
             hold=replace(hold, run_by=run_by),
             queued_at=now,
             start_by=min(run_by, now + self._world.settings.start_within),

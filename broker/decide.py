@@ -11,14 +11,13 @@ from broker.core.decision import Effect
 from broker.core.document import Document, DocumentKind
 from broker.core.identity import Identity
 from broker.core.ids import CallId, Sha256, short_id
-from broker.core.lifecycle import CallState, Step
+from broker.core.lifecycle import CallState, Step, after
 from broker.core.order import Order
 from broker.core.policy_input import History
 from broker.core.view import HeldCall, render_view
 from broker.core.workspace import Tree
 from broker.errors import ShortIdTaken, Unavailable
 from broker.judge import Case, Judgement
-from broker.ledger import advance
 from broker.world import World
 
 
@@ -66,13 +65,15 @@ async def record_and_decide(
     match judgement.decision.effect:
         case Effect.DENY:
             world.admission.count_denied(caller.id, now)
-            call, step = replace(advance(call, Step.DENY), ended_at=now), Step.DENY
+            step = Step.DENY
+            call = replace(call, state=after(call.state, step), ended_at=now)
         case Effect.HOLD:
             call, view = open_hold(world, call, judgement, request.body, caller, tree)
             documents.append(view)
             step = Step.HOLD
         case Effect.ALLOW:
-            call, step = replace(advance(call, Step.ALLOW), queued_at=now), Step.ALLOW
+            step = Step.ALLOW
+            call = replace(call, state=after(call.state, step), queued_at=now)
     return await _write(world, call, step, judgement, documents)
 
 
@@ -187,7 +188,8 @@ def open_hold(
         votes=(),
     )
     held = replace(
-        advance(call, Step.HOLD),
+        call,
+        state=after(call.state, Step.HOLD),
         hold=hold,
         past_votes=(*call.past_votes, *(call.hold.votes if call.hold else ())),
         start_by=decide_by,

@@ -18,7 +18,7 @@ from broker.core.call import Call, Cause, Run
 from broker.core.document import Document
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, CallId, ulid
-from broker.core.lifecycle import CallState, Step
+from broker.core.lifecycle import CallState, Step, after
 from broker.core.order import Order, Wish, read_wish
 from broker.decide import record_and_decide
 from broker.errors import (
@@ -266,7 +266,12 @@ class Executor:
                 documents = judgement.documents
                 call = replace(call, evaluations=(*call.evaluations, judgement.evaluation))
             run = Run(slot=sandbox.slot, boot=world.settings.boot)
-            started = replace(call, state=CallState.RUNNING, started_at=world.clock.now(), run=run)
+            started = replace(
+                call,
+                state=after(call.state, Step.START),
+                started_at=world.clock.now(),
+                run=run,
+            )
             self._running[call_id] = sandbox
             try:
                 started, _ = await world.ledger.record(

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from broker.core.call import Call, Cause
 from broker.core.canonical import JsonObject
 from broker.core.document import Document, DocumentKind
-from broker.core.lifecycle import Step
+from broker.core.lifecycle import Step, after
 from broker.core.outcome import Outcome, read_report, result_body
 from broker.core.sandbox import Enforced, Report
 from broker.errors import PremiseChanged, StoreError
 from broker.judge import Judgement
-from broker.ledger import advance
 from broker.ports import File, WorkspaceUpdate
 from broker.world import World
 
@@ -50,7 +49,7 @@ async def finish(
     Raises:
         StoreError: Nothing was written; the call is as it was.
     """
-    ended = replace(advance(call, step), ended_at=world.clock.now(), cause=cause)
+    ended = replace(call, state=after(call.state, step), ended_at=world.clock.now(), cause=cause)
     documents = also
     if judgement is not None:
         documents = (*documents, *judgement.documents)

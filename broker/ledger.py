@@ -8,7 +8,7 @@ from broker.core.call import Call
 from broker.core.canonical import JsonObject
 from broker.core.document import Document
 from broker.core.ids import AgentId, CallId
-from broker.core.lifecycle import CallState, Step, after
+from broker.core.lifecycle import CallState, Step
 from broker.core.receipt import ReceiptDraft
 from broker.errors import StaleCall, StoreUnavailable
 from broker.ports import (
@@ -142,15 +142,3 @@ class Ledger:
             self._open.pop(call.id, None)
         else:
             self._open[call.id] = call
-
-
-def advance(call: Call, *steps: Step) -> Call:
-    """Move a call along the table of its life, in memory.
-
-    Raises:
-        WrongState: The table has no such step.
-    """
-    state = call.state
-    for step in steps:
-        state = after(state, step)
-    return replace(call, state=state)

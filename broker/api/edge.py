@@ -1,6 +1,7 @@
 """Stand before every RPC: who calls, whether they may, what an error becomes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -65,7 +66,8 @@ class Edge(aio.ServerInterceptor):
             )
             if behaviour is not None
         )
-        behaviour = self._stream if handler.response_streaming else self._unary
+        # A stream that writes through its context, as the health service's, is awaited.
+        behaviour = self._stream if isasyncgenfunction(inner) else self._unary
         return make(
             behaviour(method, inner),
             request_deserializer=_reading(handler.request_deserializer),

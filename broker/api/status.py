@@ -19,6 +19,8 @@ from broker.errors import (
 )
 
 DOMAIN = "toolwarrant"
+_MESSAGE_BYTES = 1_000
+_FIELD_BYTES = 500
 
 _CODES: tuple[tuple[type[BrokerError], int], ...] = (
     (InvalidArgument, code_pb2.INVALID_ARGUMENT),
@@ -40,7 +42,9 @@ def status_of(error: BrokerError) -> status_pb2.Status:
     """Make the rich status of an error; one that is in no row is INTERNAL without its text."""
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return status_pb2.Status(code=code, message=error.message, details=_details(error))
+            return status_pb2.Status(
+                code=code, message=_short(error.message), details=_details(error)
+            )
     return internal_status()
 
 
@@ -59,7 +63,7 @@ def _details(error: BrokerError) -> list[any_pb2.Any]:
     match error:
         case InvalidArgument():
             violation = error_details_pb2.BadRequest.FieldViolation(
-                field=error.field, description=error.description
+                field=_short(error.field, _FIELD_BYTES), description=_short(error.description)
             )
             details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
         case FailedPrecondition():
@@ -80,6 +84,14 @@ def _details(error: BrokerError) -> list[any_pb2.Any]:
         case _:
             pass
     return details
+
+
+def _short(text: str, most_bytes: int = _MESSAGE_BYTES) -> str:
+    """Cut a text that repeats what it was sent: a status above 8 KiB reaches no client."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= most_bytes:
+        return text
+    return f"{data[:most_bytes].decode('utf-8', 'ignore')}..."
 
 
 def _retry(after_s: float) -> any_pb2.Any:

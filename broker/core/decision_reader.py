@@ -26,6 +26,7 @@ _SEVERITIES: Final = frozenset({"low", "medium", "high", "critical"})
 _EFFECTS: Final = {effect.value: effect for effect in Effect}
 _LARGEST: Final = 2**53 - 1
 _MOST_VOTES: Final = 100
+_LONGEST_S: Final = 366 * 86_400
 
 
 def read_decision(output: JsonValue, tool: Limits) -> Decision:
@@ -117,8 +118,8 @@ def _approval(value: JsonValue) -> Approval:
         raise _invalid("approval/requirements", "has at least one entry")
     return Approval(
         requirements=requirements,
-        decide_within_s=_integer(fields["decide_within_s"], "approval/decide_within_s"),
-        run_within_s=_integer(fields["run_within_s"], "approval/run_within_s"),
+        decide_within_s=_clock(fields["decide_within_s"], "approval/decide_within_s"),
+        run_within_s=_clock(fields["run_within_s"], "approval/run_within_s"),
     )
 
 
@@ -129,6 +130,11 @@ def _requirement(value: JsonValue, path: str) -> Requirement:
         raise _invalid(f"{path}/group", "is a string")
     count = _integer(fields["count"], f"{path}/count", most=_MOST_VOTES)
     return Requirement(group=group, count=count)
+
+
+def _clock(value: JsonValue, path: str) -> int:
+    # What no calendar holds would be no denial but a fault, when the hold is opened or approved.
+    return _integer(value, path, most=_LONGEST_S)
 
 
 def _object(

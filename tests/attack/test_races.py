@@ -1,8 +1,11 @@
 """What an agent gains by asking at the wrong moment."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from broker.core.call import Cause
 from broker.core.document import Document
@@ -161,3 +164,32 @@ class TestUnknownRuntime:
         assert call.state is CallState.DENIED
         assert [entry.rule for entry in call.evaluations] == ["broker.policy_invalid"]
         await stage.check_all_ended()
+
+
+class TestClocks:
+    @pytest.mark.parametrize("name", ["decide_within_s", "run_within_s"])
+    async def test_beyond_the_calendar(self, name: str) -> None:
+        """A clock that no calendar holds is a denial on the record, not a fault."""
+        stage = Stage()
+        stage.policy = EndlessPolicy(stage.policy.rules, name)
+        await stage.start()
+        call = await stage.call(HELD)
+        assert call.state is CallState.DENIED
+        assert [entry.rule for entry in call.evaluations] == ["broker.policy_invalid"]
+
+
+class EndlessPolicy(FakePolicy):
+    """A `FakePolicy` that lets people take the longest time that a decision can say."""
+
+    def __init__(self, rules: Mapping[str, str], clock: str) -> None:
+        super().__init__(rules)
+        self.clock = clock
+
+    async def evaluate(self, policy_input: bytes) -> PolicyAnswer:
+        """Answer with the clock set."""
+        answer = await super().evaluate(policy_input)
+        approval = answer.output.get("approval")
+        if not isinstance(approval, Mapping):
+            return answer
+        output = {**answer.output, "approval": {**approval, self.clock: 2**53 - 1}}
+        return replace(answer, output=output)

@@ -204,6 +204,14 @@ class Stage:
                 return
         raise AssertionError("the story goes round and round")
 
+    async def run_until(self, holds: Callable[[], bool]) -> None:
+        """Let things happen one by one until something holds."""
+        for _ in range(_TURNS):
+            if holds():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("it never held")
+
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, with everything that it brings about."""
         await self.settle()

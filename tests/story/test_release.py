@@ -1,6 +1,5 @@
 """What is asked again between decision and start, and what comes of it."""
 
-import asyncio
 from datetime import timedelta
 
 from broker.core.call import Cause
@@ -125,8 +124,7 @@ class TestUnsettled:
         stage.disk.premises[BUNDLE_PREMISE] = samples.digest("bundle 2")
         stage.clock.advance(timedelta(seconds=60))
         end_of_the_first = stage.disk.writes + 1
-        while stage.disk.writes < end_of_the_first + 1:
-            await asyncio.sleep(0)
+        await stage.run_until(lambda: stage.disk.writes > end_of_the_first)
         stage.policy.revision = 2
         await stage.settle()
         assert stage.stored(call).state is CallState.SUCCEEDED

@@ -51,7 +51,7 @@ class Load:
         self._lock = threading.Lock()
         self._answered = threading.Condition(self._lock)
         self._answers = 0
-        self._helpers = ThreadPoolExecutor(2 * workers)
+        self._callers = ThreadPoolExecutor(2 * workers)
         self.acknowledged: dict[str, str] = {}
         """Name that a client got of a call, with the last state that it was told."""
         self.done = 0
@@ -89,7 +89,7 @@ class Load:
         self._is_ending.set()
         for thread in self._threads:
             thread.join()
-        self._helpers.shutdown()
+        self._callers.shutdown()
         if self.faults:
             raise self.faults[0]
 
@@ -131,7 +131,7 @@ class Load:
 
     def _cancelled(self, agent: str, request_id: str) -> None:
         code = "import time; time.sleep(30)"
-        calling = self._helpers.submit(
+        calling = self._callers.submit(
             self._call, agent, request_id, "python_run", {"code": code}, session=request_id
         )
 
