@@ -56,6 +56,9 @@ class Harvest:
         if frame.kind in self._streams:
             self._take_stream(frame)
         elif frame.kind is FrameKind.NOT_BEGUN:
+            # What has written or left something did begin, whatever is said of it.
+            if self._collecting or any(stream.has_any for stream in self._streams.values()):
+                raise FrameError("a tool that never began left something behind")
             self.not_begun = frame.payload.decode("utf-8", "replace")
         else:
             self._collecting = True
@@ -169,6 +172,10 @@ class _Stream:
     def take(self, data: bytes) -> None:
         self._size_bytes += len(data)
         self._data += data[: self._cap_bytes - len(self._data)]
+
+    @property
+    def has_any(self) -> bool:
+        return self._size_bytes > 0
 
     @property
     def over_cap(self) -> bool:

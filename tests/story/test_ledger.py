@@ -1,14 +1,14 @@
 """What is kept of open calls in memory, against what the record says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from broker.core.call import Call
 from broker.core.ids import CallId
-from broker.core.lifecycle import CallState, Step
+from broker.core.lifecycle import CallState, Step, after
 from broker.errors import StaleCall, StoreUnavailable
-from broker.ledger import advance
 from tests.ports import samples
 from tests.ports.memory_store import Fault
 from tests.story.stage import HELD, Stage
@@ -20,7 +20,7 @@ async def _held(stage: Stage) -> Call:
 
 
 def _voted(call: Call) -> tuple[Call, Sequence[tuple[Step, dict[str, str]]]]:
-    return advance(call, Step.VOTE), [(Step.VOTE, {})]
+    return replace(call, state=after(call.state, Step.VOTE)), [(Step.VOTE, {})]
 
 
 class TestLostAnswer:

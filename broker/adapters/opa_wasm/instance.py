@@ -22,6 +22,7 @@ from wasmtime import (
 )
 from wasmtime import Instance as WasmInstance
 
+from broker.adapters.opa_wasm.entry import Entry
 from broker.core.bundle import ENTRYPOINT, Bundle
 from broker.core.canonical import JsonObject, JsonValue, canonical_json
 from broker.core.sprintf import sprintf
@@ -34,6 +35,7 @@ _PAGE_BYTES: Final = 2**16
 _CHUNK_BYTES: Final = 4096
 _ALIGNMENT: Final = 8
 _JSON: Final = 0
+_EVAL_PARAMETERS: Final = 7
 _EXPORTS: Final = (
     "builtins",
     "entrypoints",
@@ -147,6 +149,7 @@ class Instance:
             raise PolicyUnavailable(
                 f"the bundle's policy.wasm cannot be hosted: {self._complaint(error)}"
             ) from error
+        self._eval = Entry(self._host.exports["opa_eval"], parameters=_EVAL_PARAMETERS)
         # Everything above is free for each evaluation; what is below, data included, stays.
         self._heap = -(-heap // _ALIGNMENT) * _ALIGNMENT
 
@@ -183,7 +186,7 @@ class Instance:
             memory.grow(store, -(-lacking // _PAGE_BYTES))
         memory.write(store, policy_input, self._heap)
         heap = -(-end // _ALIGNMENT) * _ALIGNMENT
-        answer = self._host.exports["opa_eval"](
+        answer = self._eval(
             store, 0, self._entrypoint, self._data, self._heap, len(policy_input), heap, _JSON
         )
         return self._host.text(store, answer)
