@@ -33,37 +33,52 @@ def measure(served: Served, *, pairs: int) -> list[Figure]:
     try:
         for _ in range(_WARM_UP):
             _timed(served, ours), _timed(served, theirs)
-        ours_ms, theirs_ms = [], []
+        ours_ms: list[float] = []
+        gone_ms: list[float] = []
+        theirs_ms: list[float] = []
         for pair in range(pairs):
-            if pair % 2:
-                ours_ms.append(_timed(served, ours))
-            theirs_ms.append(_timed(served, theirs))
-            if not pair % 2:
-                ours_ms.append(_timed(served, ours))
+            for run in (ours, theirs) if pair % 2 else (theirs, ours):
+                answered_ms, removed_ms = _timed(served, run)
+                if run is ours:
+                    ours_ms.append(answered_ms)
+                    gone_ms.append(removed_ms)
+                else:
+                    theirs_ms.append(answered_ms)
     finally:
         client.close()
+    conditions = f"{pairs} pairs, image and limits of {tool.name} {tool.version}"
+    bare = statistics.median(theirs_ms)
     return [
         Figure(
             name="ExecuteTool(python_run) / containers.run, p50",
             unit="ms",
             ours=statistics.median(ours_ms),
-            theirs=statistics.median(theirs_ms),
+            theirs=bare,
             bound=1.15,
-            conditions=f"{pairs} pairs, image and limits of {tool.name} {tool.version}; "
-            f"ours {quantiles(ours_ms)}; theirs {quantiles(theirs_ms)}",
-        )
+            conditions=f"{conditions}; ours {quantiles(ours_ms)}; theirs {quantiles(theirs_ms)}",
+        ),
+        Figure(
+            name="the same, until the broker's container is removed",
+            unit="ms",
+            ours=statistics.median(gone_ms),
+            theirs=bare,
+            bound=None,
+            conditions="the broker answers before it removes; containers.run removes first; "
+            "found out by asking the Engine, which is part of ours",
+        ),
     ]
 
 
-def _timed(served: Served, run: Callable[[], str]) -> float:
+def _timed(served: Served, run: Callable[[], str]) -> tuple[float, float]:
+    """Give the milliseconds until the answer, then until no container is left."""
     begun_s = time.perf_counter()
     printed = run()
-    took_ms = (time.perf_counter() - begun_s) * 1000
+    answered_ms = (time.perf_counter() - begun_s) * 1000
     assert printed == _PRINTED, printed
-    # The broker answers before its container is removed; that must not fall into the next run.
+    # What is being removed must not fall into the next run.
     while served.containers():
         time.sleep(0.005)
-    return took_ms
+    return answered_ms, (time.perf_counter() - begun_s) * 1000
 
 
 def _bare(client: docker.DockerClient, image: str, tool: Tool) -> str:

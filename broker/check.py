@@ -22,7 +22,8 @@ class Checker:
             InvalidArgument: The wish is malformed.
         """
         world = self._world
-        world.admission.admit_request(caller.id, world.clock.monotonic_s())
+        size_bytes = len(wish.arguments_json)
+        world.admission.admit_request(caller.id, world.clock.monotonic_s(), size_bytes)
         order = read_wish(wish, world.toolbox, world.settings.caps)
         now = world.clock.now()
         call_id = ulid(int(now.timestamp() * 1000), world.entropy.random_bytes(10))

@@ -71,7 +71,8 @@ class Executor:
             Unavailable: The broker takes no calls now; nothing was stored.
         """
         world = self._world
-        world.admission.admit_request(caller.id, world.clock.monotonic_s())
+        size_bytes = len(wish.arguments_json)
+        world.admission.admit_request(caller.id, world.clock.monotonic_s(), size_bytes)
         order = read_wish(wish, world.toolbox, world.settings.caps)
         try:
             if known := await self._reattach(caller, order):
@@ -202,7 +203,7 @@ class Executor:
     async def _prepare(self, call: Call) -> Sandbox | None:
         """Start a container by the decided profile; end the call that can have none."""
         tool = self._world.toolbox.find(f"{call.tool}@{call.tool_version}")
-        if tool is None or tool.image != call.image:
+        if tool is None or (tool.image, tool.sha256) != (call.image, call.tool_sha256):
             message = "the tool, or its image, is not the one that was decided on: call again"
             await deny(self._world, call, "broker.tool_changed", message)
             return None

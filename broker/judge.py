@@ -14,7 +14,7 @@ from broker.core.ids import CallId, Sha256
 from broker.core.policy_input import History, PolicySession, policy_input
 from broker.core.toolbox import BoundTool
 from broker.core.workspace import Tree
-from broker.errors import PolicyError
+from broker.errors import PolicyError, PolicyInvalid
 from broker.ports import Clock, Entropy, PolicyEngine, Telemetry
 
 _NO_DECISION = "policy could not decide, so nothing was run: retry later, or tell the operator"
@@ -78,6 +78,7 @@ class Judge:
         try:
             answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits)
+            _refuse_labels(decision)
             obligations = self._obligations(case.tool, decision)
         except PolicyError as error:
             self._telemetry.alarm("policy gave no decision", error)
@@ -143,3 +144,16 @@ class Judge:
 
     def _seal(self, kind: DocumentKind, body: JsonObject) -> Document:
         return Document.seal(kind, body, salt=self._entropy.random_bytes(SALT_BYTES))
+
+
+def _refuse_labels(decision: Decision) -> None:
+    """Refuse what this broker would not keep: a label that is dropped restricts nobody later.
+
+    Raises:
+        PolicyInvalid: The decision sets labels.
+    """
+    if decision.labels:
+        raise PolicyInvalid(
+            f"policy sets labels ({', '.join(decision.labels)}), which this broker does not keep "
+            "yet: take the label rules out"
+        )

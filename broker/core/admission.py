@@ -12,6 +12,7 @@ _BUCKETS = 60
 _MINUTE_S = 1
 _HOUR_S = 60
 _DAY_S = 24 * 60
+_BYTES_A_CALL = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -28,15 +29,16 @@ class TokenBucket:
     tokens: float
     filled_at_s: float
 
-    def take(self, now_s: float) -> float:
-        """Take a token; return 0, or the seconds until there is one."""
+    def take(self, now_s: float, cost: float = 1.0) -> float:
+        """Take tokens, a whole burst at the most; return 0, or the seconds until there are."""
+        cost = min(cost, self.burst)
         elapsed_s = max(0.0, now_s - self.filled_at_s)
         self.tokens = min(self.burst, self.tokens + elapsed_s * self.rate)
         self.filled_at_s = now_s
-        if self.tokens >= 1:
-            self.tokens -= 1
+        if self.tokens >= cost:
+            self.tokens -= cost
             return 0.0
-        return (1 - self.tokens) / self.rate
+        return (cost - self.tokens) / self.rate
 
 
 @dataclass(slots=True)
@@ -130,16 +132,21 @@ class Admission:
         self._budgets = budgets or {}
         self._agents: dict[AgentId, _Agent] = {}
 
-    def admit_request(self, agent: AgentId, monotonic_s: float) -> None:
+    def admit_request(self, agent: AgentId, monotonic_s: float, size_bytes: int = 0) -> None:
         """Count a request against the agent's rate, before anything is stored.
+
+        A large request counts as several: it is stored several times over, in the policy input,
+        the view and the record, so that a rate of calls alone would not bound the disk.
 
         Raises:
             ResourceExhausted: Over the rate; says when to retry.
         """
-        wait_s = self._book(agent, monotonic_s).bucket.take(monotonic_s)
+        cost = 1 + size_bytes // _BYTES_A_CALL
+        wait_s = self._book(agent, monotonic_s).bucket.take(monotonic_s, cost)
         if wait_s > 0:
             raise ResourceExhausted(
-                f"more than {self._quotas.calls_per_second:g} calls a second: "
+                f"more than {self._quotas.calls_per_second:g} calls a second, of which "
+                f"{_BYTES_A_CALL // 1024} KiB of arguments count as one: "
                 f"retry after {wait_s:.2f} s",
                 subject="agent:calls_per_second",
                 retry_after_s=wait_s,

@@ -130,6 +130,8 @@ class Call:
     parent: CallId | None
     tool: str
     tool_version: str
+    tool_sha256: Sha256 | None
+    """Digest of the tool's definition; None for an unknown tool."""
     image: str
     """The Engine's image id; empty for an unknown tool."""
     request_sha256: Sha256

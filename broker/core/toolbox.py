@@ -1,10 +1,12 @@
 """Bind each tool's definition to the image that is run for it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from broker.core.canonical import JsonObject, canonical_json
 from broker.core.catalog import Tool
 from broker.core.decision import Obligations
+from broker.core.ids import Sha256, sha256_hex
 from broker.core.policy_input import PolicyTool
 
 
@@ -14,6 +16,28 @@ class BoundTool:
 
     tool: Tool
     image: str
+    sha256: Sha256 = field(init=False)
+    """Digest of the definition: what people approve is this command, with this use of files."""
+
+    def __post_init__(self) -> None:
+        """Digest the definition, once."""
+        object.__setattr__(self, "sha256", sha256_hex(canonical_json(self._definition())))
+
+    def _definition(self) -> JsonObject:
+        tool = self.tool
+        return {
+            "name": tool.name,
+            "version": tool.version,
+            "input_schema": tool.input_schema,
+            "command": list(tool.command),
+            "workspace": tool.workspace,
+            "limits": tool.limits.by_name(),
+            "egress": list(tool.egress),
+            "secrets": list(tool.secrets),
+            "effects": dict(tool.effects),
+            "labels": list(tool.labels),
+            "runtime": tool.runtime,
+        }
 
     @property
     def name(self) -> str:

@@ -41,6 +41,7 @@ class HeldCall:
     hold_number: int
     tool: str
     tool_version: str
+    tool_sha256: Sha256 | None
     image: str
     agent: AgentId
     owner: str
@@ -107,6 +108,7 @@ def _call_facts(held: HeldCall) -> dict[str, str]:
         "short id": held.short_id,
         "hold": str(held.hold_number),
         "tool": f"{held.tool} {held.tool_version}",
+        "definition SHA-256": held.tool_sha256 or "",
         "image": held.image,
         "agent": held.agent,
         "owner": held.owner,
@@ -205,6 +207,7 @@ def _facts(held: HeldCall) -> dict[str, JsonValue]:
         "hold_number": held.hold_number,
         "tool": held.tool,
         "tool_version": held.tool_version,
+        "tool_sha256": held.tool_sha256,
         "image": held.image,
         "agent": held.agent,
         "owner": held.owner,

@@ -58,6 +58,15 @@ class TestRate:
             pytest.approx(0.1),
         )
 
+    def test_large_arguments_cost_as_much_as_several_calls(self) -> None:
+        """Each 64 KiB of arguments costs a call; a request never costs more than the burst."""
+        admission = books(burst=3)
+        admission.admit_request(AGENT, 0.0, 2 * 65_536 - 1)
+        admission.admit_request(AGENT, 0.0, 0)
+        with pytest.raises(ResourceExhausted):
+            admission.admit_request(AGENT, 0.0, 0)
+        admission.admit_request(OTHER, 0.0, 2**30)
+
     def test_one_agent_does_not_use_up_anothers_rate(self) -> None:
         """Each agent has a bucket of its own."""
         admission = books(burst=1)

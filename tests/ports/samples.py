@@ -58,6 +58,7 @@ def new_call(number: int, state: CallState = CallState.QUEUED, **fields: object)
         parent=None,
         tool="python_run",
         tool_version="1.0.0",
+        tool_sha256=digest("tool"),
         image="sha256:" + digest("image"),
         request_sha256=digest(f"request {number}"),
         tree_sha256=digest("tree"),

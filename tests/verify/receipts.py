@@ -113,6 +113,7 @@ CALL = Call(
     parent=None,
     tool="python_run",
     tool_version="1.0.0",
+    tool_sha256=Sha256("3" * 64),
     image="sha256:" + "1" * 64,
     request_sha256=REQUEST.sha256,
     tree_sha256=Sha256("e" * 64),
