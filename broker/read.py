@@ -66,8 +66,15 @@ class Reader:
                 "send `calls/<ULID>` or the whole short id of 8 characters"
                 + ("" if whole else ", or at least its first 4"),
             )
-        own = reader.id if reader.roles == {Role.AGENT} else None
-        return await self._world.store.find_by_short_id(prefix, own)
+        world = self._world
+        if len(prefix) == _SHORT_ID or Role.AUDITOR in reader.roles:
+            return await world.store.find_by_short_id(prefix, None)
+        # Searched among what the reader may see: what others' calls begin with must not matter.
+        own = {call.id: call for call in await world.store.find_by_short_id(prefix, reader.id)}
+        for call in self.holds(reader):
+            if call.short_id.startswith(prefix):
+                own[call.id] = call
+        return list(own.values())
 
     def may_read(self, reader: Identity, call: Call) -> bool:
         """Tell whether an identity may see a call at all."""

@@ -116,6 +116,9 @@ def _approval(value: JsonValue) -> Approval:
     )
     if not requirements:
         raise _invalid("approval/requirements", "has at least one entry")
+    # All votes stand in one receipt, whose size is bounded.
+    if sum(requirement.count for requirement in requirements) > _MOST_VOTES:
+        raise _invalid("approval/requirements", f"asks for at most {_MOST_VOTES} votes in all")
     return Approval(
         requirements=requirements,
         decide_within_s=_clock(fields["decide_within_s"], "approval/decide_within_s"),
