@@ -155,6 +155,8 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     stack.push_async_callback(engine.close)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
+    if (latest := await store.latest_at()) is not None:
+        clock.go_on_from(latest)
     sandboxes = _sandboxes(config, store.installation, boot)
     stack.push_async_callback(sandboxes.close)
     await _check_images(config, toolbox, sandboxes)

@@ -11,6 +11,7 @@ from broker.core.identity import Identity
 from broker.core.ids import Sha256
 from broker.core.lifecycle import CallState, Step, after
 from broker.errors import (
+    ClockUntrusted,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -53,6 +54,8 @@ class Approvals:
         if len(ballot.reason) > _REASON_CHARACTERS:
             raise InvalidArgument("reason", f"send at most {_REASON_CHARACTERS} characters")
         self._world.gate.check()
+        if not self._world.clock.is_trusted:
+            raise ClockUntrusted
         for _ in range(_ATTEMPTS):
             self._check(voter, call, ballot)
             try:

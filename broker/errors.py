@@ -10,6 +10,7 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── FailedPrecondition      the thing is in another state than the request needs
 │   ├── ResourceExhausted       over a rate or a limit; says when to retry
 │   └── Unavailable             the broker cannot serve now; says when to retry
+│       └── ClockUntrusted      its machine's clock is not believed
 ├── StoreError                  the record could not be changed as asked
 │   ├── StaleCall               another change came first: read again
 │   ├── PremiseChanged          what the decision rested on changed: decide again
@@ -130,6 +131,19 @@ class Unavailable(Refusal):
     ) -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
+
+
+class ClockUntrusted(Unavailable):
+    """The machine's clock is more than 60 s away from elapsed time, or behind the record."""
+
+    reason = "CLOCK_UNTRUSTED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the broker does not believe its machine's clock, so nothing is approved, begun or "
+            "expired: the operator must set the clock right",
+            retry_after_s=30.0,
+        )
 
 
 class StoreError(BrokerError):

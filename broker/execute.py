@@ -22,6 +22,7 @@ from broker.core.lifecycle import CallState, Step, after
 from broker.core.order import Order, Wish, read_wish
 from broker.decide import record_and_decide
 from broker.errors import (
+    ClockUntrusted,
     DuplicateRequest,
     FailedPrecondition,
     NotFound,
@@ -44,6 +45,7 @@ BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
 _CANCELS = 8
 _STORE_RETRY = timedelta(seconds=1)
+_CLOCK_RETRY = timedelta(seconds=1)
 _SWEEP_EVERY = timedelta(seconds=30)
 
 
@@ -160,6 +162,11 @@ class Executor:
             self._settle(call.agent, call_id)
 
     async def _next(self, call: Call, bell: asyncio.Event) -> None:
+        clock = self._world.clock
+        if call.state is not CallState.RUNNING and not clock.is_trusted:
+            # By a clock that is wrong nothing expires and nothing begins: the call waits.
+            await first(bell.wait(), clock.sleep_until(clock.now() + _CLOCK_RETRY))
+            return
         match call.state:
             case CallState.HELD:
                 await self._wait_for_people(call, bell)
@@ -257,6 +264,8 @@ class Executor:
                 return None
             call = await world.ledger.get(call_id)
             if call is None or call.state is not CallState.QUEUED or await self._expired(call):
+                return None
+            if not world.clock.is_trusted:
                 return None
             documents: tuple[Document, ...] = ()
             if self._must_ask_again(call):
@@ -359,6 +368,8 @@ class Executor:
         world = self._world
         while True:
             await world.clock.sleep_until(world.clock.now() + _SWEEP_EVERY)
+            if not world.clock.is_trusted:
+                world.telemetry.alarm("calls wait for the clock", ClockUntrusted())
             try:
                 await world.sandboxes.sweep()
             except SandboxError as error:

@@ -20,6 +20,13 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Give the broker's time, aware UTC; it never goes back within one life of the broker."""
 
+    @property
+    def is_trusted(self) -> bool:
+        """Tell whether the machine's time is believed.
+
+        Where it is not, nothing is approved, begun or expired until it is again (contract §5).
+        """
+
     def monotonic_s(self) -> float:
         """Give seconds from an arbitrary start, unaffected by the wall clock."""
 
@@ -300,6 +307,9 @@ class Store(Protocol):
 
     async def recent_calls(self, since: datetime) -> Sequence[Call]:
         """List the calls received since then, oldest first (to rebuild histories at start)."""
+
+    async def latest_at(self) -> datetime | None:
+        """Give the time of the last event; None in a new store."""
 
     async def document(self, sha256: Sha256) -> Document | None:
         """Read one document; None where it was erased or never was."""

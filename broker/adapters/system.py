@@ -9,14 +9,17 @@ from threading import Lock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_SLEEP_S = 10.0
+_FURTHEST_NS = 60 * 10**9
 _BLOCK_BYTES = 4096
 
 
 class SystemClock:
-    """A `Clock` from the wall clock that never goes back.
+    """A `Clock` from the wall clock that never goes back, nor jumps.
 
     Where the wall clock is set back, time goes on at the monotonic clock's pace until the wall
-    clock has caught up: deadlines neither pass twice nor stand still.
+    clock has caught up: deadlines neither pass twice nor stand still. Where it is further from
+    elapsed time than 60 s, either way, it is not followed, and the clock is not trusted until both
+    agree again.
     """
 
     def __init__(
@@ -29,13 +32,28 @@ class SystemClock:
         self._read_monotonic_ns = monotonic_ns
         self._now_ns = wall_ns()
         self._monotonic_ns = monotonic_ns()
+        self._is_trusted = True
+
+    def go_on_from(self, latest: datetime) -> None:
+        """Never give a time before the latest that was recorded in an earlier life."""
+        with self._lock:
+            latest_ns = (latest - _EPOCH) // timedelta(microseconds=1) * 1000
+            self._now_ns = max(self._now_ns, latest_ns)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Tell whether wall clock and elapsed time agree."""
+        self.now()
+        return self._is_trusted
 
     def now(self) -> datetime:
         """Give the time, aware UTC, to the microsecond."""
         with self._lock:
             monotonic_ns = self._read_monotonic_ns()
             paced_ns = self._now_ns + monotonic_ns - self._monotonic_ns
-            self._now_ns = max(self._read_wall_ns(), paced_ns)
+            wall_ns = self._read_wall_ns()
+            self._is_trusted = abs(wall_ns - paced_ns) <= _FURTHEST_NS
+            self._now_ns = max(wall_ns, paced_ns) if self._is_trusted else paced_ns
             self._monotonic_ns = monotonic_ns
             return _EPOCH + timedelta(microseconds=self._now_ns // 1000)
 

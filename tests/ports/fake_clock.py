@@ -10,6 +10,7 @@ class FakeClock:
     """A `Clock` that stands still until `advance`."""
 
     def __init__(self, start: datetime = samples.START) -> None:
+        self.is_trusted = True
         self._start = start
         self._now = start
         self._sleepers: set[tuple[datetime, asyncio.Future[None]]] = set()

@@ -181,6 +181,11 @@ class MemoryStore:
         calls = sorted(disk.calls.values(), key=lambda call: (call.received_at, call.id))
         return [call for call in calls if call.received_at >= since]
 
+    async def latest_at(self) -> datetime | None:
+        """Give the time of the last event; None in a new store."""
+        events = (await self._read()).events
+        return events[-1].at if events else None
+
     async def document(self, sha256: Sha256) -> Document | None:
         """Read one document."""
         return (await self._read()).documents.get(sha256)

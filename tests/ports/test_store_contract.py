@@ -18,7 +18,7 @@ from broker.errors import (
     StoreError,
     StoreUnavailable,
 )
-from broker.ports import CallFilter, Change, File, Store, WorkspaceUpdate
+from broker.ports import CallFilter, Change, EventDraft, File, Store, WorkspaceUpdate
 from tests.ports import history, samples
 from tests.ports.samples import AGENT, AGENT2, call_id, event, first, following, new_call
 from tests.ports.shelf import Shelf
@@ -409,6 +409,13 @@ class TestReads:
         for number, state in ((3, CallState.HELD), (1, CallState.QUEUED), (2, CallState.DENIED)):
             await store.commit(first(new_call(number, state)))
         assert [call.id for call in await store.open_calls()] == [call_id(1), call_id(3)]
+
+    async def test_latest_at(self, store: Store) -> None:
+        """The latest time is that of the last event, whatever it was about."""
+        before = await store.latest_at()
+        at = samples.START + timedelta(days=3)
+        await store.append_event(EventDraft(type="broker.tested", at=at))
+        assert (before, await store.latest_at()) == (None, at)
 
     async def test_recent_calls(self, store: Store) -> None:
         """The calls received at that time or later are listed, oldest first."""

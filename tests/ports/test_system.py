@@ -36,11 +36,30 @@ class TestNow:
         assert timedelta(0) <= now - before + timedelta(milliseconds=1) < timedelta(minutes=1)
 
     def test_follows_the_wall_clock_forward(self) -> None:
-        """A wall clock set forward is followed."""
+        """A wall clock set forward by no more than 60 s is followed."""
         dials = Dials()
         clock = dials.clock()
-        dials.wall_ns += 3600 * SECOND_NS
-        assert clock.now() == START + timedelta(hours=1)
+        dials.wall_ns += 60 * SECOND_NS
+        assert (clock.now(), clock.is_trusted) == (START + timedelta(minutes=1), True)
+
+    def test_does_not_follow_a_jump(self) -> None:
+        """A wall clock that jumps is neither followed nor trusted until it agrees again."""
+        dials = Dials()
+        clock = dials.clock()
+        dials.wall_ns += 61 * SECOND_NS
+        jumped = (clock.now(), clock.is_trusted)
+        dials.wall_ns -= 61 * SECOND_NS
+        dials.go_on(5)
+        agreed = (clock.now(), clock.is_trusted)
+        assert (jumped, agreed) == ((START, False), (START + timedelta(seconds=5), True))
+
+    def test_goes_on_from_what_was_recorded(self) -> None:
+        """A machine whose clock was set back over a restart revives nothing that had expired."""
+        dials = Dials()
+        clock = dials.clock()
+        clock.go_on_from(START + timedelta(hours=1))
+        dials.go_on(1)
+        assert (clock.now(), clock.is_trusted) == (START + timedelta(hours=1, seconds=1), False)
 
     def test_goes_on_where_the_wall_clock_is_set_back(self) -> None:
         """A wall clock set back neither turns time back nor stops it."""

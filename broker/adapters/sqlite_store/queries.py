@@ -108,6 +108,12 @@ def recent_calls(connection: sqlite3.Connection, since: datetime) -> list[Call]:
     return _calls(rows)
 
 
+def latest_at(connection: sqlite3.Connection) -> datetime | None:
+    """Give the time of the last event."""
+    row = connection.execute("SELECT at_us FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
+    return from_microseconds(row[0]) if row else None
+
+
 def document(connection: sqlite3.Connection, sha256: Sha256) -> Document | None:
     """Read one document."""
     row = connection.execute(

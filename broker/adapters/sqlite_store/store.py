@@ -152,6 +152,10 @@ class SqliteStore:
         """List the calls received since then, oldest first."""
         return await self._read(partial(queries.recent_calls, since=since))
 
+    async def latest_at(self) -> datetime | None:
+        """Give the time of the last event; None in a new store."""
+        return await self._read(queries.latest_at)
+
     async def document(self, sha256: Sha256) -> Document | None:
         """Read one document; None where it was erased or never was."""
         return await self._read(partial(queries.document, sha256=sha256))
