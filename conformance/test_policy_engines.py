@@ -9,14 +9,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.policy.hostile import inputs
-from tests.policy.test_differential import differences
 
 from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
 from broker.core.bundle import Bundle
 from broker.shipped import policies_dir
+from tests.policy.hostile import inputs
+from tests.policy.test_differential import differences
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = policies_dir() / "bundle.tar.gz"

@@ -23,8 +23,23 @@ class TestPaths:
 
     @pytest.mark.parametrize(
         "path",
-        ["", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a\\b", "a\nb", "a\x00", "a\x7f"]
-        + ["x" * 256, "a/" * 32 + "b", "/".join(["y" * 200] * 6)],
+        [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "./a",
+            "a\\b",
+            "a\nb",
+            "a\x00",
+            "a\x7f",
+            "x" * 256,
+            "a/" * 32 + "b",
+            "/".join(["y" * 200] * 6),
+        ],
     )
     def test_refuses_every_other_spelling(self, path: str) -> None:
         """A path that leaves the root, has a second spelling or is too long is not safe."""
