@@ -24,8 +24,9 @@ _STOP_S = 60.0
 class OwnEngine:
     """A dockerd with its own data, socket and containerd; use it in `with`.
 
-    Without a bridge and packet filter: sandboxes have no network, and the host's rules are not
-    for tests to change.
+    In a network namespace of its own, without a bridge and packet filter: sandboxes have no
+    network, and the host's are not for tests to change. A dockerd told to make no bridge removes
+    the `docker0` that it finds, which would be the host Engine's.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class OwnEngine:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    "dockerd",
+                    *("unshare", "--net", "dockerd"),
                     *("--data-root", str(self._folder / "data")),
                     *("--exec-root", str(self._folder / "exec")),
                     *("--pidfile", str(self._folder / "docker.pid")),
