@@ -315,6 +315,25 @@ class TestClearing:
             await engine.close()
         assert (swept, left) == (1, {"new", "foreign"})
 
+    async def test_sweep_takes_containers_of_this_boot_that_nobody_has(
+        self, profile: Profile, seccomp: str, client: docker.APIClient
+    ) -> None:
+        """A container that came late, when its call had been given up, goes with the next sweep."""
+        installation = f"test-{secrets.token_hex(6)}"
+        engine = DockerEngine(URL, installation=installation, boot="b", workers=2, seccomp=seccomp)
+        held = await engine.prepare(profile, slot="held")
+        labels = {"installation": installation, "boot": "b", "slot": "late"}
+        late = client.create_container(
+            profile.image,
+            command="true",
+            labels={f"org.toolwarrant.{key}": text for key, text in labels.items()},
+        )["Id"]
+        await engine.sweep()
+        wanted = {"label": f"org.toolwarrant.installation={installation}"}
+        left = [each["Id"] for each in client.containers(all=True, filters=wanted)]
+        await engine.close()
+        assert (late in left, left) == (False, [held.enforced.container_id])
+
     async def test_close_discards_what_is_left_of_this_boot(
         self, profile: Profile, seccomp: str, client: docker.APIClient
     ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from docker import APIClient
@@ -73,6 +74,8 @@ class DockerEngine:
         self._start_s = start_s
         self._leftovers: set[str] = set()
         self._preparing: set[asyncio.Task[DockerSandbox]] = set()
+        # Being made, or handed out: a container of this boot in no such slot is nobody's.
+        self._slots: set[str] = set()
 
     async def prepare(self, profile: Profile, *, slot: str) -> DockerSandbox:
         """Create and start a fresh container by exactly this profile; verify it by reading back.
@@ -80,6 +83,7 @@ class DockerEngine:
         Raises:
             SandboxError: It could not be made, or was not made as demanded; nothing is left.
         """
+        self._slots.add(slot)
         preparing = asyncio.create_task(self._prepare(profile, slot))
         self._preparing.add(preparing)
         preparing.add_done_callback(self._preparing.discard)
@@ -89,17 +93,28 @@ class DockerEngine:
             # The Engine cannot be stopped half-way: let it finish, then clear away.
             if not preparing.done():
                 await self._discard_prepared(preparing)
+            self._slots.discard(slot)
+            raise
+        except BaseException:
+            self._slots.discard(slot)
             raise
 
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 
+        Those of this boot that came late, or could not be removed in time, go too.
+
         Raises:
             SandboxError: The Engine does not answer, or did not remove one.
         """
         found = await self._own_containers()
-        old = [each for each, boot in found.items() if boot != self._boot]
-        for container_id in [*old, *self._leftovers]:
+        old = [each for each, (boot, _) in found.items() if boot != self._boot]
+        stray = [
+            each
+            for each, (boot, slot) in found.items()
+            if boot == self._boot and slot not in self._slots
+        ]
+        for container_id in {*old, *stray, *self._leftovers}:
             await self._remove(container_id)
         if left := self._leftovers & set(old):
             raise SandboxError(
@@ -148,7 +163,7 @@ class DockerEngine:
         for preparing in list(self._preparing):
             await self._discard_prepared(preparing)
         try:
-            for container_id, boot in (await self._own_containers()).items():
+            for container_id, (boot, _) in (await self._own_containers()).items():
                 if boot == self._boot:
                     await self._remove(container_id)
         except SandboxError:
@@ -188,7 +203,10 @@ class DockerEngine:
             await self._remove(started.id)
             raise
         return DockerSandbox(
-            container, self._connection, grace_s=self._grace_s, remove=self._remove
+            container,
+            self._connection,
+            grace_s=self._grace_s,
+            remove=partial(self._take_back, slot),
         )
 
     async def _greet(self, started: _Started) -> None:
@@ -216,6 +234,10 @@ class DockerEngine:
             return
         await sandbox.discard()
 
+    async def _take_back(self, slot: str, container_id: str) -> None:
+        await self._remove(container_id)
+        self._slots.discard(slot)
+
     async def _remove(self, container_id: str) -> None:
         self._leftovers.add(container_id)
         for attempt in range(_REMOVALS):
@@ -231,8 +253,8 @@ class DockerEngine:
                 self._leftovers.discard(container_id)
                 return
 
-    async def _own_containers(self) -> dict[str, str]:
-        """Map the ids of this installation's containers to their boots."""
+    async def _own_containers(self) -> dict[str, tuple[str, str]]:
+        """Map the ids of this installation's containers to their boots and slots."""
         wanted = {"label": [f"{INSTALLATION_LABEL}={self._installation}"]}
         found = await self._connection.call(
             "list containers",
@@ -241,7 +263,10 @@ class DockerEngine:
             ),
             deadline_s=self._grace_s,
         )
-        return {each["Id"]: each["Labels"].get(BOOT_LABEL, "") for each in found}
+        return {
+            each["Id"]: (each["Labels"].get(BOOT_LABEL, ""), each["Labels"].get(SLOT_LABEL, ""))
+            for each in found
+        }
 
     def _labels(self, slot: str) -> dict[str, str]:
         return {
