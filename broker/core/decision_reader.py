@@ -26,6 +26,8 @@ _SEVERITIES: Final = frozenset({"low", "medium", "high", "critical"})
 _EFFECTS: Final = {effect.value: effect for effect in Effect}
 _LARGEST: Final = 2**53 - 1
 _MOST_VOTES: Final = 100
+# A call can be held three times, and all its votes stand in one receipt of at most 64 KiB.
+_MOST_VOTES_IN_ALL: Final = 50
 _LONGEST_S: Final = 366 * 86_400
 
 
@@ -116,9 +118,10 @@ def _approval(value: JsonValue) -> Approval:
     )
     if not requirements:
         raise _invalid("approval/requirements", "has at least one entry")
-    # All votes stand in one receipt, whose size is bounded.
-    if sum(requirement.count for requirement in requirements) > _MOST_VOTES:
-        raise _invalid("approval/requirements", f"asks for at most {_MOST_VOTES} votes in all")
+    if sum(requirement.count for requirement in requirements) > _MOST_VOTES_IN_ALL:
+        raise _invalid(
+            "approval/requirements", f"asks for at most {_MOST_VOTES_IN_ALL} votes in all"
+        )
     return Approval(
         requirements=requirements,
         decide_within_s=_clock(fields["decide_within_s"], "approval/decide_within_s"),

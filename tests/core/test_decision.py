@@ -118,6 +118,14 @@ class TestReadDecision:
         with pytest.raises(PolicyInvalid):
             read_decision(edited(path, value), TOOL)
 
+    @pytest.mark.parametrize("counts", [[51], [26, 25]])
+    def test_more_votes_than_a_receipt_holds(self, counts: list[int]) -> None:
+        """Requirements that ask for more than 50 votes in all are no decision; 50 are."""
+        groups = [{"group": f"g{index}", "count": count} for index, count in enumerate(counts)]
+        with pytest.raises(PolicyInvalid, match="at most 50 votes in all"):
+            read_decision(edited("approval/requirements", groups), TOOL)
+        read_decision(edited("approval/requirements", [{"group": "g", "count": 50}]), TOOL)
+
     @given(VALUES)
     def test_anything_else(self, value: object) -> None:
         """No JSON value at all makes the reader raise anything but its one error."""
