@@ -16,7 +16,7 @@ from broker.finish import deny, finish
 from broker.judge import Case, Judgement
 from broker.world import World
 
-_HOLDS = 3
+_NEW_HOLDS = 2
 _DECIDE_WITHIN_S = 3_600
 _RUN_WITHIN_S = 600
 
@@ -33,7 +33,7 @@ async def judge_again(world: World, call: Call) -> Judgement | None:
         return None
     if _is_covered(world, call, judgement):
         return judgement
-    if call.hold is not None and call.hold.number >= _HOLDS:
+    if _new_holds(call) >= _NEW_HOLDS:
         await deny(
             world,
             call,
@@ -43,6 +43,12 @@ async def judge_again(world: World, call: Call) -> Judgement | None:
         return None
     await _hold_again(world, call, judgement)
     return None
+
+
+def _new_holds(call: Call) -> int:
+    """Count the holds that a release opened, the first decision's own apart."""
+    number = call.hold.number if call.hold else 0
+    return number - (call.evaluations[0].effect is Effect.HOLD)
 
 
 async def _ask(world: World, call: Call) -> Judgement:

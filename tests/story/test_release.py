@@ -152,6 +152,28 @@ class TestStricter:
         assert len(stored.past_votes) == 2
         await stage.check_all_ended()
 
+    async def test_twice_where_it_was_allowed_first(self) -> None:
+        """A call that was allowed first is held anew twice too, not three times."""
+        stage = Stage(max_running=1)
+        await stage.start()
+        call = await _queued_behind(stage)
+        stage.bundle_changes()
+        stage.policy.rules[ALLOWED] = HOLD
+        await stage.pass_time(300)
+        for number in (1, 2):
+            held = stage.stored(call).hold
+            assert held is not None
+            assert (stage.stored(call).state, held.number) == (CallState.HELD, number)
+            stage.policy.limits = {"timeout_s": 5 - number}
+            await stage.vote(call)
+            await stage.settle()
+        stored = stage.stored(call)
+        assert (stored.state, stored.evaluations[-1].rule) == (
+            CallState.DENIED,
+            "broker.unsettled",
+        )
+        await stage.check_all_ended()
+
     async def test_more_people(self) -> None:
         """A release that wants two people holds anew; the first vote does not count again."""
         stage = Stage()
