@@ -1,10 +1,12 @@
-"""Hold what is said of a call to those who may read it."""
+"""Read the content that a call's record names by digest."""
 
 from dataclasses import dataclass
 
 from broker.core.call import Call
 from broker.core.canonical import JsonObject
 from broker.core.document import Document, DocumentKind
+from broker.core.order import RecordedRequest
+from broker.errors import StoreUnavailable
 from broker.ports import Store, StoredReceipt
 
 
@@ -49,6 +51,18 @@ def answer_at_hand(
         result=bodies.get(DocumentKind.RESULT),
         receipt=receipt.envelope if receipt else None,
     )
+
+
+async def read_request(store: Store, call: Call) -> RecordedRequest:
+    """Read what the agent asked for, to go on with the call.
+
+    Raises:
+        StoreUnavailable: It was erased, so the call cannot go on.
+    """
+    document = await store.document(call.request_sha256)
+    if document is None:
+        raise StoreUnavailable("the request of this call was erased")
+    return RecordedRequest.read(document)
 
 
 def _body(document: Document | None) -> JsonObject | None:

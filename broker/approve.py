@@ -61,9 +61,7 @@ class Approvals:
             try:
                 return await self._count(voter, call, ballot)
             except StaleCall:
-                fresh = await self._world.ledger.get(call.id)
-                assert fresh is not None
-                call = fresh
+                call = await self._world.ledger.reread(call)
             except StoreUnavailable as error:
                 raise Unavailable(f"the store takes no votes now: {error.message}") from error
         raise Unavailable("the call keeps changing: retry")
@@ -152,10 +150,7 @@ class Approvals:
 
     async def _reject(self, voted: Call, step: tuple[Step, JsonObject], document: Document) -> Call:
         """End the call: one veto is enough, however many approved."""
-        await finish(self._world, voted, Step.REJECT, before=(step,), also=(document,))
-        fresh = await self._world.ledger.get(voted.id)
-        assert fresh is not None
-        return fresh
+        return await finish(self._world, voted, Step.REJECT, before=(step,), also=(document,))
 
 
 def _refused(call: Call, reason: str, message: str) -> FailedPrecondition:

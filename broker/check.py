@@ -1,7 +1,6 @@
 """Say what policy would say of a call, without making it one."""
 
 from broker.core.identity import Identity
-from broker.core.ids import ulid
 from broker.core.order import Wish, read_wish
 from broker.decide import judge_order
 from broker.judge import Judgement
@@ -26,7 +25,6 @@ class Checker:
         world.admission.admit_request(caller.id, world.clock.monotonic_s(), size_bytes)
         order = read_wish(wish, world.toolbox, world.settings.caps)
         now = world.clock.now()
-        call_id = ulid(int(now.timestamp() * 1000), world.entropy.random_bytes(10))
         tree = await world.sessions.current(caller.id, order.session_id)
         history = world.admission.history(caller.id, order.session_id, now)
-        return await judge_order(world, caller, order, call_id, tree, history)
+        return await judge_order(world, caller, order, world.draw_call_id(), tree, history)

@@ -21,15 +21,9 @@ from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-)
 
 from broker import config as configuration
+from broker.client_attempts import ANSWER_S, Attempts
 from broker.client_channel import open_channel
 from broker.client_errors import ClientError, client_error
 from broker.core.lifecycle import CallState
@@ -51,19 +45,12 @@ __all__ = ["Client", "ClientError", "config_path", "state_of"]
 
 CONFIG_VARIABLE = "TOOLWARRANT_CONFIG"
 
-_ANSWER_S = 30.0
 _POLL_S = 60.0
 # How long ExecuteTool may take besides what was asked for: the queue with the longest usual run.
 # Later the RPC is given up, never the call.
 _QUEUE_AND_RUN_S = 960.0
-_ATTEMPTS = 5
-_FIRST_PAUSE_S = 0.1
-# A broker that asks for a longer pause than people bear is told, not waited for.
-_PATIENCE_S = 10.0
 _PAGE = 200
 
-_Request = TypeVar("_Request")
-_Answer = TypeVar("_Answer")
 _Item = TypeVar("_Item")
 
 
@@ -103,7 +90,7 @@ class Client:
     ) -> None:
         self._channel = channel
         self._target = target
-        self._sleep = sleep
+        self._attempts = Attempts(target, sleep)
         self._execution = execution_pb2_grpc.ExecutionServiceStub(channel)
         self._tools = tool_pb2_grpc.ToolServiceStub(channel)
         self._approval = approval_pb2_grpc.ApprovalServiceStub(channel)
@@ -186,7 +173,7 @@ class Client:
             hold_wait=_duration(hold_wait_s),
         )
         patience_s = _QUEUE_AND_RUN_S + (timeout_s or 0) + hold_wait_s
-        return self._safe(self._execution.ExecuteTool, request, patience_s).call
+        return self._attempts.repeated(self._execution.ExecuteTool, request, patience_s).call
 
     def check(
         self,
@@ -201,11 +188,13 @@ class Client:
         request = tool_pb2.CheckCallRequest(
             tool=tool, arguments_json=text, session_id=session, purpose=purpose
         )
-        return self._safe(self._tools.CheckCall, request)
+        return self._attempts.repeated(self._tools.CheckCall, request)
 
     def get(self, call: str) -> call_pb2.Call:
         """Read a call, by its name, its ULID or at least 4 characters of its short id."""
-        return self._safe(self._execution.GetCall, execution_pb2.GetCallRequest(call=call)).call
+        return self._attempts.repeated(
+            self._execution.GetCall, execution_pb2.GetCallRequest(call=call)
+        ).call
 
     def wait(self, call: str, timeout_s: float | None = None) -> call_pb2.Call:
         """Wait until a call is final, or the time is over; None waits as long as it takes."""
@@ -214,7 +203,9 @@ class Client:
             left_s = _POLL_S if deadline_s is None else max(deadline_s - time.monotonic(), 0)
             poll_s = min(left_s, _POLL_S)
             request = execution_pb2.WaitCallRequest(call=call, timeout=_duration(poll_s))
-            found = self._safe(self._execution.WaitCall, request, poll_s + _ANSWER_S).call
+            found = self._attempts.repeated(
+                self._execution.WaitCall, request, poll_s + ANSWER_S
+            ).call
             state = state_of(found)
             if (state and state.is_final) or (deadline_s is not None and left_s <= _POLL_S):
                 return found
@@ -233,20 +224,15 @@ class Client:
                     after, failures = event.sequence, 0
                     yield event
             except grpc.RpcError as error:
-                known = client_error(error, self._target)
                 failures += 1
-                pause_s = _pause_s(known, failures)
-                tired = failures >= _ATTEMPTS or pause_s > _PATIENCE_S
-                if tired or not _is_unavailable(known):
-                    raise known from error
-                self._sleep(pause_s)
+                self._attempts.pause(error, failures)
             else:
                 return
 
     def cancel(self, call: str) -> call_pb2.Call:
         """Cancel a call of one's own, by its name, its ULID or its whole short id."""
         request = execution_pb2.CancelCallRequest(call=call)
-        return self._once(self._execution.CancelCall, request).call
+        return self._attempts.once(self._execution.CancelCall, request).call
 
     def calls(self, filter: str = "", *, limit: int = 50) -> list[call_pb2.Call]:  # noqa: A002
         """List calls that this identity may see, newest first.
@@ -260,7 +246,7 @@ class Client:
             request = execution_pb2.ListCallsRequest(
                 page_size=size, page_token=token, filter=filter
             )
-            answer = self._safe(self._execution.ListCalls, request)
+            answer = self._attempts.repeated(self._execution.ListCalls, request)
             return list(answer.calls), answer.next_page_token
 
         return list(_items(page, limit))
@@ -270,21 +256,21 @@ class Client:
 
         def page(size: int, token: str) -> tuple[list[tool_pb2.Tool], str]:
             request = tool_pb2.ListToolsRequest(page_size=size, page_token=token, filter=filter)
-            answer = self._safe(self._tools.ListTools, request)
+            answer = self._attempts.repeated(self._tools.ListTools, request)
             return list(answer.tools), answer.next_page_token
 
         return list(_items(page, None))
 
     def tool(self, tool: str) -> tool_pb2.Tool:
         """Describe one tool, by `name` or `name@version`."""
-        return self._safe(self._tools.GetTool, tool_pb2.GetToolRequest(tool=tool)).tool
+        return self._attempts.repeated(self._tools.GetTool, tool_pb2.GetToolRequest(tool=tool)).tool
 
     def holds(self, filter: str = "", *, limit: int | None = None) -> list[call_pb2.Call]:  # noqa: A002
         """List open holds that this identity may decide, oldest first."""
 
         def page(size: int, token: str) -> tuple[list[call_pb2.Call], str]:
             request = approval_pb2.ListHoldsRequest(page_size=size, page_token=token, filter=filter)
-            answer = self._safe(self._approval.ListHolds, request)
+            answer = self._attempts.repeated(self._approval.ListHolds, request)
             return list(answer.calls), answer.next_page_token
 
         return list(_items(page, limit))
@@ -299,7 +285,9 @@ class Client:
 
     def hold(self, call: str) -> approval_pb2.GetHoldResponse:
         """Show a hold as it has to be judged, with the digest that a vote must name."""
-        return self._safe(self._approval.GetHold, approval_pb2.GetHoldRequest(call=call))
+        return self._attempts.repeated(
+            self._approval.GetHold, approval_pb2.GetHoldRequest(call=call)
+        )
 
     def approve(self, call: str, view_sha256: str, reason: str) -> call_pb2.Call:
         """Vote to approve exactly the view that was seen.
@@ -310,16 +298,18 @@ class Client:
             reason: Why; kept with the record.
         """
         request = approval_pb2.ApproveCallRequest(call=call, view_sha256=view_sha256, reason=reason)
-        return self._once(self._approval.ApproveCall, request).call
+        return self._attempts.once(self._approval.ApproveCall, request).call
 
     def reject(self, call: str, view_sha256: str, reason: str) -> call_pb2.Call:
         """Reject a held call for good; arguments as for `approve`."""
         request = approval_pb2.RejectCallRequest(call=call, view_sha256=view_sha256, reason=reason)
-        return self._once(self._approval.RejectCall, request).call
+        return self._attempts.once(self._approval.RejectCall, request).call
 
     def receipt(self, call: str) -> receipt_pb2.GetReceiptResponse:
         """Read the receipt of a call, with the documents that it names."""
-        return self._safe(self._receipts.GetReceipt, receipt_pb2.GetReceiptRequest(call=call))
+        return self._attempts.repeated(
+            self._receipts.GetReceipt, receipt_pb2.GetReceiptRequest(call=call)
+        )
 
     def receipts(
         self, *, after: int = 0, limit: int | None = None
@@ -330,7 +320,7 @@ class Client:
             request = receipt_pb2.ListReceiptsRequest(
                 page_size=size, page_token=token, filter=f"after={after}" if after else ""
             )
-            answer = self._safe(self._receipts.ListReceipts, request)
+            answer = self._attempts.repeated(self._receipts.ListReceipts, request)
             return list(answer.receipts), answer.next_page_token
 
         return _items(page, limit)
@@ -338,42 +328,15 @@ class Client:
     def trust_root(self) -> str:
         """Read the broker's own trust root. To verify, use one that you got elsewhere."""
         request = receipt_pb2.GetTrustRootRequest()
-        return self._safe(self._receipts.GetTrustRoot, request).trust_root_json
+        return self._attempts.repeated(self._receipts.GetTrustRoot, request).trust_root_json
 
     def server_info(self) -> admin_pb2.GetServerInfoResponse:
         """Ask what this broker is."""
-        return self._safe(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
+        return self._attempts.repeated(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
 
     def drain(self) -> int:
         """Let the broker take no new calls from now on; return how many are running."""
-        return self._once(self._admin.Drain, admin_pb2.DrainRequest()).running
-
-    def _once(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",
-        request: _Request,
-        timeout_s: float = _ANSWER_S,
-    ) -> _Answer:
-        try:
-            return method(request, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise client_error(error, self._target) from error
-
-    def _safe(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",
-        request: _Request,
-        timeout_s: float = _ANSWER_S,
-    ) -> _Answer:
-        retrying = Retrying(
-            retry=retry_if_exception(_is_unavailable),
-            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(_PATIENCE_S),
-            wait=_wait_s,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        answer: _Answer = retrying(self._once, method, request, timeout_s)
-        return answer
+        return self._attempts.once(self._admin.Drain, admin_pb2.DrainRequest()).running
 
 
 def _items(
@@ -387,20 +350,6 @@ def _items(
         given += len(items)
         if not token:
             return
-
-
-def _is_unavailable(error: BaseException) -> bool:
-    return isinstance(error, ClientError) and error.code is grpc.StatusCode.UNAVAILABLE
-
-
-def _wait_s(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return _pause_s(error, state.attempt_number)
-
-
-def _pause_s(error: BaseException | None, attempt: int) -> float:
-    named_s = error.retry_after_s if isinstance(error, ClientError) else None
-    return max(named_s or 0, _FIRST_PAUSE_S * 2.0 ** (attempt - 1))
 
 
 def _json(arguments: Mapping[str, object]) -> str:

@@ -26,7 +26,6 @@ from broker.config_sections import (
     ServerSection,
     StoreSection,
 )
-from broker.core.identity import Identity
 from broker.errors import ConfigurationError
 
 __all__ = [
@@ -59,20 +58,6 @@ class Config(Section):
     def folder(self) -> Path:
         """The folder that relative paths of the file start from."""
         return self.file.parent
-
-    def identity(self, name: str) -> Identity | None:
-        """Find who a certificate stands for, expired or not; None for a stranger.
-
-        Args:
-            name: The certificate's URI SAN, or its CN where there is none.
-        """
-        entry = self.identities.get(name)
-        return None if entry is None else entry.identity(name)
-
-    def daily_budget(self, name: str) -> int | None:
-        """Say how many calls a day an identity has; None: no budget."""
-        entry = self.identities.get(name)
-        return None if entry is None else entry.daily_budget
 
 
 SECTIONS: Mapping[str, type[Section]] = {

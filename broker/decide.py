@@ -1,18 +1,16 @@
 """Decide a new call: deny, hold or queue it in the commit that records it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from broker.answer import Answer, answer_at_hand
 from broker.core.call import Call, Hold
-from broker.core.canonical import JsonObject, JsonValue
 from broker.core.decision import Effect
 from broker.core.document import Document, DocumentKind
 from broker.core.identity import Identity
-from broker.core.ids import CallId, Sha256, short_id
+from broker.core.ids import CallId, short_id
 from broker.core.lifecycle import CallState, Step, after
-from broker.core.order import Order
+from broker.core.order import Order, RecordedRequest
 from broker.core.policy_input import History
 from broker.core.view import HeldCall, render_view
 from broker.core.workspace import Tree
@@ -69,7 +67,9 @@ async def record_and_decide(
             step = Step.DENY
             call = replace(call, state=after(call.state, step), ended_at=now)
         case Effect.HOLD:
-            call, view = open_hold(world, call, judgement, request.body, caller, tree)
+            call, view = open_hold(
+                world, call, judgement, RecordedRequest.read(request), caller, tree
+            )
             documents.append(view)
             step = Step.HOLD
         case Effect.ALLOW:
@@ -91,7 +91,7 @@ async def judge_order(
         return world.judge.refuse(
             "broker.tool_unknown",
             f"there is no tool {order.wish.tool!r}: ListTools names those that there are",
-            {"schema": "broker.refusal/v1", "tool": order.wish.tool},
+            order.wish.tool,
         )
     return await world.judge.ask(
         Case(
@@ -142,7 +142,7 @@ def open_hold(
     world: World,
     call: Call,
     judgement: Judgement,
-    request: JsonObject,
+    request: RecordedRequest,
     caller: Identity,
     tree: Tree,
 ) -> tuple[Call, Document]:
@@ -165,9 +165,9 @@ def open_hold(
             agent=call.agent,
             owner=caller.owner,
             session_id=call.session_id,
-            purpose=str(request["purpose"]),
-            arguments=_object(request["arguments"]),
-            arguments_sha256=Sha256(str(request["arguments_sha256"])),
+            purpose=request.purpose,
+            arguments=request.arguments,
+            arguments_sha256=request.arguments_sha256,
             inputs=call.inputs,
             workspace_sha256=tree.sha256,
             workspace_paths=tuple(tree.files),
@@ -198,8 +198,3 @@ def open_hold(
         obligations=judgement.obligations,
     )
     return held, view
-
-
-def _object(value: JsonValue) -> JsonObject:
-    assert isinstance(value, Mapping)
-    return value

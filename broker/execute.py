@@ -17,7 +17,7 @@ from broker.board import EVERY_CALL
 from broker.core.call import Call, Cause, Run
 from broker.core.document import Document
 from broker.core.identity import Identity
-from broker.core.ids import AgentId, CallId, ulid
+from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.order import Order, Wish, read_wish
 from broker.decide import record_and_decide
@@ -38,8 +38,8 @@ from broker.job import job_of, profile_of
 from broker.ports import Sandbox
 from broker.release import judge_again
 from broker.slots import Slots
-from broker.tasks import Tasks
-from broker.world import World, first
+from broker.tasks import Tasks, first
+from broker.world import World
 
 BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
@@ -107,8 +107,8 @@ class Executor:
 
     async def _record(self, caller: Identity, order: Order) -> Answer:
         world = self._world
-        world.admission.check_open(caller.id, world.clock.monotonic_s())
-        call_id = ulid(int(world.clock.now().timestamp() * 1000), world.entropy.random_bytes(10))
+        world.admission.check_open(caller.id)
+        call_id = world.draw_call_id()
         # Reserved before the first wait: calls that come at once count each other.
         world.admission.reserve(caller.id, call_id)
         try:
@@ -241,7 +241,7 @@ class Executor:
             return
         await self._insist(partial(end_run, world, call, sandbox.enforced, report))
 
-    async def _insist(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
+    async def _insist(self, write: Callable[[], Coroutine[object, object, object]]) -> None:
         """Write an outcome that is known here alone: it is kept until the store takes it."""
         world = self._world
         while True:
@@ -336,14 +336,11 @@ class Executor:
                     if sandbox := self._running.get(call.id):
                         await sandbox.kill(Cause.CANCELLED)
                     return call
-                await finish(self._world, call, Step.CANCEL, Cause.CANCELLED)
+                return await finish(self._world, call, Step.CANCEL, Cause.CANCELLED)
             except StaleCall:
-                pass
-            fresh = await self._world.ledger.get(call.id)
-            assert fresh is not None
-            if fresh.state is CallState.CANCELLED:
-                return fresh
-            call = fresh
+                call = await self._world.ledger.reread(call)
+            if call.state is CallState.CANCELLED:
+                return call
         raise Unavailable("the call keeps changing: retry")
 
     async def recover(self) -> int:

@@ -39,8 +39,8 @@ async def finish(
     ran: Ran | None = None,
     before: tuple[tuple[Step, JsonObject], ...] = (),
     also: tuple[Document, ...] = (),
-) -> None:
-    """Take a call's last step, with its receipt.
+) -> Call:
+    """Take a call's last step, with its receipt; return the call as it ended.
 
     Args:
         before: Steps that `call` has taken in memory, to be written in the same commit.
@@ -60,7 +60,7 @@ async def finish(
     if ran is not None and ran.result is not None:
         ended = replace(ended, result_sha256=ran.result.sha256)
         documents = (*documents, ran.result, *ran.documents)
-    await world.ledger.record(
+    written, _ = await world.ledger.record(
         ended,
         [*before, (step, _event_data(ended))],
         documents=documents,
@@ -68,14 +68,16 @@ async def finish(
         receipt=world.notary.draft(ended, enforced=ran.enforced if ran else None, report=report),
         workspace=ran.workspace if ran else None,
     )
+    if step is Step.DENY:
+        # Only now: counted at each attempt, one denial would give back the budget of several calls.
+        world.admission.count_denied(call.agent, world.clock.now())
+    return written
 
 
 async def deny(world: World, call: Call, rule: str, message: str) -> None:
     """Deny a call that policy had let through, by a rule of the broker's own."""
-    body: JsonObject = {"schema": "broker.refusal/v1", "tool": call.tool}
-    await finish(world, call, Step.DENY, judgement=world.judge.refuse(rule, message, body))
-    # Only now: counted at each attempt, one denial would give back the budget of several calls.
-    world.admission.count_denied(call.agent, world.clock.now())
+    judgement = world.judge.refuse(rule, message, call.tool)
+    await finish(world, call, Step.DENY, judgement=judgement)
 
 
 async def end_run(world: World, call: Call, enforced: Enforced, report: Report) -> None:

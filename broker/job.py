@@ -1,11 +1,11 @@
 """Turn a decided call into what its sandbox must be, with what goes into it."""
 
+from broker.answer import read_request
 from broker.core.call import Call
 from broker.core.canonical import canonical_json
 from broker.core.decision import Obligations
 from broker.core.sandbox import Collect, Job, Profile
 from broker.core.toolbox import BoundTool
-from broker.release import request_body
 from broker.world import World
 
 
@@ -32,17 +32,17 @@ async def job_of(world: World, call: Call) -> Job:
     tool = world.toolbox.find(call.tool)
     assert tool is not None
     assert call.obligations is not None
-    request = await request_body(world, call)
-    limits, wished_ms = call.obligations.limits, request["timeout_ms"]
+    request = await read_request(world.store, call)
+    limits = call.obligations.limits
     timeout_s = float(limits.timeout_s)
-    if wished_ms is not None:
-        timeout_s = min(timeout_s, int(str(wished_ms)) / 1000)
+    if request.timeout_s is not None:
+        timeout_s = min(timeout_s, request.timeout_s)
     files: tuple[tuple[str, bytes], ...] = ()
     if tool.tool.workspace != "none":
         tree = await world.sessions.tree(call.tree_sha256)
         files = await world.sessions.files(call.agent, tree)
     return Job(
-        arguments=canonical_json(request["arguments"]),
+        arguments=canonical_json(request.arguments),
         workspace=files,
         inputs=await world.sessions.inputs(call.agent, call.inputs),
         timeout_s=timeout_s,

@@ -15,8 +15,9 @@ from broker.core.policy_input import History, PolicySession, policy_input
 from broker.core.toolbox import BoundTool
 from broker.core.workspace import Tree
 from broker.errors import PolicyError, PolicyInvalid
-from broker.ports import Clock, Entropy, PolicyEngine, Telemetry
+from broker.ports import Clock, Entropy, PolicyAnswer, PolicyEngine, Telemetry
 
+_REFUSAL = "broker.refusal/v1"
 _NO_DECISION = "policy could not decide, so nothing was run: retry later, or tell the operator"
 
 
@@ -75,6 +76,7 @@ class Judge:
         now = self._clock.now()
         asked = self._seal(DocumentKind.POLICY_INPUT, self._input(case, now))
         begun_s = self._clock.monotonic_s()
+        answer: PolicyAnswer | None = None
         try:
             answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits)
@@ -85,17 +87,18 @@ class Judge:
             decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
             obligations = None
         self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
-        return self._judgement(asked, decision, obligations, now)
+        return self._judgement(asked, decision, obligations, now, answer)
 
-    def refuse(self, rule: str, message: str, body: JsonObject) -> Judgement:
-        """Deny without asking policy; `body` says what the denial rests on."""
-        asked = self._seal(DocumentKind.POLICY_INPUT, body)
+    def refuse(self, rule: str, message: str, tool: str) -> Judgement:
+        """Deny a call without asking policy; a note of the tool stands for the policy input."""
+        asked = self._seal(DocumentKind.POLICY_INPUT, {"schema": _REFUSAL, "tool": tool})
         return self._judgement(asked, denial(rule, message, message), None, self._clock.now())
 
     def overrule(self, judgement: Judgement, rule: str, message: str) -> Judgement:
         """Turn a judgement into a denial of the broker's own, keeping what policy was shown."""
         asked, _ = judgement.documents
-        return self._judgement(asked, denial(rule, message, message), None, self._clock.now())
+        by = judgement.evaluation
+        return self._judgement(asked, denial(rule, message, message), None, self._clock.now(), by)
 
     def _input(self, case: Case, now: datetime) -> JsonObject:
         return policy_input(
@@ -122,8 +125,15 @@ class Judge:
         return clamp(decision, tool.obligations, self._ceilings)
 
     def _judgement(
-        self, asked: Document, decision: Decision, obligations: Obligations | None, now: datetime
+        self,
+        asked: Document,
+        decision: Decision,
+        obligations: Obligations | None,
+        now: datetime,
+        by: PolicyAnswer | Evaluation | None = None,
     ) -> Judgement:
+        # The bundle that answered: another may be active by now.
+        bundle = by or self._engine
         answered = self._seal(DocumentKind.DECISION, decision.output)
         return Judgement(
             decision=decision,
@@ -133,8 +143,8 @@ class Judge:
                 effect=decision.effect,
                 policy_input_sha256=asked.sha256,
                 decision_sha256=answered.sha256,
-                bundle_sha256=self._engine.bundle_sha256,
-                bundle_revision=self._engine.bundle_revision,
+                bundle_sha256=bundle.bundle_sha256,
+                bundle_revision=bundle.bundle_revision,
                 engine=self._engine.name,
                 risk=decision.risk,
                 rule=decision.reasons[0].rule,

@@ -121,6 +121,17 @@ class Ledger:
             self._remember(stored)
         return stored
 
+    async def reread(self, call: Call) -> Call:
+        """Read a call that was recorded, as it stands now.
+
+        Raises:
+            StoreUnavailable: The record cannot be read, or has lost the call.
+        """
+        fresh = await self.get(call.id)
+        if fresh is None:
+            raise StoreUnavailable(f"the record has lost {call.name}: was its store replaced?")
+        return fresh
+
     def state(self, call: CallId) -> CallState | None:
         """Give the state of an open call; None for one that has ended, or never was."""
         known = self._open.get(call)

@@ -154,6 +154,8 @@ class SandboxEngine(Protocol):
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 
+        Those of this boot go too that nobody has: they came late, or resisted their removal.
+
         Raises:
             SandboxError: The Engine does not answer.
         """
@@ -225,7 +227,6 @@ class Change:
         receipt: Sealed and appended with the next sequence, if and only if the state is final.
         premises: Name with the value it must have; see `Store.set_premise`.
         workspace: Moves the session's tree.
-        outputs: Output path with digest and size, to be found later by `from_output`.
     """
 
     call: Call

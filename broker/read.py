@@ -1,6 +1,6 @@
 """Read the record for those who may."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,7 +13,8 @@ from broker.core.ids import CROCKFORD, AgentId, CallId, is_call_id
 from broker.core.lifecycle import CallState
 from broker.errors import InvalidArgument, NotFound
 from broker.ports import CallFilter, Event, StoredReceipt
-from broker.world import World, first
+from broker.tasks import first
+from broker.world import World
 
 _SHORT_ID = 8
 _PREFIX = 4
@@ -94,28 +95,25 @@ class Reader:
 
     async def wait(self, call: Call, within: timedelta, *, held_is_enough: bool = False) -> Call:
         """Wait until a call is final (or held, if that is enough), or the time is over."""
-        world = self._world
-        until = world.clock.now() + within
-        with world.board.listen(call.id) as bell:
-            while True:
-                bell.clear()
-                fresh = await world.ledger.get(call.id)
-                assert fresh is not None
-                held = held_is_enough and fresh.state is CallState.HELD
-                if fresh.state.is_final or held or world.clock.now() >= until:
-                    return fresh
-                await first(bell.wait(), world.clock.sleep_until(until))
+        enough = {state for state in CallState if state.is_final}
+        if held_is_enough:
+            enough.add(CallState.HELD)
+        return await self._wait_until(call, enough, within)
 
     async def wait_for_people(self, call: Call, within: timedelta) -> Call:
         """Wait while a call is held, but no longer than this."""
+        return await self._wait_until(call, set(CallState) - {CallState.HELD}, within)
+
+    async def _wait_until(
+        self, call: Call, enough: Collection[CallState], within: timedelta
+    ) -> Call:
         world = self._world
         until = world.clock.now() + within
         with world.board.listen(call.id) as bell:
             while True:
                 bell.clear()
-                fresh = await world.ledger.get(call.id)
-                assert fresh is not None
-                if fresh.state is not CallState.HELD or world.clock.now() >= until:
+                fresh = await world.ledger.reread(call)
+                if fresh.state in enough or world.clock.now() >= until:
                     return fresh
                 await first(bell.wait(), world.clock.sleep_until(until))
 
@@ -128,8 +126,7 @@ class Reader:
         with world.board.listen(call.id) as bell:
             while True:
                 bell.clear()
-                fresh = await world.ledger.get(call.id)
-                assert fresh is not None
+                fresh = await world.ledger.reread(call)
                 events = await world.store.events(after=after, limit=_PAGE, call=call.id)
                 for event in events:
                     after = event.sequence

@@ -1,4 +1,4 @@
-"""Keep tasks that nobody awaits, or not for long."""
+"""Keep tasks that nobody awaits, or not to their end."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -29,3 +29,16 @@ class Tasks:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def first(*waits: Coroutine[object, object, object]) -> tuple[bool, ...]:
+    """Wait until one of several waits is over, stop the others; tell which ones are over."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    # A wait that ended while it was being stopped did end: what it acquired is ours.
+    return tuple(not task.cancelled() and task.exception() is None for task in tasks)

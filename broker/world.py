@@ -1,7 +1,5 @@
 """Name the parts that the story of a call is told with."""
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +7,7 @@ from broker.board import Board
 from broker.core.admission import Admission
 from broker.core.canonical import JsonObject
 from broker.core.document import SALT_BYTES, Document, DocumentKind
+from broker.core.ids import CallId, ulid
 from broker.core.order import JsonCaps
 from broker.core.toolbox import Toolbox
 from broker.errors import Unavailable
@@ -87,15 +86,6 @@ class World:
         """Seal content under a salt of its own."""
         return Document.seal(kind, body, salt=self.entropy.random_bytes(SALT_BYTES))
 
-
-async def first(*waits: Coroutine[object, object, object]) -> tuple[bool, ...]:
-    """Wait until one of several waits is over, stop the others; tell which ones are over."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    # A wait that ended while it was being stopped did end: what it acquired is ours.
-    return tuple(not task.cancelled() and task.exception() is None for task in tasks)
+    def draw_call_id(self) -> CallId:
+        """Draw the id of a call that comes now."""
+        return ulid(int(self.clock.now().timestamp() * 1000), self.entropy.random_bytes(10))

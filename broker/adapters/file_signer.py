@@ -1,6 +1,5 @@
 """Sign with a private key that stands in a file."""
 
-import hashlib
 import os
 import stat
 from pathlib import Path
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.core.ids import Sha256
+from broker.core.ids import Sha256, sha256_hex
 from broker.errors import ConfigurationError
 
 SCHEME = "file:"
@@ -41,7 +40,7 @@ class FileSigner:
         self._key = _read_key(path)
         public = self._key.public_key()
         encoding, form = serialization.Encoding, serialization.PublicFormat.SubjectPublicKeyInfo
-        self._key_id = Sha256(hashlib.sha256(public.public_bytes(encoding.DER, form)).hexdigest())
+        self._key_id = sha256_hex(public.public_bytes(encoding.DER, form))
         self._public_key_pem = public.public_bytes(encoding.PEM, form).decode()
 
     @property

@@ -1,10 +1,10 @@
 """Serve the administrators' API."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from broker.api.edge import Context
 from broker.execute import Executor
+from broker.ports import PolicyEngine
 from broker.v1 import admin_pb2, admin_pb2_grpc
 from broker.world import Gate
 
@@ -22,22 +22,12 @@ class ServerFacts:
     engine: dict[str, str]
 
 
-class Policy(Protocol):
-    """The active policy."""
-
-    @property
-    def bundle_sha256(self) -> str:
-        """Digest of the active bundle."""
-
-    @property
-    def bundle_revision(self) -> str:
-        """Revision of the active bundle."""
-
-
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """Say what the broker is; drain it."""
 
-    def __init__(self, facts: ServerFacts, policy: Policy, gate: Gate, executor: Executor) -> None:
+    def __init__(
+        self, facts: ServerFacts, policy: PolicyEngine, gate: Gate, executor: Executor
+    ) -> None:
         self._facts = facts
         self._policy = policy
         self._gate = gate

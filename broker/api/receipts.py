@@ -25,10 +25,10 @@ class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
         call = await self._reader.find(caller(), request.call)
         if not self._reader.may_see_content(caller(), call):
             raise NotFound(f"call: there is no receipt of {request.call!r} for you")
-        receipt, wish, result = await self._reader.receipt(call)
+        receipt, request_document, result = await self._reader.receipt(call)
         return receipt_pb2.GetReceiptResponse(
             receipt=receipt.envelope.decode(),
-            request_document=wish.text.decode() if wish else "",
+            request_document=request_document.text.decode() if request_document else "",
             result_document=result.text.decode() if result else "",
         )
 

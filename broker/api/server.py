@@ -104,10 +104,6 @@ async def set_serving(health: HealthServicer, *, serving: bool) -> None:
 def _service_names() -> Sequence[str]:
     files = (execution_pb2, tool_pb2, approval_pb2, receipt_pb2, admin_pb2, health_pb2)
     names = [
-        name for file in files for name in _names_in(file.DESCRIPTOR.services_by_name.values())
+        service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()
     ]
     return (*names, reflection.SERVICE_NAME)
-
-
-def _names_in(services: Sequence[object]) -> list[str]:
-    return [str(service.full_name) for service in services]  # type: ignore[attr-defined]

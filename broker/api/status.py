@@ -1,7 +1,7 @@
 """Map the broker's errors to gRPC statuses, in one table."""
 
-import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from broker.errors import (
@@ -34,8 +34,6 @@ _CODES: tuple[tuple[type[BrokerError], int], ...] = (
     (StoreUnavailable, code_pb2.UNAVAILABLE),
     (StaleCall, code_pb2.ABORTED),
 )
-
-CODE_NAMES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def status_of(error: BrokerError) -> status_pb2.Status:
@@ -100,7 +98,7 @@ def _retry(after_s: float) -> any_pb2.Any:
     return _packed(error_details_pb2.RetryInfo(retry_delay=delay))
 
 
-def _packed(message: error_details_pb2.ErrorInfo | object) -> any_pb2.Any:
+def _packed(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
-    packed.Pack(message)  # type: ignore[arg-type]
+    packed.Pack(message)
     return packed

@@ -92,7 +92,10 @@ def cancel(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Cancel a call, before or during its run; needs the whole short id."""
+    """Cancel a call, before or during its run.
+
+    Needs the whole short id.
+    """
     with connect(config, identity or "agent", address) as broker:
         found = broker.cancel(call)
     if output is Output.JSON:

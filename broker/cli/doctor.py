@@ -18,7 +18,9 @@ _MARKS = {Level.OK: "ok  ", Level.WARN: "warn", Level.FAIL: "FAIL"}
 
 
 def doctor(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> None:
-    """Check configuration, keys, certificates, Docker Engine, images, ports, policy engine.
+    """Find what keeps a broker from working.
+
+    Looks at configuration, keys, certificates, Docker Engine, images, ports, policy engine.
 
     Exit codes: 0 nothing fails; 1 something does.
     """

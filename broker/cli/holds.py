@@ -54,7 +54,10 @@ def watch(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Follow open holds: those there are, then each as it opens, changes or closes."""
+    """Follow open holds.
+
+    First those there are, then each as it opens, changes or closes.
+    """
     with connect(config, identity or _APPROVER, address) as broker:
         for call in broker.watch_holds(filter):
             if output is Output.JSON:
@@ -71,7 +74,10 @@ def show(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show a hold as it has to be judged, with the digest that a vote must name."""
+    """Show a hold as it has to be judged.
+
+    The digest below it is what a vote must name.
+    """
     with connect(config, identity or _APPROVER, address) as broker:
         found = broker.hold(call)
     if output is Output.JSON:
@@ -93,7 +99,10 @@ def approve(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show what is held, ask, then vote to approve exactly that; needs the whole short id."""
+    """Show what is held, ask, then approve exactly that.
+
+    Needs the whole short id.
+    """
     with connect(config, identity or _APPROVER, address) as broker:
         view = view_sha256 or _judged(broker, call, "Approve exactly this?", yes, output)
         _answer(broker.approve(call, view, reason), output)
@@ -110,7 +119,10 @@ def reject(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show what is held, ask, then reject it: one rejection is final."""
+    """Show what is held, ask, then reject it for good.
+
+    One rejection is final. Needs the whole short id.
+    """
     with connect(config, identity or _APPROVER, address) as broker:
         view = view_sha256 or _judged(broker, call, "Reject this for good?", yes, output)
         _answer(broker.reject(call, view, reason), output)

@@ -23,8 +23,9 @@ def init(
         bool, typer.Option(help="Build what is missing of the tools' images, pin their ids.")
     ] = True,
 ) -> None:
-    """Write a development set: configuration, CA, certificates, receipt key, pinned images.
+    """Write a development set into a folder.
 
+    It has a configuration, a CA with certificates, a receipt key, the pinned ids of images.
     Everything or nothing is written; keys that are there are never overwritten.
     """
     settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}

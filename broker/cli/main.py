@@ -35,8 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command()(init.init)
-app.command()(serve.serve)
+app.command(epilog=OF_OTHERS)(init.init)
+app.command(epilog=OF_OTHERS)(serve.serve)
 app.command()(doctor.doctor)
 app.command(epilog=call.EPILOG)(call.call)
 app.add_typer(calls.app, name="calls")
@@ -44,8 +44,8 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(holds.app, name="holds")
 app.add_typer(policy.app, name="policy")
 app.add_typer(receipts.app, name="receipts")
-app.command()(drain.drain)
-app.command()(version.version)
+app.command(epilog=OF_OTHERS)(drain.drain)
+app.command(epilog=OF_OTHERS)(version.version)
 
 
 @app.callback()

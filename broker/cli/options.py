@@ -37,7 +37,8 @@ AsOption = Annotated[
     typer.Option(
         "--as",
         envvar=AS_VARIABLE,
-        help="Whose certificate to use: NAME of pki/NAME.crt beside the configuration.",
+        help="Whose certificate to use: NAME of pki/NAME.crt beside the configuration. "
+        "[default: agent; approver for holds; auditor for receipts; admin for drain, version]",
         show_default=False,
     ),
 ]

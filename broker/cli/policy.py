@@ -30,7 +30,10 @@ def build(
     opa: Annotated[str, typer.Option(help="The opa program, by path or by name.")] = "opa",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Compile a policy folder into the bundle that `policy.bundle` of the configuration names."""
+    """Compile a policy folder into a bundle.
+
+    `bundle` in [policy] of the configuration names the one that a broker uses.
+    """
     from broker.adapters.policy_files import build_bundle, load_bundle
 
     archive = build_bundle(folder, opa)

@@ -61,7 +61,10 @@ def get(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Print the receipt of a call, byte for byte, or write it with the documents it names."""
+    """Print the receipt of a call, byte for byte.
+
+    With --into, write it to a folder with the documents that it names.
+    """
     with connect(config, identity or _AUDITOR, address) as broker:
         found = broker.receipt(call)
     if into:
@@ -85,7 +88,10 @@ def verify(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Verify a receipt offline; no broker and no configuration is asked."""
+    """Verify a receipt offline.
+
+    No broker and no configuration is asked.
+    """
     from broker.verify.command import run
 
     code = run(
@@ -106,7 +112,10 @@ def verify_export(
     trust_root: TrustRootOption,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Verify a whole export offline: each receipt, and that none is missing before the last."""
+    """Verify a whole export offline.
+
+    Each receipt must be genuine, and none missing before the last.
+    """
     from broker.cli.chain import verify_export as run
 
     raise typer.Exit(run(target, trust_root, as_json=output is Output.JSON))
@@ -123,7 +132,7 @@ def export(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Write every receipt, by its place in the broker's chain."""
+    """Write every receipt to a folder or a file."""
     with connect(config, identity or _AUDITOR, address) as broker:
         found = broker.receipts(after=after)
         try:

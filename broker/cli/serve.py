@@ -5,7 +5,10 @@ from broker.client import config_path
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run the broker until SIGTERM; prints one `ready` line when calls can be taken."""
+    """Run the broker until SIGTERM.
+
+    It prints one `ready` line when calls can be taken.
+    """
     # Here, not above: the other commands do not wait for the broker's parts to load.
     from broker.app import serve as run
 

@@ -65,7 +65,10 @@ def validate(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Check tool definitions without a broker; the first mistake is named with file and line."""
+    """Check tool definitions, without a broker.
+
+    The first mistake is named with file and line.
+    """
     from broker.adapters.tool_files import read_catalog
 
     catalog = read_catalog(folder or _tools_dir(_optional_config(config)))
@@ -80,8 +83,9 @@ def build(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Build the images of the tools whose sources changed; prints name with image id.
+    """Build the images whose sources changed.
 
+    Prints each image's name with its id.
     Without a configuration the shipped tools are built on the local Docker Engine.
     """
     from broker.adapters.image_builder import build_images

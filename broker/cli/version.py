@@ -18,7 +18,10 @@ def version(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Say the version of this program; with --server, what the broker says of itself."""
+    """Say which version this is.
+
+    With --server, what the broker says of itself as well.
+    """
     try:
         here = installed("toolwarrant")
     except PackageNotFoundError:

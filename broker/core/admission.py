@@ -27,7 +27,7 @@ class TokenBucket:
     rate: float
     burst: float
     tokens: float
-    filled_at_s: float
+    filled_at_s: float = 0.0
 
     def take(self, now_s: float, cost: float = 1.0) -> float:
         """Take tokens, a whole burst at the most; return 0, or the seconds until there are."""
@@ -142,7 +142,7 @@ class Admission:
             ResourceExhausted: Over the rate; says when to retry.
         """
         cost = 1 + size_bytes // _BYTES_A_CALL
-        wait_s = self._book(agent, monotonic_s).bucket.take(monotonic_s, cost)
+        wait_s = self._book(agent).bucket.take(monotonic_s, cost)
         if wait_s > 0:
             raise ResourceExhausted(
                 f"more than {self._quotas.calls_per_second:g} calls a second, of which "
@@ -153,13 +153,13 @@ class Admission:
                 reason="RATE_LIMITED",
             )
 
-    def check_open(self, agent: AgentId, monotonic_s: float) -> None:
+    def check_open(self, agent: AgentId) -> None:
         """Check that the agent may have one more open call.
 
         Raises:
             ResourceExhausted: It has as many as it may.
         """
-        if len(self._book(agent, monotonic_s).open_calls) >= self._quotas.open_calls:
+        if len(self._book(agent).open_calls) >= self._quotas.open_calls:
             raise ResourceExhausted(
                 f"{self._quotas.open_calls} calls of this agent are open: "
                 "wait for one to end, or cancel one",
@@ -175,17 +175,17 @@ class Admission:
 
     def reserve(self, agent: AgentId, call: str) -> None:
         """Count a call as open from before it is recorded, so that parallel ones see it."""
-        self._book(agent, 0.0).open_calls.add(call)
+        self._book(agent).open_calls.add(call)
 
     def settle(self, agent: AgentId, call: str, *, is_open: bool, is_held: bool) -> None:
         """Note where a call stands now."""
-        book = self._book(agent, 0.0)
+        book = self._book(agent)
         (book.open_calls.add if is_open else book.open_calls.discard)(call)
         (book.held_calls.add if is_held else book.held_calls.discard)(call)
 
     def count(self, agent: AgentId, session: str, tool: str, at: datetime) -> None:
         """Count a call into the history of those after it; do so before the first wait."""
-        book = self._book(agent, 0.0)
+        book = self._book(agent)
         unix_s = int(at.timestamp())
         book.calls.add(unix_s)
         if tool in self._tools:
@@ -198,11 +198,11 @@ class Admission:
 
     def count_denied(self, agent: AgentId, at: datetime) -> None:
         """Count a call that was denied."""
-        self._book(agent, 0.0).denied.add(int(at.timestamp()))
+        self._book(agent).denied.add(int(at.timestamp()))
 
     def history(self, agent: AgentId, session: str, at: datetime) -> History:
         """Snapshot what policy is shown of the agent's past."""
-        book = self._book(agent, 0.0)
+        book = self._book(agent)
         unix_s = int(at.timestamp())
         tools = {name: window.total(unix_s) for name, window in book.by_tool.items()}
         entry = book.sessions.get(session)
@@ -215,11 +215,11 @@ class Admission:
             budget_limit=self._budgets.get(agent, UNLIMITED),
         )
 
-    def _book(self, agent: AgentId, monotonic_s: float) -> _Agent:
+    def _book(self, agent: AgentId) -> _Agent:
         book = self._agents.get(agent)
         if book is None:
             burst = float(self._quotas.burst)
-            bucket = TokenBucket(self._quotas.calls_per_second, burst, burst, monotonic_s)
+            bucket = TokenBucket(self._quotas.calls_per_second, burst, tokens=burst)
             book = self._agents[agent] = _Agent(bucket)
         return book
 

@@ -1,6 +1,5 @@
 """Bound what policy allows by the ceilings of tool and broker."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from broker.core.decision import (
     Limits,
     Obligations,
     Requirement,
+    persons_wanted,
 )
 from broker.errors import PolicyInvalid
 
@@ -94,16 +94,9 @@ def _asks_more(new: Decision, approved: Iterable[Requirement]) -> bool:
 
     A group's votes count for that group; what is left over counts for "any eligible".
     """
-    wanted = _votes(new.approval.requirements if new.approval else ())
-    given = _votes(approved)
+    wanted = persons_wanted(new.approval.requirements if new.approval else ())
+    given = persons_wanted(approved)
     anyone = wanted.pop("", 0)
     if any(count > given[group] for group, count in wanted.items()):
         return True
     return anyone > given.total() - wanted.total()
-
-
-def _votes(requirements: Iterable[Requirement]) -> Counter[str]:
-    votes: Counter[str] = Counter()
-    for requirement in requirements:
-        votes[requirement.group] += requirement.count
-    return votes

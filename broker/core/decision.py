@@ -1,21 +1,14 @@
 """Give policy's answer its meaning: a decision, its obligations, what approval it wants."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from enum import Enum
 
 from broker.core.canonical import JsonObject
 
 RUNTIMES = ("runc", "runsc", "kata")
 """Runtimes from the weakest isolation to the strongest; policies_rego holds the same order."""
-
-LIMIT_NAMES = (
-    "cpu_millicores",
-    "memory_bytes",
-    "pids",
-    "timeout_s",
-    "output_bytes",
-    "tmp_bytes",
-)
 
 
 class Effect(Enum):
@@ -51,13 +44,17 @@ class Limits:
     tmp_bytes: int
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if getattr(self, name) < 1:
+        for name, limit in self.by_name().items():
+            if limit < 1:
                 raise ValueError(f"limit {name} must be at least 1")
 
     def by_name(self) -> dict[str, int]:
         """List the limits by their names on the wire."""
         return {name: getattr(self, name) for name in LIMIT_NAMES}
+
+
+LIMIT_NAMES = tuple(limit.name for limit in fields(Limits))
+"""On the wire as in the class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +74,14 @@ class Requirement:
 
     group: str
     count: int
+
+
+def persons_wanted(requirements: Iterable[Requirement]) -> Counter[str]:
+    """Add up how many persons each group must send."""
+    wanted: Counter[str] = Counter()
+    for requirement in requirements:
+        wanted[requirement.group] += requirement.count
+    return wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

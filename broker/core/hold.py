@@ -1,10 +1,9 @@
 """Decide whether the votes on a hold meet what policy asked for."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from broker.core.call import Hold, Verdict, Vote
-from broker.core.decision import Requirement
+from broker.core.decision import Requirement, persons_wanted
 from broker.core.ids import Pseudonym, Sha256
 
 
@@ -44,19 +43,10 @@ def requirements_met(
     if any(vote.verdict is not Verdict.APPROVE for vote in cast):
         return False
     approvers = {vote.voter for vote in cast if vote.view_sha256 == view_sha256}
-    wanted = _seats(requirements)
-    if sum(wanted.values()) > len(approvers):
+    wanted = persons_wanted(requirements)
+    if wanted.total() > len(approvers):
         return False
-    seats = [group for group, count in wanted.items() for _ in range(count)]
-    return _all_seated(seats, {voter: eligible[voter] for voter in approvers})
-
-
-def _seats(requirements: Sequence[Requirement]) -> Counter[str]:
-    """Add up how many persons each group must send."""
-    wanted: Counter[str] = Counter()
-    for requirement in requirements:
-        wanted[requirement.group] += requirement.count
-    return wanted
+    return _all_seated(list(wanted.elements()), {voter: eligible[voter] for voter in approvers})
 
 
 def _all_seated(seats: Sequence[str], groups: Mapping[Pseudonym, frozenset[str]]) -> bool:

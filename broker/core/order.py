@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from typing import Self, cast
 
 from broker.core.canonical import JsonObject
+from broker.core.document import Document
 from broker.core.ids import AgentId, CallId, Sha256, is_call_id
 from broker.core.strict_json import parse_object
 from broker.core.toolbox import BoundTool, Toolbox
@@ -49,7 +51,6 @@ class Order:
     session_id: str
     parent: CallId | None
     arguments: JsonObject
-    arguments_text: bytes
     arguments_sha256: Sha256
 
     def request_body(self, agent: AgentId) -> JsonObject:
@@ -65,6 +66,28 @@ class Order:
             "purpose": self.wish.purpose,
             "timeout_ms": None if self.wish.timeout_s is None else int(self.wish.timeout_s * 1000),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequest:
+    """What a recorded call goes on with, read back from its REQUEST document."""
+
+    purpose: str
+    arguments: JsonObject
+    arguments_sha256: Sha256
+    timeout_s: float | None
+
+    @classmethod
+    def read(cls, document: Document) -> Self:
+        """Read a document whose body `Order.request_body` made."""
+        body = document.body
+        timeout_ms = cast("int | None", body["timeout_ms"])
+        return cls(
+            purpose=cast("str", body["purpose"]),
+            arguments=cast("JsonObject", body["arguments"]),
+            arguments_sha256=Sha256(cast("str", body["arguments_sha256"])),
+            timeout_s=None if timeout_ms is None else timeout_ms / 1000,
+        )
 
 
 def read_wish(wish: Wish, toolbox: Toolbox, caps: JsonCaps) -> Order:
@@ -96,7 +119,6 @@ def read_wish(wish: Wish, toolbox: Toolbox, caps: JsonCaps) -> Order:
         session_id=wish.session_id or DEFAULT_SESSION,
         parent=_parent(wish.parent_call),
         arguments=arguments.value,
-        arguments_text=arguments.canonical,
         arguments_sha256=arguments.sha256,
     )
 

@@ -9,6 +9,7 @@ from broker.core.decision import Limits
 from broker.core.derived import derive
 from broker.core.identity import Identity
 from broker.core.ids import CallId, Sha256
+from broker.core.instant import rfc3339
 
 SCHEMA = "broker.policy-input/v1"
 UNLIMITED = 2**53 - 1
@@ -97,7 +98,7 @@ def policy_input(
 
 def _time(now: datetime) -> JsonObject:
     return {
-        "rfc3339": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "rfc3339": rfc3339(now),
         "unix_s": int(now.timestamp()),
         "weekday": _WEEKDAYS[now.weekday()],
         "hour": now.hour,

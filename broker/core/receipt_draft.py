@@ -7,14 +7,14 @@ word that the agent or the tool chose is repeated, an unknown tool's name includ
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 from broker.core.call import Call, Evaluation, Vote
 from broker.core.canonical import JsonObject, JsonValue
-from broker.core.decision import Limits, Obligations
+from broker.core.decision import Obligations
 from broker.core.identity import Role
 from broker.core.ids import Pseudonym, Sha256
+from broker.core.instant import rfc3339
 from broker.core.receipt import ReceiptDraft
 from broker.core.sandbox import Enforced, Report, Stream
 
@@ -110,7 +110,7 @@ def _request(call: Call) -> JsonObject:
 
 def _evaluation(entry: Evaluation) -> JsonObject:
     return {
-        "at": _time(entry.at),
+        "at": rfc3339(entry.at),
         "effect": entry.effect.value,
         "rule": _name(entry.rule),
         "risk": entry.risk,
@@ -136,10 +136,9 @@ def _obligations(
     listed: list[JsonValue] = [
         {"name": "runtime", "enforced": facts.get("runtime") == obligations.runtime}
     ]
-    for name in (field.name for field in fields(Limits)):
+    for name, demanded in obligations.limits.by_name().items():
         # An adapter hands out no sandbox whose settings differ from what was demanded; those that
         # can be read back are compared once more here.
-        demanded = getattr(obligations.limits, name)
         read_back = name not in _READ_BACK or facts.get(name) == demanded
         held = enforced is not None and read_back and (ran or name in _READ_BACK)
         listed.append({"name": f"limits.{name}", "enforced": held})
@@ -161,7 +160,7 @@ def _approvals(call: Call) -> list[JsonValue]:
 def _vote(vote: Vote) -> JsonObject:
     # Groups stay out: a small one would tell who stands behind the pseudonym.
     return {
-        "at": _time(vote.at),
+        "at": rfc3339(vote.at),
         "person": vote.voter,
         "role": Role.APPROVER.value,
         "verdict": vote.verdict.value,
@@ -232,11 +231,7 @@ def _times(call: Call) -> JsonObject:
         "started_at": call.started_at,
         "ended_at": call.ended_at,
     }
-    return {name: None if at is None else _time(at) for name, at in times.items()}
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {name: None if at is None else rfc3339(at) for name, at in times.items()}
 
 
 def _name(rule: str | None) -> str | None:

@@ -17,6 +17,7 @@ from broker.core.call import InputFile
 from broker.core.canonical import JsonObject, JsonValue, canonical_json
 from broker.core.decision import Decision, Obligations
 from broker.core.ids import AgentId, CallId, Sha256
+from broker.core.instant import rfc3339
 from broker.core.visible import visible
 
 _MARK = "| "
@@ -113,7 +114,7 @@ def _call_facts(held: HeldCall) -> dict[str, str]:
         "agent": held.agent,
         "owner": held.owner,
         "session": held.session_id,
-        "received": _time(held.received_at),
+        "received": rfc3339(held.received_at),
         "arguments SHA-256": held.arguments_sha256,
         "workspace SHA-256": held.workspace_sha256,
     }
@@ -172,10 +173,8 @@ def _decision_lines(held: HeldCall) -> Iterator[str]:
 
 
 def _obligation_lines(obligations: Obligations) -> Iterator[str]:
-    limits = obligations.limits
     yield f"runtime: {visible(obligations.runtime)}"
-    for name in limits.__slots__:
-        yield f"{name}: {getattr(limits, name)}"
+    yield from (f"{name}: {limit}" for name, limit in obligations.limits.by_name().items())
     for name, entries in (
         ("egress", obligations.egress),
         ("secret", obligations.secrets),
@@ -193,14 +192,14 @@ def _approval_lines(held: HeldCall) -> Iterator[str]:
         group = requirement.group
         of_whom = f"of group {_quoted(group)}" if group else "of all who are eligible"
         yield f"{requirement.count} {of_whom}"
-    yield f"decide by: {_time(held.decide_by)}"
+    yield f"decide by: {rfc3339(held.decide_by)}"
     yield f"then run within: {approval.run_within_s} s"
 
 
 def _facts(held: HeldCall) -> dict[str, JsonValue]:
     """Give the same facts to programs."""
     decision, approval = held.decision, held.decision.approval
-    limits = held.obligations.limits
+    limits = held.obligations.limits.by_name()
     return {
         "call": f"calls/{held.call}",
         "short_id": held.short_id,
@@ -233,7 +232,7 @@ def _facts(held: HeldCall) -> dict[str, JsonValue]:
         },
         "obligations": {
             "runtime": held.obligations.runtime,
-            "limits": {name: str(getattr(limits, name)) for name in limits.__slots__},
+            "limits": {name: str(limit) for name, limit in limits.items()},
             "egress": list(held.obligations.egress),
             "secrets": list(held.obligations.secrets),
             "redact": list(held.obligations.redact),
@@ -245,10 +244,6 @@ def _facts(held: HeldCall) -> dict[str, JsonValue]:
             ],
             "run_within_s": approval.run_within_s if approval else None,
         },
-        "received_at": _time(held.received_at),
-        "decide_by": _time(held.decide_by),
+        "received_at": rfc3339(held.received_at),
+        "decide_by": rfc3339(held.decide_by),
     }
-
-
-def _time(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -134,7 +134,7 @@ class Reason(_message.Message):
     agent_message: _builtins.str
     """What the agent can do about it."""
     severity: _builtins.str
-    """`info`, `low`, `medium`, `high` or `critical`."""
+    """`low`, `medium`, `high` or `critical`."""
     def __init__(
         self,
         *,
@@ -212,7 +212,7 @@ class Hold(_message.Message):
 
     @_builtins.property
     def requirements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Requirement]:
-        """What still has to be met, all of them."""
+        """What has to be met, all of them, votes so far included."""
 
     def __init__(
         self,
@@ -331,7 +331,7 @@ class Result(_message.Message):
 
     @_builtins.property
     def limits_hit(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Limits that struck only a part of the tool: `memory`, `pids`, `files`."""
+        """Limits that struck the tool or a part of it: `files`, `memory`, `output`, `pids`."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

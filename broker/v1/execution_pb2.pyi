@@ -38,7 +38,9 @@ class ExecuteToolRequest(_message.Message):
     tool: _builtins.str
     """`name` or `name@version`."""
     arguments_json: _builtins.str
-    """One I-JSON object (RFC 7493), valid against the tool's input schema; at most 1 MiB."""
+    """One I-JSON object (RFC 7493), valid against the tool's input schema; at most 1 MiB unless the
+    operator set another cap.
+    """
     request_id: _builtins.str
     """Optional, at most 128 characters: the same id with the same request re-attaches to its call.
     Without it a retry is another call.

@@ -233,11 +233,11 @@ class CheckCallRequest(_message.Message):
     tool: _builtins.str
     """`name` or `name@version`."""
     arguments_json: _builtins.str
-    """One I-JSON object."""
+    """As in ExecuteToolRequest."""
     session_id: _builtins.str
-    """Optional session."""
+    """As in ExecuteToolRequest."""
     purpose: _builtins.str
-    """Optional claim."""
+    """As in ExecuteToolRequest."""
     def __init__(
         self,
         *,

@@ -5,7 +5,7 @@ import random
 
 from broker.core.ids import AgentId
 from broker.slots import Slots
-from broker.world import first
+from broker.tasks import first
 
 A, B, C = AgentId("a"), AgentId("b"), AgentId("c")
 

@@ -222,9 +222,8 @@ class TestRefusals:
 
 
 def _identity(config: Config, name: str) -> object:
-    identity = config.identity(f"{SPIFFE_PREFIX}{name}")
-    assert identity is not None
-    return identity
+    certificate_name = f"{SPIFFE_PREFIX}{name}"
+    return config.identities[certificate_name].identity(certificate_name)
 
 
 def _purposes(pem: bytes) -> list[x509.ObjectIdentifier]:

@@ -81,14 +81,14 @@ class TestOpenCalls:
         admission.reserve(AGENT, "1")
         admission.reserve(AGENT, "2")
         with pytest.raises(ResourceExhausted, match="2 calls of this agent are open"):
-            admission.check_open(AGENT, 0.0)
+            admission.check_open(AGENT)
 
     def test_a_call_that_ended_makes_room(self) -> None:
         """Settling a call as ended takes it off the books."""
         admission = books(open_calls=1)
         admission.reserve(AGENT, "1")
         admission.settle(AGENT, "1", is_open=False, is_held=False)
-        admission.check_open(AGENT, 0.0)
+        admission.check_open(AGENT)
 
     def test_caps_held_calls_apart(self) -> None:
         """A held call counts against the cap of holds until it is held no longer."""

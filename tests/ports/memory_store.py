@@ -81,12 +81,10 @@ class MemoryStore:
         *,
         seal: Callable[[ReceiptDraft, Position], bytes],
         now: Callable[[], datetime],
-        published: Callable[[CallId], None],
     ) -> None:
         self._disk = disk
         self._seal = seal
         self._now = now
-        self._published = published
         self._is_closed = False
         self._epoch = disk.epoch
 
@@ -97,14 +95,13 @@ class MemoryStore:
         *,
         seal: Callable[[ReceiptDraft, Position], bytes],
         now: Callable[[], datetime],
-        published: Callable[[CallId], None] = lambda _: None,
     ) -> Self:
         """Own the disk for one more life; `SqliteStore.open` says what the arguments mean."""
         if disk.is_owned:
             raise StoreUnavailable("another broker owns the store", reason="STORE_IN_USE")
         disk.is_owned = True
         disk.epoch += 1
-        return cls(disk, seal=seal, now=now, published=published)
+        return cls(disk, seal=seal, now=now)
 
     @property
     def installation(self) -> str:
@@ -119,7 +116,7 @@ class MemoryStore:
     async def commit(self, change: Change) -> StoredReceipt | None:
         """Write one change by compare-and-set."""
         self._check_shape(change)
-        return await self._write(lambda: self._commit(change), call=change.call.id)
+        return await self._write(lambda: self._commit(change))
 
     async def append_event(self, draft: EventDraft) -> None:
         """Record an event that belongs to no call."""
@@ -247,7 +244,7 @@ class MemoryStore:
         await asyncio.sleep(0)
         return self._disk
 
-    async def _write(self, work: Callable[[], T], *, call: CallId | None = None) -> T:
+    async def _write(self, work: Callable[[], T]) -> T:
         self._refuse_if_lost()
         # The real store takes time here, in which others go on.
         await asyncio.sleep(0)
@@ -263,8 +260,6 @@ class MemoryStore:
             raise
         if fault is Fault.AFTER:
             raise StoreUnavailable(fault.value)
-        if call is not None:
-            asyncio.get_running_loop().call_soon(self._published, call)
         return answer
 
     def _refuse_if_lost(self) -> None:

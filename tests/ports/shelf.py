@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Protocol
 
 from broker.adapters.sqlite_store import SqliteStore
-from broker.core.ids import CallId
 from broker.core.receipt import Position, ReceiptDraft
 from broker.ports import Store
 from tests.ports import samples
@@ -17,11 +16,7 @@ Seal = Callable[[ReceiptDraft, Position], bytes]
 class Shelf(Protocol):
     """Where one store is kept."""
 
-    async def open(
-        self,
-        seal: Seal = samples.seal,
-        published: Callable[[CallId], None] = lambda _: None,
-    ) -> Store:
+    async def open(self, seal: Seal = samples.seal) -> Store:
         """Open the store for one more life."""
 
 
@@ -31,15 +26,9 @@ class MemoryShelf:
     def __init__(self) -> None:
         self.disk = MemoryDisk()
 
-    async def open(
-        self,
-        seal: Seal = samples.seal,
-        published: Callable[[CallId], None] = lambda _: None,
-    ) -> Store:
+    async def open(self, seal: Seal = samples.seal) -> Store:
         """Open the store for one more life."""
-        return await MemoryStore.open(
-            self.disk, seal=seal, now=lambda: samples.START, published=published
-        )
+        return await MemoryStore.open(self.disk, seal=seal, now=lambda: samples.START)
 
 
 class SqliteShelf:
@@ -48,12 +37,6 @@ class SqliteShelf:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def open(
-        self,
-        seal: Seal = samples.seal,
-        published: Callable[[CallId], None] = lambda _: None,
-    ) -> Store:
+    async def open(self, seal: Seal = samples.seal) -> Store:
         """Open the store for one more life."""
-        return await SqliteStore.open(
-            self.path, seal=seal, now=lambda: samples.START, published=published
-        )
+        return await SqliteStore.open(self.path, seal=seal, now=lambda: samples.START)

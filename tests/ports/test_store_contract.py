@@ -111,20 +111,6 @@ class TestCommit:
         await store.commit(first(new_call(1), files=(samples.file(""),)))
         assert await store.file(AGENT, samples.digest("")) == b""
 
-    async def test_publishes_what_is_durable(self, shelf: Shelf) -> None:
-        """The hook hears of each durable change of a call, of no refused one, of no bare event."""
-        heard: list[CallId] = []
-        store = await shelf.open(published=heard.append)
-        await store.commit(first(new_call(1)))
-        await store.commit(following(new_call(1), Step.START))
-        await store.append_event(event("broker.started"))
-        with pytest.raises(StaleCall):
-            await store.commit(first(new_call(1)))
-        await store.commit(first(new_call(2)))
-        await asyncio.sleep(0)
-        await store.close()
-        assert heard == [call_id(1), call_id(1), call_id(2)]
-
 
 class TestRefusal:
     async def test_stale_version(self, store: Store) -> None:

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.core.ids import AgentId, CallId, Sha256, sha256_hex
-from broker.core.receipt import Position, ReceiptDraft
+from broker.core.receipt import FIRST_PREVIOUS, Position, ReceiptDraft
 from broker.ports import EventDraft, StoredReceipt
 
 Seal = Callable[[ReceiptDraft, Position], bytes]
 
-_NOTHING_BEFORE = Sha256("0" * 64)
 _dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -54,7 +53,7 @@ class Chronicle:
         receipts = self.connection.execute(
             "SELECT sequence, sha256 FROM receipts ORDER BY sequence DESC LIMIT 1"
         )
-        last = receipts.fetchone() or (0, _NOTHING_BEFORE)
+        last = receipts.fetchone() or (0, FIRST_PREVIOUS)
         return Head(events.fetchone()[0], last[0], last[1])
 
     def append_event(

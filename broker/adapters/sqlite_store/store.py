@@ -28,10 +28,6 @@ _BUSY_TIMEOUT_S = 5.0
 T = TypeVar("T")
 
 
-def _publish_to_nobody(_: CallId) -> None:
-    """Stand in where nobody watches."""
-
-
 class SqliteStore:
     """A `Store` in one file; made by `open`.
 
@@ -66,7 +62,6 @@ class SqliteStore:
         *,
         seal: Seal,
         now: Callable[[], datetime],
-        published: Callable[[CallId], None] = _publish_to_nobody,
         busy_timeout_s: float = _BUSY_TIMEOUT_S,
     ) -> Self:
         """Own the store at this path, made or migrated where need be, for one more life.
@@ -75,7 +70,6 @@ class SqliteStore:
             path: The database file; its folder exists.
             seal: Signs a receipt at its place; called in the writer's thread.
             now: The broker's time; called in the writer's thread.
-            published: Called on this event loop after each durable change of a call.
             busy_timeout_s: How long to wait for a foreign program that locks the file.
 
         Raises:
@@ -86,7 +80,7 @@ class SqliteStore:
         ownership, chronicle, readers, installation, epoch = opened
         return cls(
             ownership=ownership,
-            writer=Writer(chronicle, loop=asyncio.get_running_loop(), published=published),
+            writer=Writer(chronicle, loop=asyncio.get_running_loop()),
             readers=readers,
             installation=installation,
             epoch=epoch,
@@ -110,9 +104,7 @@ class SqliteStore:
         """
         changes.check_change(change)
         record = dump_call(change.call)
-        return await self._write(
-            lambda chronicle: changes.write_change(chronicle, change, record), call=change.call.id
-        )
+        return await self._write(lambda chronicle: changes.write_change(chronicle, change, record))
 
     async def append_event(self, draft: EventDraft) -> None:
         """Record an event that belongs to no call."""
@@ -207,9 +199,9 @@ class SqliteStore:
         await self._writer.close()
         self._ownership.release()
 
-    async def _write(self, work: Callable[[Chronicle], T], *, call: CallId | None = None) -> T:
+    async def _write(self, work: Callable[[Chronicle], T]) -> T:
         self._refuse_if_closed()
-        return await self._writer.submit(work, call=call)
+        return await self._writer.submit(work)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         self._refuse_if_closed()

@@ -10,7 +10,6 @@ from threading import Thread
 from typing import TypeVar
 
 from broker.adapters.sqlite_store.chronicle import Chronicle
-from broker.core.ids import CallId
 from broker.errors import StoreUnavailable
 
 _GROUP = 64
@@ -29,36 +28,23 @@ class _Job:
     """One change on its way; `error` is read only once its group has ended."""
 
     work: Callable[[Chronicle], object]
-    call: CallId | None
     done: "asyncio.Future[object]"
     answer: object = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
 
 
 class Writer:
-    """The thread that owns the write connection. `submit` and `close` belong to one event loop.
+    """The thread that owns the write connection. `submit` and `close` belong to one event loop."""
 
-    Args:
-        published: Called on the loop with each call whose change has just become durable; must
-            not raise.
-    """
-
-    def __init__(
-        self,
-        chronicle: Chronicle,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        published: Callable[[CallId], None],
-    ) -> None:
+    def __init__(self, chronicle: Chronicle, *, loop: asyncio.AbstractEventLoop) -> None:
         self._chronicle = chronicle
         self._loop = loop
-        self._published = published
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._is_head_known = True
         self._thread = Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Callable[[Chronicle], T], *, call: CallId | None = None) -> T:
+    async def submit(self, work: Callable[[Chronicle], T]) -> T:
         """Run `work` in the next group; return its answer when the group is durable.
 
         A caller that is cancelled meanwhile leaves the work to be done.
@@ -67,7 +53,7 @@ class Writer:
             StoreUnavailable: The group could not be committed; nothing of it was written.
         """
         done: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Job(work, call, done))  # type: ignore[arg-type]
+        self._queue.put(_Job(work, done))  # type: ignore[arg-type]
         return await done
 
     async def close(self) -> None:
@@ -156,9 +142,6 @@ class Writer:
                 job.done.set_result(job.answer)
             else:
                 job.done.set_exception(job.error)
-        for job in group:
-            if job.error is None and job.call is not None:
-                self._published(job.call)
 
 
 def unavailable(error: Exception) -> StoreUnavailable:

@@ -1,0 +1,107 @@
+"""Send a client's requests, those that are safe to repeat more than once."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+)
+
+from broker.client_errors import ClientError, client_error
+
+ANSWER_S = 30.0
+_ATTEMPTS = 5
+_FIRST_PAUSE_S = 0.1
+# A broker that asks for a longer pause than people bear is told, not waited for.
+_PATIENCE_S = 10.0
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
+class Attempts:
+    """How often a request is sent, with which pauses. Thread-safe.
+
+    Args:
+        target: Where the broker is looked for, for messages.
+        sleep: Waits between attempts, in seconds.
+    """
+
+    def __init__(self, target: str, sleep: Callable[[float], None]) -> None:
+        self._target = target
+        self._sleep = sleep
+
+    def once(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        timeout_s: float = ANSWER_S,
+    ) -> _Answer:
+        """Send a request that changes something, one time.
+
+        Raises:
+            ClientError: The broker refused it, or did not answer.
+        """
+        try:
+            return method(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise client_error(error, self._target) from error
+
+    def repeated(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]",
+        request: _Request,
+        timeout_s: float = ANSWER_S,
+    ) -> _Answer:
+        """Send a request that may arrive twice, again while the broker is UNAVAILABLE.
+
+        Args:
+            timeout_s: Of each attempt.
+
+        Raises:
+            ClientError: The broker refused it, or did not answer often enough.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(_is_unavailable),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(_PATIENCE_S),
+            wait=_wait_s,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        answer: _Answer = retrying(self.once, method, request, timeout_s)
+        return answer
+
+    def pause(self, error: grpc.RpcError, failures: int) -> None:
+        """Wait after a stream broke, before it is taken up again.
+
+        Args:
+            failures: How often it broke since it last gave something.
+
+        Raises:
+            ClientError: Trying again would be of no use, or was tried often enough.
+        """
+        known = client_error(error, self._target)
+        pause_s = _pause_s(known, failures)
+        tired = failures >= _ATTEMPTS or pause_s > _PATIENCE_S
+        if tired or not _is_unavailable(known):
+            raise known from error
+        self._sleep(pause_s)
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    return isinstance(error, ClientError) and error.code is grpc.StatusCode.UNAVAILABLE
+
+
+def _wait_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return _pause_s(error, state.attempt_number)
+
+
+def _pause_s(error: BaseException | None, attempt: int) -> float:
+    named_s = error.retry_after_s if isinstance(error, ClientError) else None
+    return max(named_s or 0, _FIRST_PAUSE_S * 2.0 ** (attempt - 1))
