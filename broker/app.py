@@ -1,7 +1,6 @@
 """Put the broker together: the only place that knows every part."""
 
 import asyncio
-import json
 import secrets
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +15,7 @@ from grpc import aio
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.file_signer import FileSigner
+from broker.adapters.image_lock import read_image_lock
 from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
@@ -235,7 +235,7 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
 
 def _toolbox(config: Config) -> Toolbox:
     catalog = read_catalog(config.sandbox.tools_dir or tools_dir())
-    lock = _images(config.sandbox.images_lock)
+    lock = read_image_lock(config.sandbox.images_lock)
     missing = sorted({tool.image for tool in catalog.tools} - set(lock))
     if missing:
         raise ConfigurationError(
@@ -244,24 +244,6 @@ def _toolbox(config: Config) -> Toolbox:
             f"pins no image for {', '.join(missing)}: run `toolwarrant tools build --pin`",
         )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
-
-
-def _images(lock: Path) -> Mapping[str, str]:
-    try:
-        images = json.loads(lock.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            str(lock), None, f"cannot be read ({error}): run `toolwarrant tools build --pin`"
-        ) from error
-    if not isinstance(images, dict) or not all(
-        isinstance(image, str) and image.startswith("sha256:") for image in images.values()
-    ):
-        raise ConfigurationError(
-            str(lock),
-            None,
-            'must map image names to "sha256:..." ids: `toolwarrant tools build --pin`',
-        )
-    return images
 
 
 async def _policy_engine(config: Config) -> PolicyEngine:

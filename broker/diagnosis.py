@@ -1,6 +1,5 @@
 """Find what keeps a configured broker from working."""
 
-import json
 import os
 import shutil
 import socket
@@ -18,6 +17,7 @@ from docker.errors import DockerException, ImageNotFound
 
 from broker import shipped
 from broker.adapters.file_signer import FileSigner
+from broker.adapters.image_lock import read_image_lock
 from broker.adapters.pki import pair_fault, read_certificate
 from broker.adapters.tool_files import read_catalog
 from broker.config import Config
@@ -207,9 +207,9 @@ def _wanted_runtimes(config: Config) -> list[str]:
 def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     lock = config.sandbox.images_lock
     try:
-        pinned = json.loads(lock.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        yield Finding(Level.FAIL, "images", f"{lock}: {error}", _PIN)
+        pins = read_image_lock(lock)
+    except ConfigurationError as error:
+        yield Finding(Level.FAIL, "images", str(error), _PIN)
         return
     try:
         catalog = read_catalog(config.sandbox.tools_dir or shipped.tools_dir())
@@ -217,7 +217,6 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "tools", str(error), "`toolwarrant tools validate`")
         return
     yield _ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in catalog.tools))
-    pins = pinned if isinstance(pinned, dict) else {}
     wanted = sorted({tool.image for tool in catalog.tools})
     faults = [
         f"{name} is {fault}" for name in wanted if (fault := _image_fault(engine, pins.get(name)))
@@ -228,8 +227,8 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
         yield _ok("images", f"{len(wanted)} pinned and present")
 
 
-def _image_fault(engine: APIClient, image: object) -> str:
-    if not isinstance(image, str):
+def _image_fault(engine: APIClient, image: str | None) -> str:
+    if image is None:
         return "not pinned"
     try:
         engine.inspect_image(image)

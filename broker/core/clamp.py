@@ -1,7 +1,6 @@
 """Bound what policy allows by the ceilings of tool and broker."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from broker.core.decision import (
     LIMIT_NAMES,
@@ -37,11 +36,6 @@ def clamp(decision: Decision, tool: Obligations, broker: Limits) -> Obligations:
         secrets=_within(asked.secrets, tool.secrets),
         redact=tuple(sorted({*asked.redact, *tool.redact})),
     )
-
-
-def clamped(decision: Decision, tool: Obligations, broker: Limits) -> Decision:
-    """Give the decision with its obligations clamped; the output stays as policy wrote it."""
-    return replace(decision, obligations=clamp(decision, tool, broker))
 
 
 def stricter(new: Decision, obligations: Obligations, requirements: Iterable[Requirement]) -> bool:

@@ -54,7 +54,7 @@ class Limits:
 
 
 LIMIT_NAMES = tuple(limit.name for limit in fields(Limits))
-"""On the wire as in the class."""
+"""Spelt alike in policy's answers, in `tool.yaml`, in receipts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
-from broker.core.clamp import clamp, clamped, stricter
+from broker.core.clamp import clamp, stricter
 from broker.core.decision import (
     LIMIT_NAMES,
     RUNTIMES,
@@ -195,9 +195,14 @@ class TestClamp:
         assert [name for name in run for c in ceilings if run[name] > c[name]] == []
 
 
+def clamped(decision: Decision) -> Decision:
+    """Make the decision as the broker goes by it."""
+    return replace(decision, obligations=clamp(decision, OWN, BROKER))
+
+
 def stated(**changes: object) -> Decision:
     """Make a clamped decision with some obligations changed."""
-    decision = clamped(read_decision(held(), TOOL), OWN, BROKER)
+    decision = clamped(read_decision(held(), TOOL))
     return replace(decision, obligations=replace(decision.obligations, **changes))  # type: ignore[arg-type]
 
 
@@ -205,13 +210,13 @@ def wanting(*requirements: tuple[str, int]) -> Decision:
     """Make a decision that holds for these requirements."""
     output = copy.deepcopy(held())
     output["approval"]["requirements"] = [{"group": g, "count": c} for g, c in requirements]
-    return clamped(read_decision(output, TOOL), OWN, BROKER)
+    return clamped(read_decision(output, TOOL))
 
 
 class TestStricter:
     """The answer at release against what was approved."""
 
-    APPROVED = clamped(read_decision(held(), TOOL), OWN, BROKER).obligations
+    APPROVED = clamped(read_decision(held(), TOOL)).obligations
     ONE = (Requirement(group="", count=1),)
 
     @pytest.mark.parametrize(
@@ -257,7 +262,7 @@ class TestStricter:
     def test_allow_needs_no_votes(self) -> None:
         """An answer that no longer holds asks for nobody."""
         output = {key: value for key, value in held().items() if key != "approval"}
-        new = clamped(read_decision({**output, "effect": "allow"}, TOOL), OWN, BROKER)
+        new = clamped(read_decision({**output, "effect": "allow"}, TOOL))
         assert not stricter(new, self.APPROVED, [Requirement(group="security", count=2)])
 
 
