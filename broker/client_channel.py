@@ -65,5 +65,5 @@ def _credentials(pki: Path, identity: str) -> grpc.ChannelCredentials:
 
 
 def _there_are(pki: Path) -> str:
-    names = sorted(file.stem for file in pki.glob("*.key") if file.stem != "server")
+    names = sorted(file.stem for file in pki.glob("*.key") if file.stem not in {"ca", "server"})
     return f"there is {', '.join(names)}" if names else "make a set with `toolwarrant init DIR`"

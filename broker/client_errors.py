@@ -83,6 +83,11 @@ def _unreachable(details: str, target: str) -> str:
             f"{target} refused the connection's certificates ({details}): "
             "use the pki folder of this broker's own `init`; `toolwarrant doctor` checks it"
         )
+    if any(words in details for words in ("Socket closed", "reset by peer", "Broken pipe")):
+        return (
+            f"{target} closed the connection ({details}): a broker does so where the certificate "
+            "expired or is of another CA, or where it stops: `toolwarrant doctor` checks it"
+        )
     return (
         f"no broker answers at {target} ({details}): start it with `toolwarrant serve`, "
         "or name another configuration with --config"

@@ -9,6 +9,7 @@ from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
 from broker.errors import ConfigurationError
 
 _BUILD_TIMEOUT_S = 120
+_SHARED = ("--capabilities", "capabilities.json", "--ignore", "*_test.rego")
 
 
 def load_bundle(file: Path) -> Bundle:
@@ -32,7 +33,8 @@ def build_bundle(folder: Path, opa: str) -> bytes:
     """Compile a folder of Rego into a bundle.
 
     Args:
-        folder: Has `.manifest`, `capabilities.json` and the packages.
+        folder: Has `.manifest`, `capabilities.json` and the packages; rules are checked against
+            its `schemas`, where it has them.
         opa: The program, by path or by name.
 
     Raises:
@@ -43,12 +45,14 @@ def build_bundle(folder: Path, opa: str) -> bytes:
         raise ConfigurationError(
             str(folder), None, "is no policy folder: it needs .manifest and capabilities.json"
         )
+    if (folder / "schemas").is_dir():
+        # `opa build` reads no schemas: a misspelt field would make a rule that never holds.
+        _run([opa, "check", "--bundle", "--schema", "schemas", *_SHARED, "."], folder)
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / "built.tar.gz"
         argv = [opa, "build", "--bundle", "--target", "wasm", "--entrypoint", ENTRYPOINT]
-        argv += ["--capabilities", "capabilities.json", "--ignore", "*_test.rego"]
         # From inside the folder: paths in the bundle, and roots, are relative to it.
-        _run([*argv, "--output", str(built), "."], folder)
+        _run([*argv, *_SHARED, "--output", str(built), "."], folder)
         return pack_bundle(built.read_bytes(), _sources(folder), str(folder))
 
 

@@ -42,15 +42,19 @@ def call(
     """
     text = read_arguments(arguments or [], sys.stdin.read)
     with connect(config, identity or "agent", address) as broker:
-        answer = broker.call(
-            tool,
-            text,
-            request_id=request_id,
-            session=session,
-            purpose=purpose,
-            timeout_s=timeout,
-            hold_wait_s=hold_wait,
-        )
+        try:
+            answer = broker.call(
+                tool,
+                text,
+                request_id=request_id,
+                session=session,
+                purpose=purpose,
+                timeout_s=timeout,
+                hold_wait_s=hold_wait,
+            )
+        except KeyboardInterrupt:
+            note("gave up waiting; a call that was recorded goes on: toolwarrant calls list")
+            raise
     if output is Output.JSON:
         document(plain(answer))
     else:

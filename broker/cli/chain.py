@@ -10,6 +10,7 @@ from broker.core.trust_root import read_trust_root
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.chain import verify_chain
+from broker.verify.receipt import Validity
 
 
 def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
@@ -45,7 +46,8 @@ def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
     else:
         say(visible(f"{verdict.validity.name}: {verdict.message}"))
         say(visible(f"  installation: {verdict.installation}"))
-        say(visible(f"  head: {verdict.head} (keep it: a later export must go through it)"))
+        if verdict.validity is Validity.VALID:
+            say(visible(f"  head: {verdict.head} (keep it: a later export must go through it)"))
     return verdict.validity.value
 
 

@@ -23,7 +23,7 @@ from broker.cli import (
 from broker.cli.exits import OF_OTHERS, Exit, exit_of_error
 from broker.cli.options import ADDRESS_VARIABLE, AS_VARIABLE, OUTPUT_VARIABLE, Output
 from broker.cli.terminal import lines, note
-from broker.client import CONFIG_VARIABLE
+from broker.client import CONFIG_VARIABLE, ClientError
 from broker.errors import BrokerError
 
 app = typer.Typer(
@@ -71,7 +71,9 @@ def main() -> None:
     try:
         app()
     except BrokerError as error:
-        note(f"error: {lines(str(error))}")
+        # Operators look the reason up; an error of this program's own has none to look up.
+        reason = f" [{error.reason}]" if isinstance(error, ClientError) else ""
+        note(f"error: {lines(str(error) + reason)}")
         sys.exit(exit_of_error(error))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)

@@ -35,4 +35,6 @@ def version(
         return
     say(f"toolwarrant {here}")
     for name, value in (there or {}).items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {part}" for key, part in sorted(value.items()))
         say(lines(f"  {name}: {value}"))

@@ -69,6 +69,17 @@ class TestVerifyExport:
         assert verify_export(target, tmp_path / "root", as_json=True) == 3
         assert found(capsys) == ("indeterminate", None)
 
+    def test_only_a_valid_export_has_a_head_to_keep(
+        self, tmp_path: Path, envelopes: list[bytes], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nobody is told to keep the head of a broken export."""
+        whole = folder_of(envelopes, tmp_path / "whole")
+        verify_export(whole, tmp_path / "root", as_json=False)
+        assert "keep it" in capsys.readouterr().out
+        broken = folder_of(envelopes[:1] + envelopes[2:], tmp_path / "broken")
+        verify_export(broken, tmp_path / "root", as_json=False)
+        assert "keep it" not in capsys.readouterr().out
+
     @pytest.mark.parametrize("line", ["{", "[]", "3", "{}", '"receipt"'])
     def test_another_file_is_refused_by_line(
         self, tmp_path: Path, envelopes: list[bytes], line: str

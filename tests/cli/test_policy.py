@@ -62,6 +62,16 @@ class TestPolicyBuild:
             ("policy.tar.gz", b"old")
         ]
 
+    def test_a_misspelt_field_is_refused(self, folder, tmp_path, opa):
+        """A rule that says which schema it reads, and reads what is not in it, never gets live."""
+        rule = "# METADATA\n# schemas:\n#   - input: schema.policy_input\n" + RULE
+        rule = rule.replace('"nothing runs"}', '"nothing runs"} if input.arguments.code')
+        (folder / "teams" / "more" / "more.rego").write_text(rule)
+        done = build(folder, tmp_path / "policy.tar.gz", opa)
+        assert done.returncode == Exit.USAGE
+        assert "teams/more/more.rego:6: rego_type_error: undefined ref" in done.stderr
+        assert not (tmp_path / "policy.tar.gz").exists()
+
     def test_a_place_that_cannot_be_written_is_named(self, folder, tmp_path, opa):
         """A missing folder is an error that names the file, not a traceback."""
         done = build(folder, tmp_path / "nowhere" / "policy.tar.gz", opa)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,13 +48,21 @@ COMMANDS = [
 ]
 
 
+PROGRAM = [sys.executable, "-c", "from broker.cli.main import main; main()"]
+
+
+def environment() -> dict[str, str]:
+    """Give this test's environment without what the program reads of it."""
+    keep = {key: value for key, value in os.environ.items() if not key.startswith("TOOLWARRANT_")}
+    return keep | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 def toolwarrant(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the program with nothing of this test's environment that it reads."""
-    keep = {key: value for key, value in os.environ.items() if not key.startswith("TOOLWARRANT_")}
     return subprocess.run(
-        [sys.executable, "-c", "from broker.cli.main import main; main()", *words],
+        [*PROGRAM, *words],
         cwd=cwd,
-        env=keep | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -99,13 +109,17 @@ class TestErrors:
         assert done.stderr.startswith("error: no broker answers at 127.0.0.1:1 ")
         assert "toolwarrant serve" in done.stderr
         assert done.stderr.count("\n") == 1
+        assert done.stderr.endswith(" [BROKER_UNREACHABLE]\n")
 
     @pytest.mark.parametrize(
         ("words", "said"),
         [
             (["call", "t", "--config", "absent.toml"], "error: absent.toml: does not exist: "),
             (["call", "t", "word"], "error: arguments: 'word' is neither key=value"),
-            (["call", "t", "--as", "nobody"], "there is admin, agent, agent2, "),
+            (
+                ["call", "t", "--as", "nobody"],
+                "there is admin, agent, agent2, approver, approver2, auditor, policy\n",
+            ),
             (["--as", "nobody", "call", "t"], "there is admin, agent, agent2, "),
             (["call", "--as", "../agent", "t"], "is no name of a pair"),
             (["frobnicate"], "No such command 'frobnicate'"),
@@ -122,6 +136,24 @@ class TestErrors:
         assert said.format(cwd=dev) in done.stderr
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
+
+    def test_ctrl_c_says_that_the_call_goes_on(self, dev: Path) -> None:
+        """Who stops waiting for a call learns that it is not cancelled, and where to look."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            waiting = subprocess.Popen(
+                [*PROGRAM, "call", "t", "--address", address],
+                cwd=dev,
+                env=environment(),
+                stderr=subprocess.PIPE,
+            )
+            connection, _ = silent.accept()
+            waiting.send_signal(signal.SIGINT)
+            _, said = waiting.communicate(timeout=60)
+            connection.close()
+        assert waiting.returncode == Exit.INTERRUPTED
+        assert b"goes on: toolwarrant calls list" in said
+        assert b"Traceback" not in said
 
     def test_a_hostile_message_does_not_act(self, dev: Path) -> None:
         """Control characters of an argument come back escaped."""

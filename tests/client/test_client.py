@@ -183,6 +183,12 @@ class TestErrors:
                 "BROKER_UNREACHABLE",
                 "pki",
             ),
+            (
+                grpc.StatusCode.UNAVAILABLE,
+                "last error: UNAVAILABLE: ipv4:127.0.0.1:7443: Socket closed",
+                "BROKER_UNREACHABLE",
+                "expired",
+            ),
             (grpc.StatusCode.UNIMPLEMENTED, "", "UNIMPLEMENTED", "older"),
             (grpc.StatusCode.DEADLINE_EXCEEDED, "", "DEADLINE_EXCEEDED", "goes on"),
             (grpc.StatusCode.INTERNAL, "", "INTERNAL", "INTERNAL"),
