@@ -45,6 +45,7 @@ from broker.core.toolbox import BoundTool, Toolbox
 from broker.errors import ConfigurationError
 from broker.execute import BUNDLE_PREMISE, Executor
 from broker.judge import Judge
+from broker.keyring import read_server_pair, read_signer
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.people import People
@@ -145,8 +146,9 @@ class _Outside:
 
 async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     """Open what the broker needs; whatever is missing or wrong stops the start here."""
-    signer, clock, boot = FileSigner(config.receipts.key), SystemClock(), secrets.token_hex(8)
-    toolbox, tls, trust_root = _toolbox(config), _tls(config), _text(config.receipts.trust_root)
+    clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
+    signer, trust_root = read_signer(config.receipts)
+    toolbox = _toolbox(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
         return seal(draft, position, signer.sign)
@@ -323,20 +325,8 @@ def _ceilings(config: Config) -> Limits:
 
 
 def _tls(config: Config) -> Tls:
-    return Tls(
-        certificate=_text(config.server.certificate).encode(),
-        private_key=_text(config.server.private_key).encode(),
-        client_ca=_text(config.server.client_ca).encode(),
-    )
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError as error:
-        raise ConfigurationError(
-            str(file), None, f"cannot be read ({error.strerror}): `toolwarrant init` makes it"
-        ) from error
+    certificate, private_key, client_ca = read_server_pair(config.server)
+    return Tls(certificate=certificate, private_key=private_key, client_ca=client_ca)
 
 
 def _listen(server: aio.Server, config: Config, tls: Tls) -> int:
@@ -346,7 +336,8 @@ def _listen(server: aio.Server, config: Config, tls: Tls) -> int:
         raise ConfigurationError(
             str(config.file),
             None,
-            f"server.listen: {config.server.listen} cannot be used: is another broker running?",
+            f"server.listen: {config.server.listen} cannot be used: something listens there "
+            "already, or it is no address of this machine",
         ) from error
 
 

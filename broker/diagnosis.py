@@ -18,7 +18,8 @@ from docker.errors import DockerException, ImageNotFound
 from broker import shipped
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
-from broker.adapters.pki import pair_fault, read_certificate
+from broker.adapters.pki import key_fault, pair_fault, read_certificate
+from broker.adapters.policy_files import load_bundle
 from broker.adapters.tool_files import read_catalog
 from broker.config import Config
 from broker.core.trust_root import KeyRole, read_trust_root
@@ -75,14 +76,12 @@ def _ok(subject: str, said: str) -> Finding:
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
     server = config.server
     try:
-        ca, certificate, key = (
-            file.read_bytes() for file in (server.client_ca, server.certificate, server.private_key)
-        )
+        certificate, key = (file.read_bytes() for file in (server.certificate, server.private_key))
     except OSError as error:
         said = f"{error.filename}: {error.strerror}"
         yield Finding(Level.FAIL, "certificates", said, f"mend [server], or {_NEW_SET}")
         return
-    if fault := pair_fault(certificate, key, ca):
+    if fault := key_fault(certificate, key):
         yield Finding(Level.FAIL, "server certificate", fault, f"mend [server], or {_NEW_SET}")
     yield _private(server.private_key, "server key")
     yield _certificate("client CA", server.client_ca, now)
@@ -91,7 +90,7 @@ def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
         pair = file.with_suffix(".crt")
         if file == server.private_key or not pair.exists():
             continue
-        yield _certificate(f"pair {file.stem}", pair, now)
+        yield _pair(file, pair, server.client_ca, now)
         if (private := _private(file, f"key of {file.stem}")).level is not Level.OK:
             yield private
 
@@ -108,6 +107,23 @@ def _certificate(subject: str, file: Path, now: datetime) -> Finding:
     if facts.not_after - now < _EXPIRY_WARNING:
         return Finding(Level.WARN, subject, f"{file} expires on {until}", _NEW_SET)
     return _ok(subject, f"valid until {until}{', development' if facts.is_development else ''}")
+
+
+def _pair(key: Path, certificate: Path, ca: Path, now: datetime) -> Finding:
+    finding = _certificate(f"pair {key.stem}", certificate, now)
+    if finding.level is Level.FAIL:
+        return finding
+    try:
+        texts = certificate.read_bytes(), key.read_bytes()
+        if fault := key_fault(*texts):
+            return Finding(Level.FAIL, finding.subject, fault, _NEW_SET)
+        # No more than a doubt: a CA in between may have signed it.
+        if fault := pair_fault(*texts, ca.read_bytes()):
+            return Finding(Level.WARN, finding.subject, f"{fault} {ca}", _NEW_SET)
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}"
+        return Finding(Level.FAIL, finding.subject, said, _NEW_SET)
+    return finding
 
 
 def _private(file: Path, subject: str) -> Finding:
@@ -239,11 +255,12 @@ def _image_fault(engine: APIClient, image: str | None) -> str:
 
 def _policy(config: Config) -> Iterator[Finding]:
     policy = config.policy
-    if policy.bundle is not None and not policy.bundle.is_file():
-        said = f"{policy.bundle} is not there"
-        yield Finding(
-            Level.FAIL, "policy bundle", said, 'mend [policy] bundle; "": the shipped one'
-        )
+    try:
+        bundle = load_bundle(policy.bundle or shipped.policies_dir() / "bundle.tar.gz")
+        yield _ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
+    except ConfigurationError as error:
+        remedy = 'mend [policy] bundle; "": the shipped one'
+        yield Finding(Level.FAIL, "policy bundle", str(error), remedy)
     if policy.engine == "wasm":
         yield _ok("policy engine", "wasm, inside the broker")
     elif policy.opa_url:

@@ -108,6 +108,20 @@ def _refuse_taken(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(str(folder), None, "is no folder: choose another name")
+    _refuse_unwritable(folder)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    # Before images are built, which takes minutes the first time.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigurationError(
+            str(folder), None, f"cannot be made: {there} is no folder; choose another name"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            str(folder), None, f"you may not write to {there}: choose another folder"
+        )
 
 
 def _build(settings: Settings, report: Callable[[str], None]) -> dict[str, str]:

@@ -161,16 +161,27 @@ def read_certificate(pem: bytes, file: str) -> CertificateFacts:
     )
 
 
+def key_fault(certificate_pem: bytes, private_key_pem: bytes) -> str | None:
+    """Say why a private key is not a certificate's; None where it is."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = serialization.load_pem_private_key(private_key_pem, password=None)
+    except (ValueError, TypeError):
+        return "certificate and key must be unencrypted PEM"
+    if key.public_key() != certificate.public_key():
+        return "the private key belongs to another certificate"
+    return None
+
+
 def pair_fault(certificate_pem: bytes, private_key_pem: bytes, ca_pem: bytes) -> str | None:
     """Say what is wrong with a pair under a CA; None where it fits."""
+    if fault := key_fault(certificate_pem, private_key_pem):
+        return fault
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         authority = x509.load_pem_x509_certificate(ca_pem)
-        key = serialization.load_pem_private_key(private_key_pem, password=None)
-    except (ValueError, TypeError):
-        return "certificate, CA and key must be unencrypted PEM"
-    if key.public_key() != certificate.public_key():
-        return "the private key belongs to another certificate"
+    except ValueError:
+        return "the CA must be PEM"
     try:
         certificate.verify_directly_issued_by(authority)
     except (InvalidSignature, ValueError, TypeError):

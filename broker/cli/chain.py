@@ -56,7 +56,8 @@ def _envelopes(target: Path) -> Iterator[bytes]:
         for file in sorted(target.glob("*.json")):
             yield file.read_bytes()
         return
-    with target.open(encoding="utf-8") as lines:
+    # Bytes: a line that is no text must be told by its number as well.
+    with target.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 yield str(json.loads(line)["receipt"]).encode()

@@ -1,5 +1,6 @@
 """`toolwarrant init`: make a new broker's folder."""
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,9 @@ def init(
     """
     settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}
     path = initialise(folder, now=datetime.now(UTC), report=note, settings=settings, build=images)
-    if not images:
-        note(f"no images are pinned yet: toolwarrant tools build --pin --config {path}")
-    say(f"ready: toolwarrant serve --config {path}")
+    file = shlex.quote(str(path))
+    if images:
+        say(f"ready: toolwarrant serve --config {file}")
+    else:
+        say(f"no images are pinned yet: toolwarrant tools build --pin --config {file}")
+        note(f"then: toolwarrant serve --config {file}")

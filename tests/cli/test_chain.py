@@ -97,3 +97,9 @@ class TestVerifyExport:
             verify_export(tmp_path / "absent", tmp_path / "root", as_json=True)
         with pytest.raises(ReceiptInvalid, match="trust_root"):
             verify_export(tmp_path / "absent", tmp_path / "receipt.key", as_json=True)
+
+    def test_what_is_no_text_is_no_export(self, tmp_path: Path, envelopes: list[bytes]) -> None:
+        """Bytes that are not UTF-8 are named by their line, like any other that is none."""
+        (tmp_path / "export.jsonl").write_bytes(b"\x9f\n")
+        with pytest.raises(ConfigurationError, match=r"export.jsonl:1: is no line"):
+            verify_export(tmp_path / "export.jsonl", tmp_path / "root", as_json=True)

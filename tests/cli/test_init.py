@@ -125,7 +125,8 @@ class TestCertificates:
             pair_fault(certificate, agent2, ca) == "the private key belongs to another certificate"
         )
         assert pair_fault(certificate, key, other) == "the certificate was not signed by the CA"
-        assert pair_fault(b"", key, ca) == "certificate, CA and key must be unencrypted PEM"
+        assert pair_fault(b"", key, ca) == "certificate and key must be unencrypted PEM"
+        assert pair_fault(certificate, key, b"") == "the CA must be PEM"
 
     def test_the_ca_signs_nothing_more(self, folder: Path) -> None:
         """The CA may sign leaves only, and is marked as one for development."""
@@ -213,6 +214,12 @@ class TestRefusals:
         (tmp_path / "dev").write_text("")
         with pytest.raises(ConfigurationError, match="is no folder"):
             make(tmp_path / "dev")
+
+    def test_a_folder_in_a_file_is_refused_first(self, tmp_path: Path) -> None:
+        """Before anything is built; the file that stands in the way is named."""
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConfigurationError, match=r"/file is no folder"):
+            initialise(tmp_path / "file" / "dev" / "x", now=NOW, report=pytest.fail)
 
     def test_a_wrong_setting_leaves_nothing(self, tmp_path: Path) -> None:
         """A set that `serve` would refuse is not delivered, not even in part."""

@@ -78,7 +78,10 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = toolwarrant(
         "init", "dev", "--no-images", "--listen", "127.0.0.1:1", "--metrics", "", cwd=folder
     )
-    assert done.stdout == f"ready: toolwarrant serve --config {folder}/dev/toolwarrant.toml\n"
+    config = f"--config {folder}/dev/toolwarrant.toml\n"
+    # Not "ready": a broker starts with pinned images only.
+    assert done.stdout == f"no images are pinned yet: toolwarrant tools build --pin {config}"
+    assert done.stderr.endswith(f"then: toolwarrant serve {config}")
     return folder / "dev"
 
 
