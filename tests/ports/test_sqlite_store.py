@@ -17,8 +17,8 @@ from broker.adapters.sqlite_store.call_record import dump_call, load_call
 from broker.core.call import Call
 from broker.core.ids import Pseudonym, sha256_hex
 from broker.core.lifecycle import CallState, Step
-from broker.errors import PremiseChanged, StoreUnavailable
-from broker.ports import File
+from broker.errors import PremiseChanged, ShortIdTaken, StoreUnavailable
+from broker.ports import File, StoredReceipt, WorkspaceUpdate
 from tests.ports import history, samples
 from tests.ports.samples import AGENT, call_id, first, following, new_call
 from tests.ports.shelf import SqliteShelf
@@ -344,15 +344,63 @@ class TestTrouble:
 
 class TestGroups:
     async def test_one_commit_for_many(self, shelf: SqliteShelf) -> None:
-        """Changes that wait together are committed together, at most 64 at once."""
+        """Changes that wait together are written and committed together, at most 64 at once."""
         store = await shelf.open()
         statements: list[str] = []
         connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
         connection.set_trace_callback(statements.append)
         await asyncio.gather(*(store.commit(first(new_call(n))) for n in range(200)))
         assert 4 <= statements.count("COMMIT") < 100
-        assert statements.count("SAVEPOINT change") == 200
+        assert sum(text.startswith("INSERT INTO calls") for text in statements) < 100
+        assert "SAVEPOINT change" not in statements
         connection.set_trace_callback(None)
+        await store.close()
+
+    async def test_each_alone_where_one_is_refused(self, shelf: SqliteShelf) -> None:
+        """Where one change of a group is refused, each is written by a savepoint of its own."""
+        store = await shelf.open()
+        statements: list[str] = []
+        connection = store._writer._chronicle.connection  # type: ignore[attr-defined]
+        connection.set_trace_callback(statements.append)
+        taken = new_call(2, short_id=new_call(1).short_id)
+        changes = [first(new_call(1)), first(taken), first(new_call(3, CallState.DENIED))]
+        ends = await asyncio.gather(*map(store.commit, changes), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), ShortIdTaken, StoredReceipt]
+        assert statements.count("SAVEPOINT change") == statements.count("RELEASE change") == 3
+        connection.set_trace_callback(None)
+        assert sorted(await history.check_store(store)) == [call_id(1), call_id(3)]
+        await store.close()
+
+    async def test_steps_of_one_call_in_the_same_group(self, shelf: SqliteShelf) -> None:
+        """A call's second step, in the group of its first, is written behind it."""
+        store = await shelf.open()
+        await asyncio.gather(
+            store.commit(first(new_call(1))),
+            store.commit(following(new_call(1), Step.START)),
+        )
+        stored = await store.get_call(call_id(1))
+        assert stored is not None
+        assert (stored.version, stored.state) == (2, CallState.RUNNING)
+        assert len(await history.check_store(store)) == 1
+        await store.close()
+
+    async def test_one_workspace_moved_twice_in_the_same_group(self, shelf: SqliteShelf) -> None:
+        """Of two changes that move a workspace from the same tree, the later one is refused."""
+        store = await shelf.open()
+        moves = [
+            first(
+                new_call(number),
+                workspace=WorkspaceUpdate(
+                    agent=AGENT,
+                    session_id="session-1",
+                    expected_sha256=None,
+                    tree_sha256=sha256_hex(bytes([number])),
+                ),
+            )
+            for number in (1, 2)
+        ]
+        ends = await asyncio.gather(*map(store.commit, moves), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), PremiseChanged]
         await store.close()
 
     async def test_premise_set_in_the_same_group(self, shelf: SqliteShelf) -> None:

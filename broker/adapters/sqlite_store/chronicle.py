@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from broker.adapters.sqlite_store.call_record import to_microseconds
-from broker.core.ids import AgentId, CallId, Sha256, sha256_hex
+from broker.adapters.sqlite_store.rows import insert
+from broker.core.call import Call
+from broker.core.ids import CallId, Sha256, sha256_hex
 from broker.core.receipt import FIRST_PREVIOUS, Position, ReceiptDraft
 from broker.ports import EventDraft, StoredReceipt
 
@@ -56,27 +58,49 @@ class Chronicle:
         last = receipts.fetchone() or (0, FIRST_PREVIOUS)
         return Head(events.fetchone()[0], last[0], last[1])
 
-    def append_event(
-        self, draft: EventDraft, *, call: CallId | None = None, agent: AgentId | None = None
-    ) -> None:
-        """Give an event the next sequence."""
-        sequence = self.head.events + 1
-        self.connection.execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+    def append_events(self, drafts: Iterable[tuple[EventDraft, Call | None]]) -> None:
+        """Give events the next sequences; each comes with the call that it is about."""
+        rows = [
             (
                 sequence,
                 to_microseconds(draft.at),
                 self._epoch,
                 draft.type,
-                call,
-                agent,
+                call.id if call else None,
+                call.agent if call else None,
                 _dump(draft.data),
-            ),
-        )
-        self.head = self.head._replace(events=sequence)
+            )
+            for sequence, (draft, call) in enumerate(drafts, start=self.head.events + 1)
+        ]
+        insert(self.connection, "INSERT INTO events VALUES", rows)
+        self.head = self.head._replace(events=self.head.events + len(rows))
 
-    def append_receipt(self, draft: ReceiptDraft, *, call: CallId, agent: AgentId) -> StoredReceipt:
-        """Seal a receipt at the next sequence, linked to the one before it."""
+    def append_receipts(
+        self, drafts: Iterable[tuple[ReceiptDraft | None, Call]]
+    ) -> list[StoredReceipt | None]:
+        """Seal receipts at the next sequences, each linked to the one before it."""
+        sealed: list[StoredReceipt | None] = []
+        rows = []
+        for draft, call in drafts:
+            receipt = None
+            if draft is not None:
+                receipt = self._seal_next(draft, call.id)
+                at_us = to_microseconds(receipt.at)
+                rows.append(
+                    (
+                        receipt.sequence,
+                        call.id,
+                        call.agent,
+                        at_us,
+                        self.head.previous,
+                        receipt.envelope,
+                    )
+                )
+            sealed.append(receipt)
+        insert(self.connection, "INSERT INTO receipts VALUES", rows)
+        return sealed
+
+    def _seal_next(self, draft: ReceiptDraft, call: CallId) -> StoredReceipt:
         sequence = self.head.receipts + 1
         position = Position(
             installation=self._installation,
@@ -85,11 +109,5 @@ class Chronicle:
             previous=self.head.previous,
         )
         envelope = self._seal(draft, position)
-        digest = sha256_hex(envelope)
-        at = self._now()
-        self.connection.execute(
-            "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?)",
-            (sequence, call, agent, to_microseconds(at), digest, envelope),
-        )
-        self.head = Head(self.head.events, sequence, digest)
-        return StoredReceipt(sequence=sequence, call=call, envelope=envelope, at=at)
+        self.head = Head(self.head.events, sequence, sha256_hex(envelope))
+        return StoredReceipt(sequence=sequence, call=call, envelope=envelope, at=self._now())

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Self, TypeVar
 
 from broker.adapters.sqlite_store import changes, queries, schema
-from broker.adapters.sqlite_store.call_record import dump_call
+from broker.adapters.sqlite_store.changes import Recorded
 from broker.adapters.sqlite_store.chronicle import Chronicle, Seal
 from broker.adapters.sqlite_store.ownership import Ownership
 from broker.adapters.sqlite_store.writer import Writer, unavailable
@@ -102,13 +102,13 @@ class SqliteStore:
         Raises:
             ValueError: The change contradicts itself or the lifecycle: a bug of its author.
         """
-        changes.check_change(change)
-        record = dump_call(change.call)
-        return await self._write(lambda chronicle: changes.write_change(chronicle, change, record))
+        recorded = Recorded.of(change)
+        self._refuse_if_closed()
+        return await self._writer.commit(recorded)
 
     async def append_event(self, draft: EventDraft) -> None:
         """Record an event that belongs to no call."""
-        await self._write(lambda chronicle: chronicle.append_event(draft))
+        await self._write(lambda chronicle: chronicle.append_events([(draft, None)]))
 
     async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
         """Set what decisions rest on, with the event that says so."""

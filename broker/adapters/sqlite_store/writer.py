@@ -9,8 +9,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from broker.adapters.sqlite_store.changes import Recorded, write_changes
 from broker.adapters.sqlite_store.chronicle import Chronicle
 from broker.errors import StoreUnavailable
+from broker.ports import StoredReceipt
 
 _GROUP = 64
 _OF_THE_CHANGE = (
@@ -25,9 +27,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Job:
-    """One change on its way; `error` is read only once its group has ended."""
+    """One write on its way; `error` is read only once its group has ended.
 
-    work: Callable[[Chronicle], object]
+    `work` is a change, or what any other write does.
+    """
+
+    work: Recorded | Callable[[Chronicle], object]
     done: "asyncio.Future[object]"
     answer: object = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
@@ -43,6 +48,12 @@ class Writer:
         self._is_head_known = True
         self._thread = Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
+
+    async def commit(self, change: Recorded) -> StoredReceipt | None:
+        """Write a change in the next group; as `submit`."""
+        done: asyncio.Future[StoredReceipt | None] = self._loop.create_future()
+        self._queue.put(_Job(change, done))  # type: ignore[arg-type]
+        return await done
 
     async def submit(self, work: Callable[[Chronicle], T]) -> T:
         """Run `work` in the next group; return its answer when the group is durable.
@@ -91,19 +102,46 @@ class Writer:
             if not self._is_head_known:
                 self._chronicle.head = self._chronicle.stored_head()
                 self._is_head_known = True
-            for job in group:
-                self._attempt(job)
+            if not self._write_together(group):
+                for job in group:
+                    self._write_alone(job)
             connection.execute("COMMIT")
         # Broad, because an error that left this thread would leave every caller waiting for ever.
         except Exception as error:
             self._abandon(group, error)
 
-    def _attempt(self, job: _Job) -> None:
+    def _write_together(self, group: Sequence[_Job]) -> bool:
+        """Write a group of changes; where one is refused, undo them all and say so."""
+        changes = [job.work for job in group if isinstance(job.work, Recorded)]
+        if len(changes) < len(group):
+            return False
+        connection, head = self._chronicle.connection, self._chronicle.head
+        try:
+            receipts = write_changes(self._chronicle, changes)
+        except sqlite3.Error as error:
+            if not isinstance(error, _OF_THE_CHANGE):
+                raise
+        # Whatever else it is, it will be said again, by the change that it belongs to alone.
+        except Exception:  # noqa: S110
+            pass
+        else:
+            for job, receipt in zip(group, receipts, strict=True):
+                job.answer = receipt
+            return True
+        connection.execute("ROLLBACK")
+        self._chronicle.head = head
+        connection.execute("BEGIN IMMEDIATE")
+        return False
+
+    def _write_alone(self, job: _Job) -> None:
         """Do one job's work; where it is refused, undo that alone."""
         connection, head = self._chronicle.connection, self._chronicle.head
         connection.execute("SAVEPOINT change")
         try:
-            job.answer = job.work(self._chronicle)
+            if isinstance(job.work, Recorded):
+                (job.answer,) = write_changes(self._chronicle, [job.work])
+            else:
+                job.answer = job.work(self._chronicle)
         except _OF_THE_CHANGE as error:
             job.error = ValueError(f"the change breaks a rule of the store: {error}")
             job.error.__cause__ = error
