@@ -22,7 +22,7 @@ from wasmtime import (
 )
 from wasmtime import Instance as WasmInstance
 
-from broker.adapters.opa_wasm.entry import Entry
+from broker.adapters.opa_wasm.entry import Entry, Window, set_epoch_deadline
 from broker.core.bundle import ENTRYPOINT, Bundle
 from broker.core.canonical import JsonObject, JsonValue, canonical_json
 from broker.core.sprintf import sprintf
@@ -75,20 +75,21 @@ class _Host:
     """What the module's imports need; holds no store, so that a store can be freed."""
 
     memory: Memory
+    window: Window
     builtins: dict[int, str] = field(default_factory=dict)
     exports: dict[str, Func] = field(default_factory=dict)
     complaint: str = ""
 
     def text(self, store: Store | Caller, address: int) -> bytes:
         """Read a text up to its NUL."""
-        found = bytearray()
-        while b"\0" not in found:
-            start = address + len(found)
-            chunk = self.memory.read(store, start, start + _CHUNK_BYTES)
-            if address <= 0 or not chunk:
-                raise PolicyInvalid("the policy module points outside its memory")
+        view = self.window.view(store)
+        found = b""
+        for start in range(address, len(view), _CHUNK_BYTES) if address > 0 else ():
+            chunk, nul, _ = bytes(view[start : start + _CHUNK_BYTES]).partition(b"\0")
             found += chunk
-        return bytes(found[: found.index(0)])
+            if nul:
+                return found
+        raise PolicyInvalid("the policy module points outside its memory")
 
     def abort(self, caller: Caller, address: int) -> None:
         """Import `opa_abort`: rules in conflict, or no memory left."""
@@ -113,7 +114,7 @@ class _Host:
     def put(self, store: Store | Caller, text: bytes) -> int:
         """Parse JSON into a value of the module."""
         address = self.exports["opa_malloc"](store, len(text))
-        self.memory.write(store, text, address)
+        self.window.view(store)[address : address + len(text)] = text
         return cast("int", self.exports["opa_json_parse"](store, address, len(text)))
 
     def load(self, store: Store | Caller, value: int) -> object:
@@ -140,12 +141,13 @@ class Instance:
         self._store = Store(compiled.engine)
         self._store.set_epoch_deadline(1)
         try:
-            self._host = _Host(memory=_memory(self._store, compiled.module))
+            memory = _memory(self._store, compiled.module)
+            self._host = _Host(memory=memory, window=Window(memory))
             self._bind(compiled.module)
             self._entrypoint = self._find_entrypoint()
             self._data = self._host.put(self._store, canonical_json(data))
             heap: int = self._host.exports["opa_heap_ptr_get"](self._store)
-        except (WasmtimeError, Trap, KeyError, PolicyInvalid) as error:
+        except (WasmtimeError, Trap, KeyError, ValueError, PolicyInvalid) as error:
             raise PolicyUnavailable(
                 f"the bundle's policy.wasm cannot be hosted: {self._complaint(error)}"
             ) from error
@@ -153,11 +155,14 @@ class Instance:
         # Everything above is free for each evaluation; what is below, data included, stays.
         self._heap = -(-heap // _ALIGNMENT) * _ALIGNMENT
 
-    def evaluate(self, policy_input: bytes, interrupted: Callable[[], bool]) -> JsonValue:
+    def evaluate(
+        self, policy_input: bytes, interrupted: Callable[[], bool], *, epochs: int = 1
+    ) -> JsonValue:
         """Ask for the entry point's value.
 
         Args:
             interrupted: Tells whether the epoch was raised for this evaluation already.
+            epochs: How often it must be raised to end the evaluation.
 
         Raises:
             PolicyUndefined: It has none for this input.
@@ -168,7 +173,7 @@ class Instance:
         if policy_input[:1] != b"{" or policy_input[-1:] != b"}":
             raise PolicyInvalid("policy's input is not a JSON object")
         try:
-            return self._value(json.loads(self._evaluate(policy_input, interrupted)))
+            return self._value(json.loads(self._evaluate(policy_input, interrupted, epochs)))
         except Trap as trap:
             if trap.trap_code is TrapCode.INTERRUPT:
                 raise PolicyTimeout("policy did not answer in time and was stopped") from trap
@@ -176,15 +181,17 @@ class Instance:
         except (WasmtimeError, IndexError, ValueError, RecursionError) as error:
             raise PolicyInvalid(f"policy failed: {self._complaint(error)}") from error
 
-    def _evaluate(self, policy_input: bytes, interrupted: Callable[[], bool]) -> bytes:
-        store, memory = self._store, self._host.memory
-        store.set_epoch_deadline(1)
+    def _evaluate(self, policy_input: bytes, interrupted: Callable[[], bool], epochs: int) -> bytes:
+        store = self._store
+        set_epoch_deadline(store, epochs)
         if interrupted():
             raise PolicyTimeout("policy did not answer in time and was stopped")
         end = self._heap + len(policy_input)
-        if (lacking := end + _ALIGNMENT - memory.data_len(store)) > 0:
-            memory.grow(store, -(-lacking // _PAGE_BYTES))
-        memory.write(store, policy_input, self._heap)
+        view = self._host.window.view(store)
+        if (lacking := end + _ALIGNMENT - len(view)) > 0:
+            self._host.memory.grow(store, -(-lacking // _PAGE_BYTES))
+            view = self._host.window.view(store)
+        view[self._heap : end] = policy_input
         heap = -(-end // _ALIGNMENT) * _ALIGNMENT
         answer = self._eval(
             store, 0, self._entrypoint, self._data, self._heap, len(policy_input), heap, _JSON
