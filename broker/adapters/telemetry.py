@@ -1,13 +1,15 @@
 """Tell people how the broker does: structured logs with Prometheus metrics."""
 
-import io
+import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TextIO, cast
+from typing import Any
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -27,7 +29,7 @@ def configure_logs(level: str, form: str) -> None:
         level: `debug`, `info`, `warning` or `error`.
         form: `json` for programs, `console` for people.
     """
-    renderer: Any = structlog.processors.JSONRenderer(sort_keys=True)
+    renderer: Any = structlog.processors.JSONRenderer(_json_line)
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
@@ -38,30 +40,35 @@ def configure_logs(level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Lossy(sys.stderr))),
+        logger_factory=lambda *_: _Lines(sys.stderr.fileno()),
         cache_logger_on_first_use=True,
     )
 
 
-class _Lossy(io.TextIOBase):
-    """A text stream that loses what cannot be written.
+def _json_line(event: object, **_: object) -> bytes:
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Text that is no UTF-8: escaped it can be told all the same.
+        return json.dumps(event, default=repr, sort_keys=True).encode()
+
+
+class _Lines:
+    """A logger that writes each line at once, by one system call, and loses what cannot be written.
 
     A full disk, or a reader that went away, must not end the call whose step is being told.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
-    def write(self, text: str) -> int:
-        """Write what can be written."""
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
+    def msg(self, line: str | bytes) -> None:
+        """Write a line."""
+        data = line if isinstance(line, bytes) else line.encode("utf-8", "backslashreplace")
+        with suppress(OSError):
+            os.write(self._descriptor, data + b"\n")
 
-    def flush(self) -> None:
-        """Flush what can be flushed."""
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+    debug = info = warning = error = critical = msg
 
 
 class Telemetry:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
@@ -17,6 +17,7 @@ PAGE = 50
 PAGE_MOST = 200
 # What google.protobuf.Duration may hold.
 _DURATION_MOST_S = 315_576_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NEXT = {
     CallState.HELD: "waits for people; WaitCall tells when it is decided",
@@ -144,9 +145,10 @@ def timestamp(at: datetime | None) -> timestamp_pb2.Timestamp | None:
     """Write a time; unset stays unset."""
     if at is None:
         return None
-    message = timestamp_pb2.Timestamp()
-    message.FromDatetime(at)
-    return message
+    # By hand: FromDatetime takes ten times as long, and a call has six times.
+    since = at - _EPOCH
+    whole_s = since.days * 86_400 + since.seconds
+    return timestamp_pb2.Timestamp(seconds=whole_s, nanos=since.microseconds * 1000)
 
 
 def seconds(field: str, duration: duration_pb2.Duration) -> float:

@@ -1,5 +1,9 @@
 """Metrics count what happened, once."""
 
+import json
+import os
+import sys
+
 import pytest
 
 from broker.adapters.telemetry import Telemetry, configure_logs
@@ -27,3 +31,32 @@ class TestCalls:
         telemetry.taken_up(call)
         queued = {"state": "QUEUED"}
         assert telemetry.registry.get_sample_value("toolwarrant_open_calls", queued) == 1
+
+
+class TestLogs:
+    def test_a_line_is_one_sorted_object(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """What is logged comes out as one line of JSON with its keys in order."""
+        configure_logs("info", "json")
+        Telemetry().recorded(new_call(1, state=CallState.DENIED), [Step.RECEIVE, Step.DENY])
+        (line,) = capfd.readouterr().err.splitlines()
+        told = json.loads(line)
+        assert list(told) == sorted(told)
+        assert (told["event"], told["level"], told["state"]) == ("call.denied", "info", "DENIED")
+
+    @pytest.mark.parametrize("form", ["json", "console"])
+    def test_half_a_surrogate_pair_is_told(
+        self, capfd: pytest.CaptureFixture[str], form: str
+    ) -> None:
+        """Text that has no UTF-8 is escaped, not lost, and raises nothing."""
+        configure_logs("info", form)
+        Telemetry().alarm("trouble", ValueError("\ud800"))
+        assert "\\ud800" in capfd.readouterr().err
+
+    def test_a_reader_that_is_gone_loses_lines_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody reads standard error any more: what is told is lost, and nothing is raised."""
+        reader, writer = os.pipe()
+        with os.fdopen(writer, "w") as gone:
+            monkeypatch.setattr(sys, "stderr", gone)
+            configure_logs("info", "json")
+            os.close(reader)
+            Telemetry().alarm("trouble", ValueError("unheard"))
