@@ -51,23 +51,28 @@ class Window:
 
     step_s: int
     counts: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+    sum: int = 0
     step: int = 0
 
     def add(self, unix_s: int) -> None:
         """Count one."""
         self._advance(unix_s)
         self.counts[self.step % _BUCKETS] += 1
+        self.sum += 1
 
     def total(self, unix_s: int) -> int:
-        """Sum up the window that ends now."""
+        """Give the sum of the window that ends now."""
         self._advance(unix_s)
-        return sum(self.counts)
+        return self.sum
 
     def _advance(self, unix_s: int) -> None:
         step = unix_s // self.step_s
+        if step <= self.step:
+            return
         for missed in range(max(self.step + 1, step - _BUCKETS + 1), step + 1):
+            self.sum -= self.counts[missed % _BUCKETS]
             self.counts[missed % _BUCKETS] = 0
-        self.step = max(self.step, step)
+        self.step = step
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from base64 import b32encode
 from typing import NewType
 
 CallId = NewType("CallId", str)
@@ -17,6 +18,7 @@ Pseudonym = NewType("Pseudonym", str)
 """A random name for a person; the mapping to the person is erasable content."""
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", CROCKFORD.encode())
 _ULID = re.compile(f"[0-7][{CROCKFORD}]{{25}}")
 
 
@@ -52,4 +54,7 @@ def is_call_id(text: str) -> bool:
 
 
 def _base32(number: int, *, length: int) -> str:
-    return "".join(CROCKFORD[(number >> (5 * place)) & 31] for place in reversed(range(length)))
+    # The standard library's alphabet, translated: it takes whole bytes, so zeros are put behind.
+    size_bytes = -(-5 * length // 8)
+    text = b32encode((number << (8 * size_bytes - 5 * length)).to_bytes(size_bytes))
+    return text[:length].translate(_TO_CROCKFORD).decode()

@@ -1,6 +1,5 @@
 """Append to the two sequences of the store: events, receipts."""
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -9,13 +8,12 @@ from typing import NamedTuple
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.rows import insert
 from broker.core.call import Call
+from broker.core.canonical import canonical_json
 from broker.core.ids import CallId, Sha256, sha256_hex
 from broker.core.receipt import FIRST_PREVIOUS, Position, ReceiptDraft
 from broker.ports import EventDraft, StoredReceipt
 
 Seal = Callable[[ReceiptDraft, Position], bytes]
-
-_dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class Head(NamedTuple):
@@ -68,7 +66,7 @@ class Chronicle:
                 draft.type,
                 call.id if call else None,
                 call.agent if call else None,
-                _dump(draft.data),
+                canonical_json(draft.data).decode(),
             )
             for sequence, (draft, call) in enumerate(drafts, start=self.head.events + 1)
         ]
