@@ -43,7 +43,7 @@ from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.errors import ConfigurationError
-from broker.execute import BUNDLE_PREMISE, Executor
+from broker.execute import Executor
 from broker.judge import Judge
 from broker.keyring import read_server_pair, read_signer
 from broker.ledger import Ledger
@@ -51,6 +51,7 @@ from broker.notary import Notary
 from broker.people import People
 from broker.ports import EventDraft, PolicyEngine, Store
 from broker.read import Reader
+from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
 from broker.world import Gate, Settings, World

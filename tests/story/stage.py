@@ -21,12 +21,13 @@ from broker.core.order import JsonCaps, Wish
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.errors import NotFound, StoreUnavailable, Unavailable
-from broker.execute import BUNDLE_PREMISE, Executor
+from broker.execute import Executor
 from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.people import People
 from broker.ports import EventDraft
+from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import tools_dir
 from broker.world import Gate, Settings, World
