@@ -14,6 +14,7 @@ from broker.core.admission import Admission, Quotas
 from broker.core.call import Call, Verdict
 from broker.core.canonical import canonical_json
 from broker.core.decision import Limits
+from broker.core.halt import Halt
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step
@@ -87,6 +88,12 @@ class Alarms:
         """Ignore it."""
 
     def refused(self, rpc: str, reason: str) -> None:
+        """Ignore it."""
+
+    def halted(self, halt: Halt, active: int) -> None:
+        """Ignore it."""
+
+    def resumed(self, halt: Halt, active: int) -> None:
         """Ignore it."""
 
     def alarm(self, what: str, error: BaseException) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.chronicle import Chronicle
+from broker.adapters.sqlite_store.halts import refuse_halted
 from broker.core.call import Call
 from broker.core.document import Document
 from broker.core.ids import Pseudonym, sha256_hex
@@ -44,6 +45,8 @@ def write_change(chronicle: Chronicle, change: Change, record: str) -> StoredRec
     connection, call = chronicle.connection, change.call
     _write_call(connection, change, record)
     _check_premises(connection, change.premises)
+    if change.starts:
+        refuse_halted(connection, call)
     if change.workspace is not None:
         _move_workspace(connection, change.workspace)
     _add_documents(connection, call, change.documents)
