@@ -175,6 +175,10 @@ class Executor:
         if await expire(self._world, call):
             return
         until = self._world.clock.sleep_until(call.start_by)
+        if self._world.halts.over(call):
+            # Whoever lifts the halt rings; until then its clock runs on.
+            await first(bell.wait(), until)
+            return
         acquired, *_ = await first(self._runs.place(call.agent), bell.wait(), until)
         if not acquired:
             return
@@ -237,6 +241,11 @@ class Executor:
                 await world.sandboxes.sweep()
             except SandboxError as error:
                 world.telemetry.alarm("containers wait to be removed", error)
+
+    @property
+    def runs(self) -> Runs:
+        """Give what is in a container, to be reached by a halt."""
+        return self._runs
 
     @property
     def running(self) -> int:

@@ -7,6 +7,7 @@ from functools import partial
 
 from broker.core.call import Call, Cause, Run
 from broker.core.document import Document
+from broker.core.halt import Scope
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step, after
 from broker.errors import PremiseChanged, SandboxError, StoreUnavailable
@@ -34,7 +35,7 @@ class Runs:
         self._world = world
         self._tasks = tasks
         self._slots = Slots(world.settings.max_running)
-        self._sandboxes: dict[CallId, Sandbox] = {}
+        self._sandboxes: dict[CallId, tuple[Call, Sandbox]] = {}
         self.is_stopping = False
 
     @property
@@ -50,13 +51,15 @@ class Runs:
         """Carry a queued call that has a slot to its signed receipt.
 
         Returns with the call ended, held anew, or queued as it was where it may not start now.
+        From the first check on a halt either is seen here, or finds the container in `covered`.
 
         Args:
             decided_here: Whether policy was asked in this life of the broker.
         """
         sandbox = None
         try:
-            sandbox = await self._prepare(call)
+            if self._world.halts.over(call) is None:
+                sandbox = await self._prepare(call)
             if sandbox is not None:
                 await self._run(call, sandbox, decided_here)
         except Exception:
@@ -70,8 +73,12 @@ class Runs:
 
     async def kill(self, call: CallId, cause: Cause) -> None:
         """End everything in a call's container now, where it has one."""
-        if sandbox := self._sandboxes.get(call):
-            await sandbox.kill(cause)
+        if begun := self._sandboxes.get(call):
+            await begun[1].kill(cause)
+
+    def covered(self, scope: Scope) -> list[Sandbox]:
+        """List the containers of calls in a scope, those that are just being bound included."""
+        return [sandbox for call, sandbox in self._sandboxes.values() if scope.covers_call(call)]
 
     async def _prepare(self, call: Call) -> Sandbox | None:
         """Start a container by the decided profile; end the call that can have none."""
@@ -110,7 +117,7 @@ class Runs:
     async def _start(self, call_id: CallId, sandbox: Sandbox, decided_here: bool) -> Call | None:
         """Bind the call to its container, durably, if all that it rests on still holds.
 
-        Returns None where the call may not start: it was ended, or held anew.
+        Returns None where the call may not start: it was ended, held anew, or is halted.
         """
         world = self._world
         call = None
@@ -120,7 +127,7 @@ class Runs:
             call = await world.ledger.get(call_id)
             if call is None or call.state is not CallState.QUEUED or await expire(world, call):
                 return None
-            if not world.clock.is_trusted:
+            if not world.clock.is_trusted or world.halts.over(call):
                 return None
             documents: tuple[Document, ...] = ()
             if self._must_ask_again(call, decided_here):
@@ -137,7 +144,10 @@ class Runs:
                 started_at=world.clock.now(),
                 run=run,
             )
-            self._sandboxes[call_id] = sandbox
+            # Nothing waits between this look and the registration, so no halt falls in between.
+            if world.halts.over(call):
+                return None
+            self._sandboxes[call_id] = call, sandbox
             try:
                 started, _ = await world.ledger.record(
                     started,
