@@ -18,6 +18,7 @@ from broker.errors import (
 )
 from broker.ports import PolicyAnswer
 from broker.read import Reader
+from tests.ports import history
 from tests.ports.fake_sandbox import SLEEP
 from tests.ports.memory_store import Fault
 from tests.story.fake_policy import FakePolicy
@@ -315,7 +316,8 @@ class TestStart:
         states = {call.state for call in stage.disk.calls.values()}
         assert CallState.RUNNING not in states
         assert _starts_after_halt(stage) == []
-        await stage.check()
+        assert stage.host.containers == {}
+        await history.check_store(stage.life.world.store)
 
     async def test_twenty_at_once(self) -> None:
         """Twenty halts, resumes and calls at once end with what the last halt says."""
@@ -337,7 +339,8 @@ class TestStart:
         await stage.halt()
         await stage.settle()
         assert CallState.RUNNING not in {call.state for call in stage.disk.calls.values()}
-        await stage.check()
+        assert stage.host.containers == {}
+        await history.check_store(stage.life.world.store)
 
 
 class TestAgain:
@@ -470,15 +473,16 @@ class TestRecord:
         stage = Stage()
         await stage.start()
         call = await _running(stage)
-        stage.disk.fail_next(fault)
+        # The end of the killed call, and the halt.
+        for ahead in (1, 2):
+            stage.disk.faults[stage.disk.writes + ahead] = fault
         with pytest.raises(HaltNotDurable):
             await stage.halt()
         assert not stage.life.brake.active()[0].is_durable
         assert "a halt waits for the store" in stage.alarms.heard
-        await stage.settle()
-        assert stage.stored(call).cause is Cause.HALTED
         assert (await stage.call()).state is CallState.DENIED
         await stage.pass_time(1)
+        assert stage.stored(call).cause is Cause.HALTED
         assert stage.life.brake.active()[0].is_durable
         assert [event.type for event in stage.disk.events].count("halt.set") == 1
         await stage.restart()
