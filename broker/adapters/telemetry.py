@@ -203,6 +203,7 @@ class Telemetry:
 def _facts(halt: Halt) -> dict[str, str]:
     scope = halt.scope
     named = {"agent": scope.agent, "session": scope.session_id, "tool": scope.tool}
-    return {"halt": halt.id, "scope": scope.kind} | {
+    since = halt.set_at.isoformat()
+    return {"halt": halt.id, "scope": scope.kind, "since": since} | {
         key: text for key, text in named.items() if text
     }

@@ -309,6 +309,7 @@ class Stage:
     async def check(self) -> None:
         """Fail where the record, or the host, is not what it must be at rest."""
         await history.check_store(self.life.world.store)
+        history.check_halts(self.disk.events, self.disk.calls)
         assert not self.disk.violations
         assert self.host.containers == {}
         assert all(times == 1 for times in self.host.began.values()), self.host.began

@@ -282,7 +282,7 @@ class TestStart:
         await stage.settle()
         began = Step.START in stage.steps(call.id)
         assert began is not protected
-        await stage.check()
+        assert stage.host.containers == {}
 
     async def test_container_just_made(self) -> None:
         """A container that was just made for a call gets no byte, and goes."""
