@@ -112,14 +112,14 @@ class Brake:
 
     async def _keep(self, halt: Halt) -> None:
         halts = self._world.halts
-        try:
-            async with asyncio.timeout(_STORE_S):
-                await self._tasks.detached(halts.keep(halt.id))
-        except (StoreUnavailable, TimeoutError) as error:
-            self._tasks.start(halts.insist(halt.id))
-            lost = HaltNotDurable(halt.name)
-            self._world.telemetry.alarm("a halt waits for the store", lost)
-            raise lost from error
+        keeping = self._tasks.start(halts.keep(halt.id))
+        await asyncio.wait({keeping}, timeout=_STORE_S)
+        if keeping.done() and keeping.result():
+            return
+        self._tasks.start(halts.insist(halt.id))
+        not_durable = HaltNotDurable(halt.name)
+        self._world.telemetry.alarm("a halt waits for the store", not_durable)
+        raise not_durable
 
     async def resume(self, admin: Identity, halt: HaltId | None) -> Sequence[Halt]:
         """Lift a halt, or all of them; what waited goes on by itself.

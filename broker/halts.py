@@ -79,28 +79,30 @@ class Halts:
         self._active[halt.id] = Active(halt=halt, reason=reason, is_durable=False)
         self._telemetry.halted(halt, len(self._active))
 
-    async def keep(self, name: HaltId) -> None:
-        """Write an active halt to the store, where it is not there yet.
+    async def keep(self, name: HaltId) -> bool:
+        """Write an active halt to the store, where it is not there yet; tell whether it is now.
 
-        Raises:
-            StoreUnavailable: Perhaps it was not written; it counts all the same.
+        Where it is not it counts all the same; one that was lifted meanwhile needs no more.
         """
         async with self._writing:
             active = self._active.get(name)
             if active is None or active.is_durable or active.reason is None:
-                return
-            await self._store.set_halt(active.halt, active.reason, self._set_event(active.halt))
+                return True
+            event = self._set_event(active.halt)
+            try:
+                await self._store.set_halt(active.halt, active.reason, event)
+            except StoreUnavailable:
+                return False
             self._active[name] = replace(active, is_durable=True)
+            return True
 
     async def insist(self, name: HaltId) -> None:
         """Write a halt as soon as the store takes it, unless it is lifted before."""
         while name in self._active:
             await self._clock.sleep_until(self._clock.now() + _STORE_RETRY)
-            try:
-                await self.keep(name)
+            if await self.keep(name):
                 return
-            except StoreUnavailable:
-                self._telemetry.alarm("a halt waits for the store", HaltNotDurable(f"halts/{name}"))
+            self._telemetry.alarm("a halt waits for the store", HaltNotDurable(f"halts/{name}"))
 
     async def lift(self, halt: Halt, by: Pseudonym) -> None:
         """Lift a halt, in the store first.
