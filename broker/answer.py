@@ -12,13 +12,17 @@ from broker.ports import Store, StoredReceipt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A call with the content that its record names; None where content was erased."""
+    """A call with the content that its record names; None where content was erased.
+
+    `is_halted` says that a halt keeps the call from beginning.
+    """
 
     call: Call
     request: JsonObject | None
     decision: JsonObject | None
     result: JsonObject | None
     receipt: bytes | None
+    is_halted: bool = False
 
 
 async def read_answer(store: Store, call: Call, *, content: bool = True) -> Answer:

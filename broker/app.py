@@ -27,11 +27,13 @@ from broker.api.admin import AdminService, ServerFacts
 from broker.api.approvals import ApprovalService
 from broker.api.edge import Edge
 from broker.api.execution import ExecutionService
+from broker.api.halting import Halting
 from broker.api.receipts import ReceiptService
 from broker.api.server import Services, Tls, build_server, listen, set_serving
 from broker.api.tools import ToolService
 from broker.approve import Approvals
 from broker.board import Board
+from broker.brake import Brake
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
@@ -43,7 +45,8 @@ from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.errors import ConfigurationError
-from broker.execute import BUNDLE_PREMISE, Executor
+from broker.execute import Executor
+from broker.halts import Halts
 from broker.judge import Judge
 from broker.keyring import read_server_pair, read_signer
 from broker.ledger import Ledger
@@ -51,6 +54,7 @@ from broker.notary import Notary
 from broker.people import People
 from broker.ports import EventDraft, PolicyEngine, Store
 from broker.read import Reader
+from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
 from broker.world import Gate, Settings, World
@@ -196,11 +200,14 @@ async def _world(config: Config, outside: _Outside) -> World:
         development=config.receipts.development,
         sandbox_engine=outside.sandbox_facts,
     )
+    halts = Halts(store, clock, outside.telemetry)
+    await halts.load()
     return World(
         settings=_settings(config, outside.boot),
         gate=Gate(),
         store=store,
         ledger=Ledger(store, board, clock, outside.telemetry),
+        halts=halts,
         board=board,
         clock=clock,
         entropy=entropy,
@@ -231,7 +238,13 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
         receipts=ReceiptService(reader, outside.trust_root),
-        admin=AdminService(facts, outside.engine, world.gate, executor),
+        admin=AdminService(
+            facts,
+            outside.engine,
+            world.gate,
+            executor,
+            Halting(Brake(world, executor.runs), world.people),
+        ),
     )
 
 

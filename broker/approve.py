@@ -48,7 +48,7 @@ class Approvals:
         Raises:
             NotFound: The voter may not decide this call: it answers as if it did not exist.
             PermissionDenied: It is the voter's own call.
-            FailedPrecondition: Not held, expired, another view, or voted already.
+            FailedPrecondition: Not held, expired, halted, another view, or voted already.
             Unavailable: The broker or its store takes no votes now; nothing was counted.
         """
         if len(ballot.reason) > _REASON_CHARACTERS:
@@ -88,6 +88,13 @@ class Approvals:
                 call,
                 "VIEW_CHANGED",
                 "view_sha256 is not the digest of the view to decide: GetHold shows it, look again",
+            )
+        if ballot.verdict is Verdict.APPROVE and self._world.halts.over(call):
+            raise _refused(
+                call,
+                "HALTED",
+                "a halt covers this call, so it cannot be approved: wait until it is lifted, then "
+                "look again; it can be rejected",
             )
         pseudonym = people.pseudonym(voter.person)
         if any(vote.voter == pseudonym for vote in hold.votes):

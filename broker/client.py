@@ -334,6 +334,46 @@ class Client:
         """Ask what this broker is."""
         return self._attempts.repeated(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
 
+    def halt(
+        self,
+        reason: str,
+        *,
+        everything: bool = False,
+        agent: str = "",
+        session: str = "",
+        tool: str = "",
+    ) -> admin_pb2.HaltResponse:
+        """Stop calls now: kill what runs in a scope, let nothing in it begin.
+
+        Name exactly one of `everything`, `agent` and `tool`. The same scope again is the same halt,
+        so it is safe to send this once more.
+
+        Args:
+            reason: Why; kept with the record.
+            session: With `agent`: only this session of it.
+
+        Raises:
+            ClientError: With the reason HALT_NOT_DURABLE it counts, but a restart would forget it.
+        """
+        scope = admin_pb2.HaltScope(all=everything, agent=agent, session_id=session, tool=tool)
+        request = admin_pb2.HaltRequest(scope=scope, reason=reason)
+        return self._attempts.once(self._admin.Halt, request)
+
+    def resume(self, halt: str = "", *, everything: bool = False) -> list[admin_pb2.Halt]:
+        """Lift a halt by its name, or all that are active; return what was lifted."""
+        request = admin_pb2.ResumeRequest(halt=halt, all=everything)
+        return list(self._attempts.once(self._admin.Resume, request).halts)
+
+    def halts(self, filter: str = "") -> list[admin_pb2.Halt]:  # noqa: A002
+        """List active halts, oldest first."""
+
+        def page(size: int, token: str) -> tuple[list[admin_pb2.Halt], str]:
+            request = admin_pb2.ListHaltsRequest(page_size=size, page_token=token, filter=filter)
+            answer = self._attempts.repeated(self._admin.ListHalts, request)
+            return list(answer.halts), answer.next_page_token
+
+        return list(_items(page, None))
+
     def drain(self) -> int:
         """Let the broker take no new calls from now on; return how many are running."""
         return self._attempts.once(self._admin.Drain, admin_pb2.DrainRequest()).running

@@ -18,6 +18,11 @@ from broker.errors import ShortIdTaken, Unavailable
 from broker.judge import Case, Judgement
 from broker.world import World
 
+_HALTED = (
+    "an operator has halted calls like this one: nothing was run. Stop, and tell whoever you work "
+    "for; the same call can go through once the halt is lifted"
+)
+
 
 async def record_and_decide(
     world: World, caller: Identity, order: Order, call_id: CallId
@@ -86,7 +91,9 @@ async def judge_order(
     tree: Tree,
     history: History,
 ) -> Judgement:
-    """Ask policy about an order; a tool that is not in the catalogue is denied unasked."""
+    """Ask policy about an order; what is halted, or no tool of the catalogue, is denied unasked."""
+    if world.halts.covers(caller.id, order.session_id, order.tool_name):
+        return world.judge.refuse("broker.halted", _HALTED, order.tool_name)
     if order.tool is None:
         return world.judge.refuse(
             "broker.tool_unknown",

@@ -10,7 +10,8 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── FailedPrecondition      the thing is in another state than the request needs
 │   ├── ResourceExhausted       over a rate or a limit; says when to retry
 │   └── Unavailable             the broker cannot serve now; says when to retry
-│       └── ClockUntrusted      its machine's clock is not believed
+│       ├── ClockUntrusted      its machine's clock is not believed
+│       └── HaltNotDurable      the halt counts, but the store has not taken it
 ├── StoreError                  the record could not be changed as asked
 │   ├── StaleCall               another change came first: read again
 │   ├── PremiseChanged          what the decision rested on changed: decide again
@@ -143,6 +144,24 @@ class ClockUntrusted(Unavailable):
             "the broker does not believe its machine's clock, so nothing is approved, begun or "
             "expired: the operator must set the clock right",
             retry_after_s=30.0,
+        )
+
+
+class HaltNotDurable(Unavailable):
+    """The halt counts and its containers were killed, but the store has not taken it.
+
+    Args:
+        halt: Its name, `halts/<id>`.
+    """
+
+    reason = "HALT_NOT_DURABLE"
+
+    def __init__(self, halt: str) -> None:
+        super().__init__(
+            f"{halt} is active, what ran under it was killed, but the store did not take it: do "
+            "not restart the broker, free the store's disk; the broker goes on trying, and "
+            "ListHalts says when it is durable",
+            retry_after_s=5.0,
         )
 
 

@@ -3,22 +3,18 @@
 Reading order is the order of a call (contract §6). `admit` takes it from the wire to its first
 durable commit: denied, held or queued. `resume` is the one path from there to the end, whether the
 call was allowed, approved, or found after a crash. Between the two stands nothing but the store:
-what `resume` needs it reads from the record.
+what `resume` needs it reads from the record. `broker.run` tells the part that has a container.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 from broker.answer import Answer, read_answer
 from broker.board import EVERY_CALL
-from broker.core.call import Call, Cause, Run
-from broker.core.document import Document
+from broker.core.call import Call, Cause
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, CallId
-from broker.core.lifecycle import CallState, Step, after
+from broker.core.lifecycle import CallState, Step
 from broker.core.order import Order, Wish, read_wish
 from broker.decide import record_and_decide
 from broker.errors import (
@@ -26,23 +22,17 @@ from broker.errors import (
     DuplicateRequest,
     FailedPrecondition,
     NotFound,
-    PremiseChanged,
     RequestIdReused,
     SandboxError,
     StaleCall,
     StoreUnavailable,
     Unavailable,
 )
-from broker.finish import Ran, deny, end_run, finish
-from broker.job import job_of, profile_of
-from broker.ports import Sandbox
-from broker.release import judge_again
-from broker.slots import Slots
+from broker.finish import expire, finish
+from broker.run import Runs
 from broker.tasks import Tasks, first
 from broker.world import World
 
-BUNDLE_PREMISE = "policy.bundle"
-_STARTS = 3
 _CANCELS = 8
 _STORE_RETRY = timedelta(seconds=1)
 _CLOCK_RETRY = timedelta(seconds=1)
@@ -54,11 +44,9 @@ class Executor:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._slots = Slots(world.settings.max_running)
-        self._running: dict[CallId, Sandbox] = {}
         self._decided_here: set[CallId] = set()
         self._tasks = Tasks()
-        self._is_stopping = False
+        self._runs = Runs(world, self._tasks)
 
     # --- admit: from the wire to the first durable commit ---------------------------------
 
@@ -184,137 +172,20 @@ class Executor:
             await first(bell.wait(), self._world.clock.sleep_until(call.hold.decide_by))
 
     async def _wait_for_slot(self, call: Call, bell: asyncio.Event) -> None:
-        if await self._expired(call):
+        if await expire(self._world, call):
             return
         until = self._world.clock.sleep_until(call.start_by)
-        acquired, *_ = await first(self._slots.acquire(call.agent), bell.wait(), until)
+        if self._world.halts.over(call):
+            # Whoever lifts the halt rings; until then its clock runs on.
+            await first(bell.wait(), until)
+            return
+        acquired, *_ = await first(self._runs.place(call.agent), bell.wait(), until)
         if not acquired:
             return
-        if self._is_stopping:
+        if self._runs.is_stopping:
             # Left to the next life: begun now, it could be cut off before its end.
             await asyncio.Event().wait()
-        sandbox = None
-        try:
-            sandbox = await self._prepare(call)
-            if sandbox is not None:
-                await self._run(call, sandbox)
-        except Exception:
-            if sandbox is not None:
-                await sandbox.discard()
-            raise
-        finally:
-            self._running.pop(call.id, None)
-            # A slot counts a container: it is free when that is gone, which no answer waits for.
-            self._tasks.start(self._give_back(call.agent, sandbox))
-
-    async def _prepare(self, call: Call) -> Sandbox | None:
-        """Start a container by the decided profile; end the call that can have none."""
-        tool = self._world.toolbox.find(f"{call.tool}@{call.tool_version}")
-        if tool is None or (tool.image, tool.sha256) != (call.image, call.tool_sha256):
-            message = "the tool, or its image, is not the one that was decided on: call again"
-            await deny(self._world, call, "broker.tool_changed", message)
-            return None
-        assert call.obligations is not None
-        slot = self._world.entropy.random_bytes(8).hex()
-        try:
-            profile = profile_of(tool, call.obligations)
-            return await self._world.sandboxes.prepare(profile, slot=slot)
-        except SandboxError as error:
-            self._world.telemetry.alarm("no sandbox could be had", error)
-            await finish(self._world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN)
-            return None
-
-    async def _run(self, queued: Call, sandbox: Sandbox) -> None:
-        """Go over the point of no return, to the signed receipt."""
-        world = self._world
-        job = await job_of(world, queued)
-        call = await self._start(queued.id, sandbox)
-        if call is None:
-            return
-        try:
-            report = await sandbox.run(job)
-        except SandboxError as error:
-            world.telemetry.alarm("the sandbox took no call", error)
-            ran = Ran(enforced=sandbox.enforced)
-            fail = partial(finish, world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
-            await self._insist(fail)
-            return
-        await self._insist(partial(end_run, world, call, sandbox.enforced, report))
-
-    async def _insist(self, write: Callable[[], Coroutine[object, object, object]]) -> None:
-        """Write an outcome that is known here alone: it is kept until the store takes it."""
-        world = self._world
-        while True:
-            try:
-                await write()
-                return
-            except StoreUnavailable as error:
-                world.telemetry.alarm("an outcome waits for the store", error)
-                await world.clock.sleep_until(world.clock.now() + _STORE_RETRY)
-
-    async def _start(self, call_id: CallId, sandbox: Sandbox) -> Call | None:
-        """Bind the call to its container, durably, if all that it rests on still holds.
-
-        Returns None where the call may not start: it was ended, or held anew.
-        """
-        world = self._world
-        call = None
-        for _ in range(_STARTS):
-            if self._is_stopping:
-                return None
-            call = await world.ledger.get(call_id)
-            if call is None or call.state is not CallState.QUEUED or await self._expired(call):
-                return None
-            if not world.clock.is_trusted:
-                return None
-            documents: tuple[Document, ...] = ()
-            if self._must_ask_again(call):
-                judgement = await judge_again(world, call)
-                # Policy may take longer than the call has left.
-                if judgement is None or await self._expired(call):
-                    return None
-                documents = judgement.documents
-                call = replace(call, evaluations=(*call.evaluations, judgement.evaluation))
-            run = Run(slot=sandbox.slot, boot=world.settings.boot)
-            started = replace(
-                call,
-                state=after(call.state, Step.START),
-                started_at=world.clock.now(),
-                run=run,
-            )
-            self._running[call_id] = sandbox
-            try:
-                started, _ = await world.ledger.record(
-                    started,
-                    [(Step.START, {"slot": sandbox.slot, "sandbox": sandbox.enforced.facts})],
-                    documents=documents,
-                    premises=[(BUNDLE_PREMISE, call.evaluations[-1].bundle_sha256)],
-                )
-            except PremiseChanged:
-                continue
-            return started
-        message = "what the call rests on kept changing while it started: call again"
-        # Read anew: an evaluation that no commit took along has no documents.
-        call = await world.ledger.get(call_id)
-        if call is not None and call.state is CallState.QUEUED:
-            await deny(world, call, "broker.unsettled", message)
-        return None
-
-    def _must_ask_again(self, call: Call) -> bool:
-        """Tell whether people, a restart or a new bundle came between decision and start."""
-        fresh = call.hold is None and call.id in self._decided_here
-        return not fresh or call.evaluations[-1].bundle_sha256 != self._world.judge.bundle_sha256
-
-    async def _expired(self, call: Call) -> bool:
-        now = self._world.clock.now()
-        run_by = call.hold.run_by if call.hold else None
-        if run_by is not None and now >= run_by:
-            await finish(self._world, call, Step.EXPIRE, Cause.RUN_BY_PASSED)
-        elif now >= call.start_by:
-            await finish(self._world, call, Step.EXPIRE, Cause.START_BY_PASSED)
-        else:
-            return False
-        return True
+        await self._runs.run(call, decided_here=call.id in self._decided_here)
 
     # --- from outside: cancel, recover, stop ----------------------------------------------
 
@@ -333,8 +204,7 @@ class Executor:
                 )
             try:
                 if call.state is CallState.RUNNING:
-                    if sandbox := self._running.get(call.id):
-                        await sandbox.kill(Cause.CANCELLED)
+                    await self._runs.kill(call.id, Cause.CANCELLED)
                     return call
                 return await finish(self._world, call, Step.CANCEL, Cause.CANCELLED)
             except StaleCall:
@@ -373,27 +243,25 @@ class Executor:
                 world.telemetry.alarm("containers wait to be removed", error)
 
     @property
+    def runs(self) -> Runs:
+        """Give what is in a container, to be reached by a halt."""
+        return self._runs
+
+    @property
     def running(self) -> int:
         """Count the calls that are in a sandbox."""
-        return len(self._running)
+        return self._runs.running
 
     async def stop(self, within: timedelta) -> None:
         """Let running calls end within a time; others stay in the record for the next life."""
         world = self._world
-        world.gate.draining = self._is_stopping = True
+        world.gate.draining = self._runs.is_stopping = True
         until = world.clock.now() + within
         with world.board.listen(EVERY_CALL) as bell:
-            while self._running and world.clock.now() < until:
+            while self.running and world.clock.now() < until:
                 bell.clear()
                 await first(bell.wait(), world.clock.sleep_until(until))
         await self._tasks.cancel()
-
-    async def _give_back(self, agent: AgentId, sandbox: Sandbox | None) -> None:
-        try:
-            if sandbox is not None:
-                await sandbox.discard()
-        finally:
-            self._slots.release(agent)
 
     def _settle(self, agent: AgentId, call_id: CallId) -> None:
         state = self._world.ledger.state(call_id)

@@ -80,6 +80,19 @@ async def deny(world: World, call: Call, rule: str, message: str) -> None:
     await finish(world, call, Step.DENY, judgement=judgement)
 
 
+async def expire(world: World, call: Call) -> bool:
+    """End a queued call whose time to begin is over; tell whether it was."""
+    now = world.clock.now()
+    run_by = call.hold.run_by if call.hold else None
+    if run_by is not None and now >= run_by:
+        await finish(world, call, Step.EXPIRE, Cause.RUN_BY_PASSED)
+    elif now >= call.start_by:
+        await finish(world, call, Step.EXPIRE, Cause.START_BY_PASSED)
+    else:
+        return False
+    return True
+
+
 async def end_run(world: World, call: Call, enforced: Enforced, report: Report) -> None:
     """Write how a run ended; everything in its container is dead.
 

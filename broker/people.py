@@ -19,7 +19,10 @@ class People:
 
     async def load(self, store: Store, entropy: Entropy) -> None:
         """Draw or read the pseudonym of every person who may act."""
-        for person in sorted({name for who in self._identities.values() for name in who.people}):
+        who_acts = self._identities.values()
+        names = {name for who in who_acts for name in who.people}
+        names |= {_actor(who) for who in who_acts if Role.ADMIN in who.roles}
+        for person in sorted(names):
             fresh = Pseudonym(f"p-{entropy.random_bytes(8).hex()}")
             self._pseudonyms[person] = await store.pseudonym(person, fresh)
 
@@ -31,6 +34,19 @@ class People:
     def pseudonym(self, person: str) -> Pseudonym:
         """Give the pseudonym of a person who is behind some identity."""
         return self._pseudonyms[person]
+
+    def actor(self, identity: Identity) -> Pseudonym:
+        """Give the pseudonym of who acts as an administrator, a machine's where it is one."""
+        return self._pseudonyms[_actor(identity)]
+
+    def named(self, pseudonym: Pseudonym) -> str:
+        """Give the person behind a pseudonym; empty where the configuration has lost them."""
+        return next((name for name, own in self._pseudonyms.items() if own == pseudonym), "")
+
+    def agents(self) -> list[AgentId]:
+        """List the agents that are configured."""
+        agents = [who.id for who in self._identities.values() if Role.AGENT in who.roles]
+        return sorted(agents)
 
     def roles(self, agent: AgentId) -> frozenset[Role]:
         """Give the roles of an agent; none where it is no longer configured."""
@@ -70,6 +86,10 @@ class People:
                 pseudonym = self._pseudonyms[identity.person]
                 people[pseudonym] = people.get(pseudonym, frozenset()) | identity.groups
         return people
+
+
+def _actor(identity: Identity) -> str:
+    return identity.person or identity.owner or identity.id
 
 
 def _is_valid(identity: Identity, now: datetime) -> bool:

@@ -8,10 +8,14 @@ from typing import Protocol
 from broker.core.call import Call, Cause
 from broker.core.canonical import JsonObject
 from broker.core.document import Document
-from broker.core.ids import AgentId, CallId, Pseudonym, Sha256
+from broker.core.halt import Halt
+from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.lifecycle import CallState, Step
 from broker.core.receipt import ReceiptDraft
 from broker.core.sandbox import Enforced, Job, Profile, Report
+
+HALTS_PREMISE = "halts"
+"""Names what `PremiseChanged` says of a start that a halt forbids."""
 
 
 class Clock(Protocol):
@@ -55,6 +59,12 @@ class Telemetry(Protocol):
 
     def refused(self, rpc: str, reason: str) -> None:
         """Note an RPC that ended in an error."""
+
+    def halted(self, halt: Halt, active: int) -> None:
+        """Note a halt that was set, or found at start, and how many are active with it."""
+
+    def resumed(self, halt: Halt, active: int) -> None:
+        """Note a halt that was lifted, and how many are still active."""
 
     def alarm(self, what: str, error: BaseException) -> None:
         """Note a fault that an operator has to look at."""
@@ -237,6 +247,11 @@ class Change:
     premises: tuple[tuple[str, str], ...] = ()
     workspace: WorkspaceUpdate | None = None
 
+    @property
+    def starts(self) -> bool:
+        """Tell whether the call goes over the point of no return with this change."""
+        return any(event.type == Step.START.value for event in self.events)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReceipt:
@@ -278,7 +293,8 @@ class Store(Protocol):
 
         Raises:
             StaleCall: The stored version is not `call.version - 1`.
-            PremiseChanged: A premise or the workspace's tree differs.
+            PremiseChanged: A premise or the workspace's tree differs, or the change starts a call
+                that an active halt covers (`HALTS_PREMISE`).
             DuplicateRequest: Another call has this agent's request_id.
             ShortIdTaken: Another call has this short id.
         """
@@ -288,6 +304,19 @@ class Store(Protocol):
 
     async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
         """Set what decisions rest on, such as `policy.bundle`, with the event that says so."""
+
+    async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
+        """Record an active halt; one that is there already is left as it is, with no new event.
+
+        Args:
+            reason: Content whose data subject is who set the halt.
+        """
+
+    async def lift_halt(self, halt: HaltId, event: EventDraft) -> None:
+        """Remove a halt; where there is none nothing is written, the event neither."""
+
+    async def halts(self) -> Sequence[Halt]:
+        """List active halts, oldest first."""
 
     async def get_call(self, call: CallId) -> Call | None:
         """Read one call."""

@@ -1,7 +1,7 @@
 """Read the record for those who may."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from broker.answer import Answer, read_answer
@@ -19,6 +19,7 @@ from broker.world import World
 _SHORT_ID = 8
 _PREFIX = 4
 _PAGE = 200
+_WAITING = frozenset({CallState.HELD, CallState.QUEUED})
 _ALIASES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
 
@@ -91,7 +92,9 @@ class Reader:
 
     async def answer(self, call: Call, *, content: bool = True) -> Answer:
         """Collect what is said of a call, with its result and receipt where they are wanted."""
-        return await read_answer(self._world.store, call, content=content)
+        answer = await read_answer(self._world.store, call, content=content)
+        waits = call.state in _WAITING and self._world.halts.over(call) is not None
+        return replace(answer, is_halted=True) if waits else answer
 
     async def wait(self, call: Call, within: timedelta, *, held_is_enough: bool = False) -> Call:
         """Wait until a call is final (or held, if that is enough), or the time is over."""

@@ -11,6 +11,7 @@ from broker.core.ids import CallId, ulid
 from broker.core.order import JsonCaps
 from broker.core.toolbox import Toolbox
 from broker.errors import Unavailable
+from broker.halts import Halts
 from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
@@ -70,6 +71,7 @@ class World:
     gate: Gate
     store: Store
     ledger: Ledger
+    halts: Halts
     board: Board
     clock: Clock
     entropy: Entropy

@@ -3,12 +3,13 @@
 import contextlib
 import random
 
+from broker.core.halt import Scope
 from broker.core.lifecycle import CallState
 from broker.errors import BrokerError
 from tests.ports.fake_sandbox import SLEEP, Trouble
 from tests.ports.memory_store import Fault
 from tests.story.fake_policy import ALLOW, DENY, HOLD
-from tests.story.stage import ALLOWED, DENIED, HELD, Stage
+from tests.story.stage import AGENT, ALLOWED, DENIED, EVERYTHING, HELD, Stage
 
 STEPS = 60
 
@@ -16,7 +17,7 @@ STEPS = 60
 async def _step(stage: Stage, chance: random.Random, number: int) -> None:
     """Do one thing that an agent, a person, an operator or fate does."""
     calls = [call for call in stage.disk.calls.values() if not call.state.is_final]
-    match chance.randrange(12):
+    match chance.randrange(14):
         case 0 | 1 | 2:
             tool = chance.choice([ALLOWED, ALLOWED, HELD, DENIED])
             await stage.call(tool, f"request-{number}")
@@ -37,6 +38,10 @@ async def _step(stage: Stage, chance: random.Random, number: int) -> None:
             stage.bundle_changes()
         case 11 if chance.random() < 0.5:
             await stage.restart()
+        case 12:
+            await stage.halt(chance.choice([EVERYTHING, Scope(tool=HELD), Scope(agent=AGENT.id)]))
+        case 13:
+            await stage.resume()
 
 
 async def simulate(seed: int) -> Stage:
@@ -51,6 +56,7 @@ async def simulate(seed: int) -> Stage:
             await stage.settle()
     stage.disk.faults.clear()
     stage.host.troubles.clear()
+    await stage.resume()
     for _ in range(60):
         await stage.pass_time(120)
     await stage.check_all_ended()

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from broker.core.call import Call
+from broker.core.halt import Halt
 from broker.core.lifecycle import CallState, Step
 from broker.errors import BrokerError
 
@@ -115,6 +116,9 @@ class Telemetry:
             buckets=_FAST_S,
             registry=self.registry,
         )
+        self._halts = Gauge(
+            "toolwarrant_active_halts", "Halts that are active.", registry=self.registry
+        )
         self._refusals = Counter(
             "toolwarrant_refused_rpcs",
             "RPCs that ended in an error.",
@@ -169,6 +173,16 @@ class Telemetry:
         self._refusals.labels(rpc, reason).inc()
         self._log.debug("refused", rpc=rpc, reason=reason)
 
+    def halted(self, halt: Halt, active: int) -> None:
+        """Note a halt that was set, or found at start."""
+        self._halts.set(active)
+        self._log.warning("halt.set", active=active, **_facts(halt))
+
+    def resumed(self, halt: Halt, active: int) -> None:
+        """Note a halt that was lifted."""
+        self._halts.set(active)
+        self._log.warning("halt.lifted", active=active, **_facts(halt))
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Note a fault that an operator has to look at."""
         known = isinstance(error, BrokerError)
@@ -191,3 +205,12 @@ class Telemetry:
             self._hold_age.observe((datetime.now(UTC) - opened_at).total_seconds())
         oldest = min(self._held.values(), default=None)
         self._oldest.set(oldest.timestamp() if oldest else 0)
+
+
+def _facts(halt: Halt) -> dict[str, str]:
+    scope = halt.scope
+    named = {"agent": scope.agent, "session": scope.session_id, "tool": scope.tool}
+    since = halt.set_at.isoformat()
+    return {"halt": halt.id, "scope": scope.kind, "since": since} | {
+        key: text for key, text in named.items() if text
+    }

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from broker.api.edge import Context
+from broker.api.halting import Halting
+from broker.api.identity import caller
 from broker.execute import Executor
 from broker.ports import PolicyEngine
 from broker.v1 import admin_pb2, admin_pb2_grpc
@@ -23,15 +25,21 @@ class ServerFacts:
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Say what the broker is; drain it."""
+    """Say what the broker is; drain it; halt calls."""
 
     def __init__(
-        self, facts: ServerFacts, policy: PolicyEngine, gate: Gate, executor: Executor
+        self,
+        facts: ServerFacts,
+        policy: PolicyEngine,
+        gate: Gate,
+        executor: Executor,
+        halting: Halting,
     ) -> None:
         self._facts = facts
         self._policy = policy
         self._gate = gate
         self._executor = executor
+        self._halting = halting
 
     async def GetServerInfo(  # noqa: N802
         self, request: admin_pb2.GetServerInfoRequest, context: Context
@@ -57,3 +65,21 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """Take no new calls from now on."""
         self._gate.draining = True
         return admin_pb2.DrainResponse(running=self._executor.running)
+
+    async def Halt(  # noqa: N802
+        self, request: admin_pb2.HaltRequest, context: Context
+    ) -> admin_pb2.HaltResponse:
+        """Stop everything in a scope now."""
+        return await self._halting.halt(caller(), request)
+
+    async def Resume(  # noqa: N802
+        self, request: admin_pb2.ResumeRequest, context: Context
+    ) -> admin_pb2.ResumeResponse:
+        """Lift a halt, or all."""
+        return await self._halting.resume(caller(), request)
+
+    async def ListHalts(  # noqa: N802
+        self, request: admin_pb2.ListHaltsRequest, context: Context
+    ) -> admin_pb2.ListHaltsResponse:
+        """List active halts, oldest first."""
+        return self._halting.list(request)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from broker.answer import Answer
-from broker.core.call import Call, Hold, Usage, Verdict
+from broker.core.call import Call, Cause, Hold, Usage, Verdict
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.lifecycle import CallState
 from broker.errors import InvalidArgument
@@ -28,10 +28,13 @@ _NEXT = {
     CallState.REJECTED: "a reviewer refused it",
     CallState.EXPIRED: "its time to begin passed; it did not run: call again",
     CallState.TIMED_OUT: "its running time was over: ask for less work, or a longer timeout",
-    CallState.KILLED: "it went over a limit: see cause",
+    CallState.KILLED: "it was ended while it ran: see cause",
     CallState.INTERRUPTED: "it began, its outcome is unknown: check what it did before you retry",
     CallState.SANDBOX_ERROR: "no sandbox could be had; it did not run: call again later",
 }
+
+_HALTED = "an operator has halted it: it waits, and goes on or expires by itself"
+_KILLED_BY_HALT = "an operator halted it while it ran: check what it did before you call again"
 
 
 def call_message(answer: Answer, *, content: bool = True) -> call_pb2.Call:
@@ -63,13 +66,22 @@ def call_message(answer: Answer, *, content: bool = True) -> call_pb2.Call:
         started_at=timestamp(call.started_at),
         ended_at=timestamp(call.ended_at),
         start_by=timestamp(call.start_by),
-        message=_NEXT.get(call.state, ""),
+        message=_next(answer),
+        halted=answer.is_halted,
     )
     if content and answer.result is not None:
         message.result.CopyFrom(_result(answer.result))
     if content and answer.receipt is not None:
         message.receipt = answer.receipt.decode()
     return message
+
+
+def _next(answer: Answer) -> str:
+    if answer.is_halted:
+        return _HALTED
+    if answer.call.cause is Cause.HALTED:
+        return _KILLED_BY_HALT
+    return _NEXT.get(answer.call.state, "")
 
 
 def decision_message(call: Call, decision: JsonObject | None) -> call_pb2.Decision:

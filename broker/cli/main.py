@@ -12,6 +12,7 @@ from broker.cli import (
     calls,
     doctor,
     drain,
+    halts,
     holds,
     init,
     policy,
@@ -44,6 +45,9 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(holds.app, name="holds")
 app.add_typer(policy.app, name="policy")
 app.add_typer(receipts.app, name="receipts")
+app.command(epilog=OF_OTHERS)(halts.halt)
+app.command(epilog=OF_OTHERS)(halts.resume)
+app.command("halts", epilog=OF_OTHERS)(halts.list_halts)
 app.command(epilog=OF_OTHERS)(drain.drain)
 app.command(epilog=OF_OTHERS)(version.version)
 

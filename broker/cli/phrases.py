@@ -15,6 +15,8 @@ _NEXT = {
     CallState.QUEUED: "it waits for a free sandbox: toolwarrant calls watch SHORT_ID",
 }
 
+_HALTED = "halted"
+
 
 def state_word(call: call_pb2.Call) -> str:
     """Name the state as the contract does, without a prefix."""
@@ -56,7 +58,9 @@ def _details(call: call_pb2.Call) -> list[str]:
     ]
     said += [f"changed {path}" for path in call.result.changed_paths]
     said += list(call.result.notes)
-    if state in _NEXT:
+    if call.halted or (state is CallState.KILLED and call.cause == _HALTED):
+        said.append(call.message)
+    elif state in _NEXT:
         said.append(_NEXT[state].replace("SHORT_ID", call.short_id))
     elif not said and state not in {CallState.SUCCEEDED, CallState.FAILED} and call.message:
         said.append(call.message)

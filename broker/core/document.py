@@ -20,6 +20,7 @@ class DocumentKind(Enum):
     VIEW = "broker.view/v1"
     VOTE = "broker.vote/v1"
     RESULT = "broker.result/v1"
+    HALT = "broker.halt/v1"
     TREE = "broker.workspace-tree/v1"
 
 

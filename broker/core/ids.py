@@ -17,6 +17,9 @@ Sha256 = NewType("Sha256", str)
 Pseudonym = NewType("Pseudonym", str)
 """A random name for a person; the mapping to the person is erasable content."""
 
+HaltId = NewType("HaltId", str)
+"""8 random Crockford base-32 characters, which people type."""
+
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TO_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", CROCKFORD.encode())
 _ULID = re.compile(f"[0-7][{CROCKFORD}]{{25}}")

@@ -6,6 +6,7 @@ The administrators' API."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -153,3 +154,259 @@ class DrainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
+
+@_typing.final
+class HaltScope(_message.Message):
+    """Which calls a halt covers: exactly one of `all`, `agent` and `tool` is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALL_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """Every call, whoever makes it."""
+    agent: _builtins.str
+    """The calls of one agent: the URI SAN of its certificate, or its CN."""
+    session_id: _builtins.str
+    """With `agent`: the calls of this session of it alone."""
+    tool: _builtins.str
+    """The calls of one tool, by its name without a version."""
+    def __init__(
+        self,
+        *,
+        all: _builtins.bool = ...,
+        agent: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        tool: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "all", b"all", "session_id", b"session_id", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HaltScope: _TypeAlias = HaltScope  # noqa: Y015
+
+@_typing.final
+class Halt(_message.Message):
+    """An active halt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SET_BY_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
+    SET_AT_FIELD_NUMBER: _builtins.int
+    DURABLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`halts/<8 characters>`."""
+    reason: _builtins.str
+    """Why, in its maker's words; text of others: escape it. Empty where it was erased."""
+    set_by: _builtins.str
+    """Who set it, by the pseudonym that events name."""
+    person: _builtins.str
+    """The person behind the pseudonym; empty where the configuration has them no more."""
+    durable: _builtins.bool
+    """Whether the store has it. Where it has not, a restart would forget it; the broker keeps trying."""
+    @_builtins.property
+    def scope(self) -> Global___HaltScope:
+        """Which calls it covers."""
+
+    @_builtins.property
+    def set_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was set."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        scope: Global___HaltScope | None = ...,
+        reason: _builtins.str = ...,
+        set_by: _builtins.str = ...,
+        person: _builtins.str = ...,
+        set_at: _timestamp_pb2.Timestamp | None = ...,
+        durable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope", "set_at", b"set_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "name", b"name", "person", b"person", "reason", b"reason", "scope", b"scope", "set_at", b"set_at", "set_by", b"set_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Halt: _TypeAlias = Halt  # noqa: Y015
+
+@_typing.final
+class HaltRequest(_message.Message):
+    """What to halt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, 1 to 2,000 characters; kept with the record, never shown to agents."""
+    @_builtins.property
+    def scope(self) -> Global___HaltScope:
+        """Which calls; required."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___HaltScope | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HaltRequest: _TypeAlias = HaltRequest  # noqa: Y015
+
+@_typing.final
+class HaltResponse(_message.Message):
+    """What the halt did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HALT_FIELD_NUMBER: _builtins.int
+    WAS_ACTIVE_FIELD_NUMBER: _builtins.int
+    KILLED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    was_active: _builtins.bool
+    """Whether this scope was halted already. Its first reason stays, what runs is killed again."""
+    killed: _builtins.int
+    """Calls that were in a container, which was killed."""
+    waiting: _builtins.int
+    """Held and queued calls that wait now."""
+    @_builtins.property
+    def halt(self) -> Global___Halt:
+        """The halt that covers the scope; the one that stood before where there was one."""
+
+    def __init__(
+        self,
+        *,
+        halt: Global___Halt | None = ...,
+        was_active: _builtins.bool = ...,
+        killed: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["halt", b"halt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["halt", b"halt", "killed", b"killed", "waiting", b"waiting", "was_active", b"was_active"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HaltResponse: _TypeAlias = HaltResponse  # noqa: Y015
+
+@_typing.final
+class ResumeRequest(_message.Message):
+    """What to lift: exactly one of the two is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HALT_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    halt: _builtins.str
+    """`halts/<id>` or the whole id."""
+    all: _builtins.bool
+    """Every halt that is active now."""
+    def __init__(
+        self,
+        *,
+        halt: _builtins.str = ...,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "halt", b"halt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRequest: _TypeAlias = ResumeRequest  # noqa: Y015
+
+@_typing.final
+class ResumeResponse(_message.Message):
+    """What was lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HALTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Halt]:
+        """The halts, oldest first; none where none was active."""
+
+    def __init__(
+        self,
+        *,
+        halts: _abc.Iterable[Global___Halt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["halts", b"halts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class ListHaltsRequest(_message.Message):
+    """Which halts to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 200; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before; empty for the first."""
+    filter: _builtins.str
+    """Terms `agent=ID`, `tool=NAME`, joined by spaces: halts whose scope names them."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHaltsRequest: _TypeAlias = ListHaltsRequest  # noqa: Y015
+
+@_typing.final
+class ListHaltsResponse(_message.Message):
+    """A page of active halts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HALTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Halt]:
+        """Active halts, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        halts: _abc.Iterable[Global___Halt] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["halts", b"halts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHaltsResponse: _TypeAlias = ListHaltsResponse  # noqa: Y015

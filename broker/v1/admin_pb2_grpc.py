@@ -45,6 +45,21 @@ class AdminServiceStub:
                 request_serializer=broker_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
                 response_deserializer=broker_dot_v1_dot_admin__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.Halt = channel.unary_unary(
+                '/broker.v1.AdminService/Halt',
+                request_serializer=broker_dot_v1_dot_admin__pb2.HaltRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_admin__pb2.HaltResponse.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/broker.v1.AdminService/Resume',
+                request_serializer=broker_dot_v1_dot_admin__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_admin__pb2.ResumeResponse.FromString,
+                _registered_method=True)
+        self.ListHalts = channel.unary_unary(
+                '/broker.v1.AdminService/ListHalts',
+                request_serializer=broker_dot_v1_dot_admin__pb2.ListHaltsRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_admin__pb2.ListHaltsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -65,6 +80,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Halt(self, request, context):
+        """Stops calls now: kills what runs in a scope, lets nothing in it begin, denies new calls.
+        Answers once the halt is durable; HALT_NOT_DURABLE says that it counts but is not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Lifts a halt, or all of them; calls that waited go on by themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHalts(self, request, context):
+        """Lists active halts, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +114,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=broker_dot_v1_dot_admin__pb2.DrainRequest.FromString,
                     response_serializer=broker_dot_v1_dot_admin__pb2.DrainResponse.SerializeToString,
+            ),
+            'Halt': grpc.unary_unary_rpc_method_handler(
+                    servicer.Halt,
+                    request_deserializer=broker_dot_v1_dot_admin__pb2.HaltRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_admin__pb2.HaltResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=broker_dot_v1_dot_admin__pb2.ResumeRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_admin__pb2.ResumeResponse.SerializeToString,
+            ),
+            'ListHalts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHalts,
+                    request_deserializer=broker_dot_v1_dot_admin__pb2.ListHaltsRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_admin__pb2.ListHaltsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +186,87 @@ class AdminService:
             '/broker.v1.AdminService/Drain',
             broker_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
             broker_dot_v1_dot_admin__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Halt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.AdminService/Halt',
+            broker_dot_v1_dot_admin__pb2.HaltRequest.SerializeToString,
+            broker_dot_v1_dot_admin__pb2.HaltResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.AdminService/Resume',
+            broker_dot_v1_dot_admin__pb2.ResumeRequest.SerializeToString,
+            broker_dot_v1_dot_admin__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHalts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.AdminService/ListHalts',
+            broker_dot_v1_dot_admin__pb2.ListHaltsRequest.SerializeToString,
+            broker_dot_v1_dot_admin__pb2.ListHaltsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,14 @@ class AdminServiceStub:
     """Says what this broker is."""
     Drain: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]
     """Takes no new calls from now on, lets those under way end."""
+    Halt: _grpc.UnaryUnaryMultiCallable[_admin_pb2.HaltRequest, _admin_pb2.HaltResponse]
+    """Stops calls now: kills what runs in a scope, lets nothing in it begin, denies new calls.
+    Answers once the halt is durable; HALT_NOT_DURABLE says that it counts but is not.
+    """
+    Resume: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeRequest, _admin_pb2.ResumeResponse]
+    """Lifts a halt, or all of them; calls that waited go on by themselves."""
+    ListHalts: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListHaltsRequest, _admin_pb2.ListHaltsResponse]
+    """Lists active halts, oldest first."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -47,6 +55,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Says what this broker is."""
     Drain: _aio.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]  # type: ignore[assignment]
     """Takes no new calls from now on, lets those under way end."""
+    Halt: _aio.UnaryUnaryMultiCallable[_admin_pb2.HaltRequest, _admin_pb2.HaltResponse]  # type: ignore[assignment]
+    """Stops calls now: kills what runs in a scope, lets nothing in it begin, denies new calls.
+    Answers once the halt is durable; HALT_NOT_DURABLE says that it counts but is not.
+    """
+    Resume: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeRequest, _admin_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Lifts a halt, or all of them; calls that waited go on by themselves."""
+    ListHalts: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListHaltsRequest, _admin_pb2.ListHaltsResponse]  # type: ignore[assignment]
+    """Lists active halts, oldest first."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs the broker."""
@@ -66,5 +82,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DrainResponse, _abc.Awaitable[_admin_pb2.DrainResponse]]:
         """Takes no new calls from now on, lets those under way end."""
+
+    @_abc_1.abstractmethod
+    def Halt(
+        self,
+        request: _admin_pb2.HaltRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.HaltResponse, _abc.Awaitable[_admin_pb2.HaltResponse]]:
+        """Stops calls now: kills what runs in a scope, lets nothing in it begin, denies new calls.
+        Answers once the halt is durable; HALT_NOT_DURABLE says that it counts but is not.
+        """
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _admin_pb2.ResumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ResumeResponse, _abc.Awaitable[_admin_pb2.ResumeResponse]]:
+        """Lifts a halt, or all of them; calls that waited go on by themselves."""
+
+    @_abc_1.abstractmethod
+    def ListHalts(
+        self,
+        request: _admin_pb2.ListHaltsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListHaltsResponse, _abc.Awaitable[_admin_pb2.ListHaltsResponse]]:
+        """Lists active halts, oldest first."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

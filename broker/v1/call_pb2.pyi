@@ -435,6 +435,7 @@ class Call(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     START_BY_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`calls/<ULID>`."""
     short_id: _builtins.str
@@ -463,6 +464,8 @@ class Call(_message.Message):
     """The signed receipt, a DSSE envelope as JSON text; set once the call is final."""
     message: _builtins.str
     """What can be done next, for the reader of this answer."""
+    halted: _builtins.bool
+    """Whether a halt keeps it from beginning. It waits until its clocks run out or the halt is lifted."""
     @_builtins.property
     def decision(self) -> Global___Decision:
         """The last answer of policy."""
@@ -530,10 +533,11 @@ class Call(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         start_by: _timestamp_pb2.Timestamp | None = ...,
         message: _builtins.str = ...,
+        halted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "decision", b"decision", "ended_at", b"ended_at", "hold", b"hold", "queued_at", b"queued_at", "received_at", b"received_at", "result", b"result", "start_by", b"start_by", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "arguments_sha256", b"arguments_sha256", "cause", b"cause", "decided_at", b"decided_at", "decision", b"decision", "ended_at", b"ended_at", "hold", b"hold", "image_digest", b"image_digest", "message", b"message", "name", b"name", "parent_call", b"parent_call", "queued_at", b"queued_at", "receipt", b"receipt", "received_at", b"received_at", "request_id", b"request_id", "result", b"result", "session_id", b"session_id", "short_id", b"short_id", "start_by", b"start_by", "started_at", b"started_at", "state", b"state", "tool", b"tool", "tool_version", b"tool_version", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "arguments_sha256", b"arguments_sha256", "cause", b"cause", "decided_at", b"decided_at", "decision", b"decision", "ended_at", b"ended_at", "halted", b"halted", "hold", b"hold", "image_digest", b"image_digest", "message", b"message", "name", b"name", "parent_call", b"parent_call", "queued_at", b"queued_at", "receipt", b"receipt", "received_at", b"received_at", "request_id", b"request_id", "result", b"result", "session_id", b"session_id", "short_id", b"short_id", "start_by", b"start_by", "started_at", b"started_at", "state", b"state", "tool", b"tool", "tool_version", b"tool_version", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

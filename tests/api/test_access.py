@@ -39,7 +39,13 @@ WANTED = {
         "ListReceipts": {"agent", "auditor"},
         "GetTrustRoot": set(ROLES),
     },
-    "broker.v1.AdminService": {"GetServerInfo": set(ROLES), "Drain": {"admin"}},
+    "broker.v1.AdminService": {
+        "GetServerInfo": set(ROLES),
+        "Drain": {"admin"},
+        "Halt": {"admin"},
+        "Resume": {"admin"},
+        "ListHalts": {"admin"},
+    },
     "grpc.health.v1.Health": {"Check": set(ROLES), "Watch": set(ROLES), "List": set(ROLES)},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": set(ROLES)},
 }

@@ -43,6 +43,9 @@ COMMANDS = [
     ["receipts", "verify"],
     ["receipts", "verify-export"],
     ["receipts", "export"],
+    ["halt"],
+    ["resume"],
+    ["halts"],
     ["drain"],
     ["version"],
 ]

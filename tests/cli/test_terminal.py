@@ -138,6 +138,13 @@ class TestPhrases:
             "follow it: toolwarrant calls watch ABCDEFGH",
         ]
 
+    def test_a_halt_is_told(self) -> None:
+        """A call that a halt keeps waiting, or killed, says what the broker says of it."""
+        waiting = call_pb2.Call(state=call_pb2.CALL_STATE_QUEUED, halted=True, message="halted\n")
+        killed = call_pb2.Call(state=call_pb2.CALL_STATE_KILLED, cause="halted", message="look")
+        assert details(waiting) == [r"halted\u{A}"]
+        assert details(killed) == ["look"]
+
     def test_an_ended_run_says_how(self) -> None:
         """Cause, limits, outputs, changes, notes: each is told."""
         call = call_pb2.Call(

@@ -412,6 +412,27 @@ PLAIN = [
         admin_pb2.DrainResponse(running=2),
         2,
     ),
+    (
+        "Halt",
+        lambda client: client.halt("odd", agent="a", session="s"),
+        admin_pb2.HaltRequest(scope=admin_pb2.HaltScope(agent="a", session_id="s"), reason="odd"),
+        admin_pb2.HaltResponse(killed=2),
+        admin_pb2.HaltResponse(killed=2),
+    ),
+    (
+        "Resume",
+        lambda client: client.resume("halts/ABCDEFGH"),
+        admin_pb2.ResumeRequest(halt="halts/ABCDEFGH"),
+        admin_pb2.ResumeResponse(halts=[admin_pb2.Halt(name="halts/ABCDEFGH")]),
+        [admin_pb2.Halt(name="halts/ABCDEFGH")],
+    ),
+    (
+        "ListHalts",
+        lambda client: client.halts("tool=t"),
+        admin_pb2.ListHaltsRequest(page_size=200, filter="tool=t"),
+        admin_pb2.ListHaltsResponse(halts=[admin_pb2.Halt(name="halts/ABCDEFGH")]),
+        [admin_pb2.Halt(name="halts/ABCDEFGH")],
+    ),
 ]
 ELSEWHERE = {
     "ExecuteTool",

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from broker.core.trust_root import read_trust_root
+from broker.init import SPIFFE_PREFIX
 from broker.v1 import call_pb2, execution_pb2, receipt_pb2
 from broker.verify.receipt import Validity, verify_receipt
 from tests.api.rpc import TIMEOUT_S, Rpc, fresh, state, wish
 from tests.broker_process import Served
+from tests.e2e.halting import halt
 from tests.e2e.test_sign_off import hold, reject, view_of
 
 
@@ -70,6 +72,24 @@ def cancelled_running(_: Served, agent: Rpc) -> call_pb2.Call:
     return running.result().call
 
 
+def halted_running(served: Served, agent: Rpc) -> call_pb2.Call:
+    """Halt the session of a call that runs, then lift that halt."""
+    request = wish("python_run", {"code": "import time; time.sleep(60)"}, session_id=fresh("halt"))
+    running = agent.execution.ExecuteTool.future(request, timeout=TIMEOUT_S)
+    listed = execution_pb2.ListCallsRequest(filter=f"session={request.session_id} state=RUNNING")
+    while not (found := agent.execution.ListCalls(listed, timeout=TIMEOUT_S).calls):
+        assert not running.done()
+    with halt(served, agent=found[0].agent, session=request.session_id):
+        return running.result().call
+
+
+def denied_halted(served: Served, agent: Rpc) -> call_pb2.Call:
+    """Call in a session that is halted."""
+    session = fresh("halt")
+    with halt(served, agent=f"{SPIFFE_PREFIX}agent", session=session):
+        return agent.execute("python_run", {"code": "1"}, session_id=session)
+
+
 ENDINGS = {
     "succeeded": Ending(make=program("print(1)"), state="SUCCEEDED", cause="exited", ran=True),
     "failed": Ending(make=program("raise SystemExit(3)"), state="FAILED", cause="exited", ran=True),
@@ -103,6 +123,8 @@ ENDINGS = {
         cause="timeout",
         ran=True,
     ),
+    "killed by a halt": Ending(make=halted_running, state="KILLED", cause="halted", ran=True),
+    "denied under a halt": Ending(make=denied_halted, state="DENIED", cause="", ran=False),
     "killed for memory": Ending(
         make=program("x = b'x' * 400_000_000"), state="KILLED", cause="memory", ran=True
     ),

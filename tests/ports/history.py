@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from broker.core.call import Call
-from broker.core.ids import CallId, sha256_hex
+from broker.core.halt import Scope
+from broker.core.ids import AgentId, CallId, sha256_hex
 from broker.core.lifecycle import CallState, Step, after
 from broker.ports import Event, Store, StoredReceipt
 from tests.ports import samples
@@ -36,6 +37,24 @@ def check_chain(receipts: Sequence[StoredReceipt]) -> None:
     for receipt in receipts:
         assert samples.receipt_place(receipt.envelope) == (receipt.sequence, previous)
         previous = sha256_hex(receipt.envelope)
+
+
+def check_halts(events: Sequence[Event], calls: Mapping[CallId, Call]) -> None:
+    """Fail where a call started while a halt that covers it stood in the record."""
+    scopes: dict[str, Scope] = {}
+    for event in events:
+        if event.type == "halt.set":
+            scopes[str(event.data["halt"])] = Scope(
+                everything=event.data["scope"] == "all",
+                agent=AgentId(str(event.data["agent"])),
+                session_id=str(event.data["session"]),
+                tool=str(event.data["tool"]),
+            )
+        elif event.type == "halt.lifted":
+            del scopes[str(event.data["halt"])]
+        elif event.type == Step.START.value and event.call is not None:
+            call = calls[event.call]
+            assert not any(scope.covers_call(call) for scope in scopes.values()), call.name
 
 
 async def check_store(store: Store) -> Mapping[CallId, Call]:

@@ -9,7 +9,8 @@ from typing import Self, TypeVar
 
 from broker.core.call import Call
 from broker.core.document import Document
-from broker.core.ids import AgentId, CallId, Pseudonym, Sha256, sha256_hex
+from broker.core.halt import Halt, halted_by
+from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256, sha256_hex
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.receipt import Position, ReceiptDraft
 from broker.errors import (
@@ -19,7 +20,14 @@ from broker.errors import (
     StaleCall,
     StoreUnavailable,
 )
-from broker.ports import CallFilter, Change, Event, EventDraft, StoredReceipt
+from broker.ports import (
+    HALTS_PREMISE,
+    CallFilter,
+    Change,
+    Event,
+    EventDraft,
+    StoredReceipt,
+)
 from tests.ports import history
 
 T = TypeVar("T")
@@ -53,6 +61,7 @@ class MemoryDisk:
     documents: dict[Sha256, Document] = field(default_factory=dict)
     files: dict[tuple[AgentId, Sha256], bytes] = field(default_factory=dict)
     premises: dict[str, str] = field(default_factory=dict)
+    halts: dict[HaltId, Halt] = field(default_factory=dict)
     workspaces: dict[tuple[AgentId, str], Sha256] = field(default_factory=dict)
     people: dict[str, Pseudonym] = field(default_factory=dict)
     requests: dict[tuple[AgentId, str], CallId] = field(default_factory=dict)
@@ -130,6 +139,31 @@ class MemoryStore:
             self._append(event)
 
         await self._write(work)
+
+    async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
+        """Record an active halt with its reason and event."""
+
+        def work() -> None:
+            if halt.id not in self._disk.halts:
+                self._disk.halts[halt.id] = halt
+                self._disk.documents[reason.sha256] = reason
+                self._append(event)
+
+        await self._write(work)
+
+    async def lift_halt(self, halt: HaltId, event: EventDraft) -> None:
+        """Remove a halt with the event that says so."""
+
+        def work() -> None:
+            if self._disk.halts.pop(halt, None):
+                self._append(event)
+
+        await self._write(work)
+
+    async def halts(self) -> Sequence[Halt]:
+        """List active halts, oldest first."""
+        halts = (await self._read()).halts.values()
+        return sorted(halts, key=lambda halt: (halt.set_at, halt.id))
 
     async def get_call(self, call: CallId) -> Call | None:
         """Read one call."""
@@ -322,6 +356,8 @@ class MemoryStore:
         for name, value in change.premises:
             if self._disk.premises.get(name) != value:
                 raise PremiseChanged(name)
+        if change.starts and halted_by(self._disk.halts.values(), change.call):
+            raise PremiseChanged(HALTS_PREMISE)
         moved = change.workspace
         if moved is not None:
             tree = self._disk.workspaces.get((moved.agent, moved.session_id))

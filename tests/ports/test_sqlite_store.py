@@ -187,6 +187,18 @@ class TestOpening:
             await shelf.open()
         assert caught.value.reason == "STORE_TOO_NEW"
 
+    async def test_schema_before_halts(self, shelf: SqliteShelf) -> None:
+        """A store of the first schema is brought up to date, and keeps its calls."""
+        store = await shelf.open()
+        await store.commit(first(new_call(1)))
+        await store.close()
+        query(shelf, "DROP TABLE halts")
+        query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
+        store = await shelf.open()
+        assert list(await store.halts()) == []
+        assert await store.get_call(call_id(1)) == new_call(1)
+        await store.close()
+
     async def test_foreign_database(self, shelf: SqliteShelf) -> None:
         """Another program's database is refused, and left as it is."""
         query(shelf, "CREATE TABLE theirs (x)")

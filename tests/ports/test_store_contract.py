@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from broker.core.document import DocumentKind
-from broker.core.ids import CallId, Pseudonym, Sha256, sha256_hex
+from broker.core.document import Document, DocumentKind
+from broker.core.halt import Halt, Scope
+from broker.core.ids import CallId, HaltId, Pseudonym, Sha256, sha256_hex
 from broker.core.lifecycle import CallState, Step
 from broker.core.receipt import Position, ReceiptDraft
 from broker.errors import (
@@ -18,7 +19,15 @@ from broker.errors import (
     StoreError,
     StoreUnavailable,
 )
-from broker.ports import CallFilter, Change, EventDraft, File, Store, WorkspaceUpdate
+from broker.ports import (
+    HALTS_PREMISE,
+    CallFilter,
+    Change,
+    EventDraft,
+    File,
+    Store,
+    WorkspaceUpdate,
+)
 from tests.ports import history, samples
 from tests.ports.samples import AGENT, AGENT2, call_id, event, first, following, new_call
 from tests.ports.shelf import Shelf
@@ -560,6 +569,123 @@ class TestPeople:
         drawn = [Pseudonym(f"p{number}") for number in range(20)]
         heard = await asyncio.gather(*(store.pseudonym("Ann", fresh) for fresh in drawn))
         assert len(set(heard)) == 1
+
+
+def halt(number: int, scope: Scope) -> tuple[Halt, Document, EventDraft]:
+    """Give what records a halt; greater numbers are later."""
+    reason = samples.document(f"reason {number}", DocumentKind.HALT)
+    name = HaltId(f"HALT000{number}")
+    made = Halt(
+        id=name,
+        scope=scope,
+        set_by=Pseudonym("p1"),
+        set_at=samples.START + timedelta(seconds=number),
+        reason_sha256=reason.sha256,
+    )
+    return made, reason, event("halt.set", halt=name)
+
+
+SCOPES = (
+    Scope(everything=True),
+    Scope(agent=AGENT),
+    Scope(agent=AGENT, session_id=SESSION),
+    Scope(tool="python_run"),
+)
+
+
+class TestHalts:
+    async def test_reads_back(self, store: Store) -> None:
+        """Halts of every scope are listed by time, their reasons are read, their events stand."""
+        made = [halt(number, scope) for number, scope in enumerate(SCOPES)]
+        for one in reversed(made):
+            await store.set_halt(*one)
+        assert list(await store.halts()) == [one for one, _, _ in made]
+        for one, reason, _ in made:
+            assert await store.document(one.reason_sha256) == reason
+        events = await store.events(after=0, limit=9)
+        assert [(entry.type, entry.call) for entry in events] == [("halt.set", None)] * 4
+
+    async def test_set_twice(self, store: Store) -> None:
+        """A halt that is there is left as it is, without a second event."""
+        made = halt(1, SCOPES[0])
+        await store.set_halt(*made)
+        await store.set_halt(*made)
+        assert list(await store.halts()) == [made[0]]
+        assert len(await store.events(after=0, limit=9)) == 1
+
+    async def test_lift(self, store: Store) -> None:
+        """A halt is lifted with one event, however often; another one stays."""
+        first_one, second = halt(1, SCOPES[0]), halt(2, SCOPES[3])
+        await store.set_halt(*first_one)
+        await store.set_halt(*second)
+        for _ in range(2):
+            await store.lift_halt(first_one[0].id, event("halt.lifted"))
+        assert list(await store.halts()) == [second[0]]
+        kinds = [entry.type for entry in await store.events(after=0, limit=9)]
+        assert kinds == ["halt.set", "halt.set", "halt.lifted"]
+
+    @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: scope.kind)
+    async def test_no_start(self, store: Store, scope: Scope) -> None:
+        """A call that a halt covers does not start; nothing of the change is written."""
+        call = new_call(1)
+        await store.commit(first(call))
+        await store.set_halt(*halt(1, scope))
+        with pytest.raises(PremiseChanged) as caught:
+            await store.commit(following(call, Step.START))
+        assert caught.value.name == HALTS_PREMISE
+        assert await store.get_call(call.id) == call
+        await store.lift_halt(HaltId("HALT0001"), event("halt.lifted"))
+        await store.commit(following(call, Step.START))
+        await history.check_store(store)
+
+    async def test_others_start(self, store: Store) -> None:
+        """A call that no halt covers starts; one that is covered is recorded, cancelled, ended."""
+        await store.set_halt(*halt(1, Scope(agent=AGENT)))
+        other, own = new_call(1, agent=AGENT2), new_call(2)
+        await store.commit(first(other))
+        await store.commit(following(other, Step.START))
+        await store.commit(first(own))
+        await store.commit(following(own, Step.CANCEL))
+        await store.commit(first(new_call(3, CallState.DENIED)))
+        assert len(await history.check_store(store)) == 3
+
+    async def test_running_ends(self, store: Store) -> None:
+        """A call that ran when the halt came is ended as killed, with its receipt."""
+        call = new_call(1)
+        await store.commit(first(call))
+        started = following(call, Step.START)
+        await store.commit(started)
+        await store.set_halt(*halt(1, SCOPES[0]))
+        assert await store.commit(following(started.call, Step.KILL)) is not None
+
+    async def test_survives(self, shelf: Shelf) -> None:
+        """A later life finds the halts that were not lifted, and still refuses what they cover."""
+        store = await shelf.open()
+        await store.commit(first(new_call(1)))
+        await store.set_halt(*halt(1, SCOPES[0]))
+        await store.set_halt(*halt(2, SCOPES[1]))
+        await store.lift_halt(HaltId("HALT0002"), event("halt.lifted"))
+        await store.close()
+        store = await shelf.open()
+        assert [one.id for one in await store.halts()] == ["HALT0001"]
+        with pytest.raises(PremiseChanged):
+            await store.commit(following(new_call(1), Step.START))
+        await store.close()
+
+    async def test_race(self, store: Store) -> None:
+        """Of a halt with twenty starts at once, each start is before it, or refused."""
+        calls = [new_call(number) for number in range(20)]
+        for call in calls:
+            await store.commit(first(call))
+        ends = await asyncio.gather(
+            *(store.commit(following(call, Step.START)) for call in calls[:10]),
+            store.set_halt(*halt(1, SCOPES[0])),
+            *(store.commit(following(call, Step.START)) for call in calls[10:]),
+            return_exceptions=True,
+        )
+        events = [entry.type for entry in await store.events(after=0, limit=99)]
+        assert "run.starting" not in events[events.index("halt.set") :]
+        assert {type(end) for end in ends[11:]} == {PremiseChanged}
 
 
 class TestLives:

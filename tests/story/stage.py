@@ -10,23 +10,27 @@ from broker.adapters.tool_files import read_catalog
 from broker.answer import Answer
 from broker.approve import Approvals, Ballot
 from broker.board import Board
+from broker.brake import Brake, Halted
 from broker.core.admission import Admission, Quotas
 from broker.core.call import Call, Verdict
 from broker.core.canonical import canonical_json
 from broker.core.decision import Limits
+from broker.core.halt import Halt, Scope
 from broker.core.identity import Identity, Role
-from broker.core.ids import AgentId, CallId
+from broker.core.ids import AgentId, CallId, HaltId
 from broker.core.lifecycle import CallState, Step
 from broker.core.order import JsonCaps, Wish
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.errors import NotFound, StoreUnavailable, Unavailable
-from broker.execute import BUNDLE_PREMISE, Executor
+from broker.execute import Executor
+from broker.halts import Halts
 from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.people import People
 from broker.ports import EventDraft
+from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import tools_dir
 from broker.world import Gate, Settings, World
@@ -39,6 +43,7 @@ from tests.story.fake_policy import ALLOW, HOLD, FakePolicy
 ALLOWED = "python_run"
 HELD = "workspace_delete"
 DENIED = "workspace_read"
+EVERYTHING = Scope(everything=True)
 _TURNS = 20_000
 _ATTEMPTS = 20
 _LIMITS = Limits(
@@ -66,6 +71,8 @@ def _who(
 
 
 AGENT = _who("agent", Role.AGENT, owner="owner")
+AGENT2 = _who("agent2", Role.AGENT, owner="owner")
+ADMIN = _who("admin", Role.ADMIN)
 APPROVER = _who("approver", Role.APPROVER)
 APPROVER2 = _who("approver2", Role.APPROVER, groups=frozenset({"security"}))
 
@@ -86,6 +93,12 @@ class Alarms:
         """Ignore it."""
 
     def refused(self, rpc: str, reason: str) -> None:
+        """Ignore it."""
+
+    def halted(self, halt: Halt, active: int) -> None:
+        """Ignore it."""
+
+    def resumed(self, halt: Halt, active: int) -> None:
         """Ignore it."""
 
     def alarm(self, what: str, error: BaseException) -> None:
@@ -126,6 +139,7 @@ class Life:
     world: World
     executor: Executor
     approvals: Approvals
+    brake: Brake
     sandboxes: FakeSandboxEngine
     is_over: bool = False
 
@@ -262,6 +276,14 @@ class Stage:
         ballot = Ballot(verdict=verdict, view_sha256=held.hold.view_sha256, reason="as seen")
         return await self.life.approvals.vote(voter, held, ballot)
 
+    async def halt(self, scope: Scope = EVERYTHING, reason: str = "a test") -> Halted:
+        """Halt as an administrator."""
+        return await self.life.brake.halt(ADMIN, scope, reason)
+
+    async def resume(self, halt: HaltId | None = None) -> Sequence[Halt]:
+        """Lift a halt, or all."""
+        return await self.life.brake.resume(ADMIN, halt)
+
     async def read(self, call: CallId) -> Call:
         """Read a call as the broker shows it."""
         found = await self.life.world.ledger.get(call)
@@ -287,6 +309,7 @@ class Stage:
     async def check(self) -> None:
         """Fail where the record, or the host, is not what it must be at rest."""
         await history.check_store(self.life.world.store)
+        history.check_halts(self.disk.events, self.disk.calls)
         assert not self.disk.violations
         assert self.host.containers == {}
         assert all(times == 1 for times in self.host.began.values()), self.host.began
@@ -308,7 +331,7 @@ class Stage:
         boot = f"boot-{self.lives}"
         store = await MemoryStore.open(self.disk, seal=samples.seal, now=self.clock.now)
         sandboxes = FakeSandboxEngine(self.host, self.clock, boot=boot)
-        identities = {who.id: who for who in (AGENT, APPROVER, APPROVER2)}
+        identities = {who.id: who for who in (AGENT, AGENT2, APPROVER, APPROVER2, ADMIN)}
         people = People(dict(identities), self.clock)
         await people.load(store, self._entropy)
         await store.set_premise(
@@ -316,15 +339,28 @@ class Stage:
             self.policy.bundle_sha256,
             EventDraft(type="broker.started", at=self.clock.now(), data={"boot": boot}),
         )
-        world = self._world(store, sandboxes, people, boot)
+        halts = Halts(store, self.clock, self.alarms)
+        await halts.load()
+        world = self._world(store, halts, sandboxes, people, boot)
         executor = Executor(world)
-        life = Life(world=world, executor=executor, approvals=Approvals(world), sandboxes=sandboxes)
+        life = Life(
+            world=world,
+            executor=executor,
+            approvals=Approvals(world),
+            brake=Brake(world, executor.runs),
+            sandboxes=sandboxes,
+        )
         self._life = life
         await executor.recover()
         return life
 
     def _world(
-        self, store: MemoryStore, sandboxes: FakeSandboxEngine, people: People, boot: str
+        self,
+        store: MemoryStore,
+        halts: Halts,
+        sandboxes: FakeSandboxEngine,
+        people: People,
+        boot: str,
     ) -> World:
         quotas = Quotas(calls_per_second=1e6, burst=1_000_000, open_calls=1000, held_calls=1000)
         facts = BrokerFacts(
@@ -342,6 +378,7 @@ class Stage:
             ),
             gate=Gate(),
             store=store,
+            halts=halts,
             ledger=Ledger(store, board, self.clock, self.alarms),
             board=board,
             clock=self.clock,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from broker.core.call import Cause
 from broker.core.ids import CallId
 from broker.core.lifecycle import CallState, Step
-from broker.execute import BUNDLE_PREMISE
+from broker.run import BUNDLE_PREMISE
 from tests.ports import samples
 from tests.ports.fake_sandbox import SLEEP
 from tests.story.fake_policy import ALLOW, DENY, HOLD

@@ -7,6 +7,7 @@ from itertools import chain
 
 from broker.adapters.sqlite_store.call_record import dump_call, to_microseconds
 from broker.adapters.sqlite_store.chronicle import Chronicle
+from broker.adapters.sqlite_store.halts import refuse_halted
 from broker.adapters.sqlite_store.rows import insert
 from broker.core.call import Call
 from broker.core.ids import Pseudonym, sha256_hex
@@ -125,6 +126,8 @@ def _check(connection: sqlite3.Connection, change: Change) -> None:
     else:
         _check_version(connection, change)
     _check_premises(connection, change.premises)
+    if change.starts:
+        refuse_halted(connection, change.call)
     if change.workspace is not None:
         _move_workspace(connection, change.workspace)
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
-from broker.adapters.sqlite_store import changes, queries, schema
+from broker.adapters.sqlite_store import changes, halts, queries, schema
 from broker.adapters.sqlite_store.changes import Recorded
 from broker.adapters.sqlite_store.chronicle import Chronicle, Seal
 from broker.adapters.sqlite_store.ownership import Ownership
 from broker.adapters.sqlite_store.writer import Writer, unavailable
 from broker.core.call import Call
 from broker.core.document import Document
-from broker.core.ids import AgentId, CallId, Pseudonym, Sha256
+from broker.core.halt import Halt
+from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.errors import StoreUnavailable
 from broker.ports import CallFilter, Change, Event, EventDraft, StoredReceipt
 
@@ -113,6 +114,18 @@ class SqliteStore:
     async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
         """Set what decisions rest on, with the event that says so."""
         await self._write(lambda chronicle: changes.write_premise(chronicle, name, value, event))
+
+    async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
+        """Record an active halt with its reason and event."""
+        await self._write(lambda chronicle: halts.write_halt(chronicle, halt, reason, event))
+
+    async def lift_halt(self, halt: HaltId, event: EventDraft) -> None:
+        """Remove a halt with the event that says so."""
+        await self._write(lambda chronicle: halts.lift_halt(chronicle, halt, event))
+
+    async def halts(self) -> Sequence[Halt]:
+        """List active halts, oldest first."""
+        return await self._read(halts.list_halts)
 
     async def get_call(self, call: CallId) -> Call | None:
         """Read one call."""
