@@ -13,7 +13,9 @@ from broker.v1 import admin_pb2, approval_pb2, call_pb2, receipt_pb2, tool_pb2
 from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, state
 
 SHIPPED = [
+    "pdf_text",
     "python_run",
+    "text_search",
     "workspace_delete",
     "workspace_list",
     "workspace_read",

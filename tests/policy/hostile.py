@@ -26,7 +26,15 @@ TEXTS = (
     "e\u0301 é",
 )
 NUMBERS = (0, -1, 1, 599, 600, 60_000, 2**31, 2**32 + 1, 2**53 - 1, -(2**53) + 1, 0.1, 1e21, 1e-7)
-TOOLS = ("python_run", "workspace_list", "workspace_read", "workspace_write", "workspace_delete")
+TOOLS = (
+    "pdf_text",
+    "python_run",
+    "text_search",
+    "workspace_delete",
+    "workspace_list",
+    "workspace_read",
+    "workspace_write",
+)
 PATHS = ("notes.txt", "new.txt", "data/in.csv", "./notes.txt", "k/ID_RSA", "a/../b", "x.pem")
 ROLES = ([Role.AGENT], [Role.AGENT], [Role.AGENT], [])
 

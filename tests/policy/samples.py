@@ -69,6 +69,7 @@ def ask(
     destructive: bool = False,
     identity: Identity = AGENT,
     history: History = HISTORY,
+    paths: tuple[str, ...] = PATHS,
 ) -> JsonObject:
     """Build the input of one call."""
     arguments = {} if arguments is None else arguments
@@ -81,7 +82,7 @@ def ask(
         arguments=arguments,
         arguments_sha256=sha256_hex(canonical_json(arguments)),
         tree_sha256=TREE,
-        paths=PATHS,
+        paths=paths,
         history=history,
     )
 

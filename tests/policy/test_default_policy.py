@@ -9,13 +9,45 @@ from broker.core.canonical import JsonObject, canonical_json
 from broker.core.decision import Approval, Requirement
 from broker.core.decision_reader import read_decision
 from broker.core.identity import Role
-from tests.policy.samples import AGENT, HISTORY, LIMITS, ask
+from tests.policy.samples import AGENT, HISTORY, LIMITS, PATHS, ask
 
 CALLS = [
     ("python", ask("python_run", {"code": "1"}), "allow", "default.python_run"),
     ("list", ask("workspace_list"), "allow", "default.workspace"),
     ("list_folder", ask("workspace_list", {"path": "data"}), "allow", "default.workspace"),
     ("read", ask("workspace_read", {"path": "notes.txt"}), "allow", "default.workspace"),
+    ("pdf", ask("pdf_text", {"path": "report.pdf"}), "allow", "default.workspace"),
+    ("search", ask("text_search", {"pattern": "x"}), "allow", "default.workspace"),
+    ("search_folder", ask("text_search", {"path": "data"}), "allow", "default.workspace"),
+    (
+        "search_with_credentials",
+        ask("text_search", {"pattern": "x"}, paths=(*PATHS, "data/.env")),
+        "deny",
+        "default.credential_searched",
+    ),
+    (
+        "search_dot_with_credentials",
+        ask("text_search", {"path": "."}, paths=(*PATHS, "data/.env")),
+        "deny",
+        "default.credential_searched",
+    ),
+    (
+        "search_folder_with_credentials",
+        ask("text_search", {"path": "data"}, paths=(*PATHS, "data/keys/id_rsa")),
+        "deny",
+        "default.credential_searched",
+    ),
+    (
+        "search_beside_credentials",
+        ask("text_search", {"path": "data"}, paths=(*PATHS, ".env", "data.d/.env")),
+        "allow",
+        "default.workspace",
+    ),
+    ("search_env", ask("text_search", {"path": ".env"}), "deny", "default.credential_path"),
+    ("pdf_key", ask("pdf_text", {"path": "k/x.key"}), "deny", "default.credential_path"),
+    ("pdf_no_path", ask("pdf_text"), "deny", "default.path_unknown"),
+    ("pdf_dotdot", ask("pdf_text", {"path": "../x"}), "deny", "default.path_escapes"),
+    ("search_absolute", ask("text_search", {"path": "/etc"}), "deny", "default.path_escapes"),
     ("write_new", ask("workspace_write", {"path": "new.txt"}), "allow", "default.workspace"),
     ("overwrite", ask("workspace_write", {"path": "notes.txt"}), "hold", "default.overwrite"),
     (

@@ -3,18 +3,22 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import docker
 
 from broker.adapters.docker_engine import DockerEngine
+from broker.core.catalog import Tool
 from broker.core.sandbox import Collect, Job, Profile, Report
 from broker.ports import Sandbox
 
 URL = "unix:///var/run/docker.sock"
 MIB = 1 << 20
+WORKSPACE = (("a/b.txt", b"hello"), ("c.bin", b"\xff\x00"))
+Call = Callable[..., Awaitable[Report]]
+"""Calls a tool by name with arguments; `workspace`, `inputs`, `limits` may be given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,20 @@ def job(
         output_bytes=output_bytes,
         collect=collect,
     )
+
+
+def profile_of(tool: Tool, images: Mapping[str, str], **changes: Any) -> Profile:
+    """Give the profile that a tool's definition asks for."""
+    made = Profile(
+        image=images[tool.image],
+        command=tool.command,
+        runtime=tool.runtime,
+        cpu_millicores=tool.limits.cpu_millicores,
+        memory_bytes=tool.limits.memory_bytes,
+        pids=tool.limits.pids,
+        tmp_bytes=tool.limits.tmp_bytes,
+    )
+    return replace(made, **changes)
 
 
 async def tool_runs(client: docker.APIClient, sandbox: Sandbox) -> None:

@@ -1,16 +1,20 @@
 """Real images with a real Engine for every test of the sandbox."""
 
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 import docker
 import pytest
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.image_builder import build_images
-from broker.core.sandbox import Profile
+from broker.adapters.tool_files import read_catalog
+from broker.core.catalog import Tool
+from broker.core.sandbox import Collect, Job, Profile, Report
 from broker.shipped import tools_dir
-from tests.sandbox.bench import MIB, URL, Bench
+from tests.sandbox.bench import MIB, URL, WORKSPACE, Bench, Call, profile_of
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +67,35 @@ async def engine(client: docker.APIClient, seccomp: str) -> AsyncIterator[Docker
 def bench(engine: DockerEngine, profile: Profile) -> Bench:
     """A place to run programs in sandboxes."""
     return Bench(engine=engine, profile=profile)
+
+
+@pytest.fixture(scope="session")
+def tools() -> Mapping[str, Tool]:
+    """The shipped tools by name."""
+    return {tool.name: tool for tool in read_catalog(tools_dir()).tools}
+
+
+@pytest.fixture
+def call(engine: DockerEngine, images: Mapping[str, str], tools: Mapping[str, Tool]) -> Call:
+    """Calls a tool of the catalogue as the broker does."""
+
+    async def call(name: str, arguments: dict[str, Any], **more: Any) -> Report:
+        tool = tools[name]
+        tool.check_arguments(arguments)
+        profile = profile_of(tool, images, **more.get("limits", {}))
+        sandbox = await engine.prepare(profile, slot=secrets.token_hex(4))
+        try:
+            return await sandbox.run(
+                Job(
+                    arguments=json.dumps(arguments).encode(),
+                    workspace=more.get("workspace", WORKSPACE),
+                    inputs=more.get("inputs", ()),
+                    timeout_s=more.get("timeout_s", tool.limits.timeout_s),
+                    output_bytes=tool.limits.output_bytes,
+                    collect=Collect.CHANGES if tool.workspace == "write" else Collect.OUTPUTS,
+                )
+            )
+        finally:
+            await sandbox.discard()
+
+    return call

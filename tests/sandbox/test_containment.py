@@ -5,14 +5,15 @@ import json
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
-from tests.sandbox.bench import Bench, twin
+from broker.core.catalog import Tool
+from tests.sandbox.bench import Bench, job, profile_of, twin
 
 PROBES = (Path(__file__).parent / "probes.py").read_text(encoding="utf-8")
 EVERY_CAPABILITY = [
@@ -147,6 +148,28 @@ class TestContainment:
         out = {name: said for name, (kind, said) in outcomes.items() if kind != "held"}
         with capsys.disabled():
             print(f"\ncontainment: {len(outcomes)} probes ran, {len(out)} got out")
+        assert (sorted(outcomes), out) == (sorted(ROWS), {})
+
+    @pytest.mark.parametrize("name", ["pdf_text", "text_search"])
+    async def test_no_probe_gets_out_beside_debian_packages(
+        self,
+        bench: Bench,
+        host: Host,
+        images: Mapping[str, str],
+        tools: Mapping[str, Tool],
+        name: str,
+    ) -> None:
+        """Nor from the image of a tool with packages of its own, under that tool's limits."""
+        probes = ("/usr/bin/python3", "-I", "-B", "-c", PROBES)
+        profile = profile_of(tools[name], images, command=probes)
+        stdin = json.dumps({**host.arguments, "names": list(ROWS)}).encode()
+        sandbox = await bench.engine.prepare(profile, slot=secrets.token_hex(4))
+        try:
+            report = await sandbox.run(replace(job("", timeout_s=60), arguments=stdin))
+        finally:
+            await sandbox.discard()
+        outcomes = json.loads(report.stdout.data)
+        out = {name: said for name, (kind, said) in outcomes.items() if kind != "held"}
         assert (sorted(outcomes), out) == (sorted(ROWS), {})
 
     @pytest.mark.parametrize(

@@ -1,54 +1,11 @@
 """The shipped tools, each in its own sandbox."""
 
 import json
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import pytest
 
-from broker.adapters.docker_engine import DockerEngine
-from broker.adapters.tool_files import read_catalog
-from broker.core.sandbox import Collect, FileChange, Job, Profile, Report
-from broker.shipped import tools_dir
-
-WORKSPACE = (("a/b.txt", b"hello"), ("c.bin", b"\xff\x00"))
-Call = Callable[..., Awaitable[Report]]
-
-
-@pytest.fixture
-def call(engine: DockerEngine, images: Mapping[str, str]) -> Call:
-    """Calls a tool of the catalogue as the broker does."""
-    tools = {tool.name: tool for tool in read_catalog(tools_dir()).tools}
-
-    async def call(name: str, arguments: dict[str, Any], **files: Any) -> Report:
-        tool = tools[name]
-        tool.check_arguments(arguments)
-        profile = Profile(
-            image=images[tool.image],
-            command=tool.command,
-            runtime=tool.runtime,
-            cpu_millicores=tool.limits.cpu_millicores,
-            memory_bytes=tool.limits.memory_bytes,
-            pids=tool.limits.pids,
-            tmp_bytes=tool.limits.tmp_bytes,
-        )
-        sandbox = await engine.prepare(profile, slot=secrets.token_hex(4))
-        try:
-            return await sandbox.run(
-                Job(
-                    arguments=json.dumps(arguments).encode(),
-                    workspace=files.get("workspace", WORKSPACE),
-                    inputs=files.get("inputs", ()),
-                    timeout_s=tool.limits.timeout_s,
-                    output_bytes=tool.limits.output_bytes,
-                    collect=Collect.CHANGES if tool.workspace == "write" else Collect.OUTPUTS,
-                )
-            )
-        finally:
-            await sandbox.discard()
-
-    return call
+from broker.core.sandbox import FileChange
+from tests.sandbox.bench import Call
 
 
 class TestPythonRun:

@@ -9,7 +9,12 @@ from pathlib import Path
 import yaml
 
 from broker.adapters.image_builder.engine import SOURCES_LABEL, ImageEngine
-from broker.adapters.image_builder.rootfs import ensure_rootfs, rootfs_label
+from broker.adapters.image_builder.packages import (
+    ensure_packages,
+    packages_label,
+    read_packages,
+)
+from broker.adapters.image_builder.rootfs import ensure_rootfs
 from broker.adapters.image_builder.sources import ImageSources, read_sources
 from broker.errors import ConfigurationError
 
@@ -24,6 +29,7 @@ class _Plan:
     name: str
     version: str
     sources: ImageSources
+    packages: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -38,7 +44,7 @@ def build_images(
     *,
     cache: Path | None = None,
 ) -> dict[str, str]:
-    """Build each image whose sources changed since it was built, the base first.
+    """Build each image whose sources changed since it was built, its base first.
 
     Blocking: seconds when nothing changed, minutes the first time.
 
@@ -49,25 +55,37 @@ def build_images(
         cache: Folder for what later builds can use again; the user's cache folder by default.
 
     Returns:
-        Image name (the `image` of `tool.yaml`, without `base`) with its id, `sha256:...`.
+        Image name (the `image` of `tool.yaml`, without the bases) with its id, `sha256:...`.
 
     Raises:
         ConfigurationError: A tool's folder cannot be built from.
         ImageBuildFailed: The Engine or the base's origin failed; the message names the remedy.
     """
     plans = _plans(tools_dir)
-    base_plan = _Plan(name=BASE, version="current", sources=_sources(tools_dir / BASE))
+    base_sources = _sources(tools_dir / BASE)
     engine = ImageEngine(base_url)
+    cache = cache or default_cache()
+    images: dict[str, str] = {}
     try:
-        rootfs = ensure_rootfs(engine, cache or default_cache(), report)
-        base_label = base_plan.sources.sha256(rootfs_label())
-        base = _ensure(engine, base_plan, rootfs, base_label, report)
-        return {
-            plan.name: _ensure(engine, plan, base, plan.sources.sha256(base_label), report)
-            for plan in plans
-        }
+        rootfs = ensure_rootfs(engine, cache, report)
+        # What tools share is built once for each set of packages, the empty one first.
+        for packages in sorted({(), *(plan.packages for plan in plans)}):
+            root = ensure_packages(engine, rootfs, packages, cache, report)
+            base_plan = _base(base_sources, packages)
+            base_label = base_sources.sha256(packages_label(packages))
+            base = _ensure(engine, base_plan, root, base_label, report)
+            for plan in (plan for plan in plans if plan.packages == packages):
+                label = plan.sources.sha256(base_label)
+                images[plan.name] = _ensure(engine, plan, base, label, report)
     finally:
         engine.close()
+    return images
+
+
+def _base(sources: ImageSources, packages: tuple[str, ...]) -> _Plan:
+    """Plan the base of the tools that need these packages: no other tool gets to see them."""
+    version = f"with-{packages_label(packages)[:12]}" if packages else "current"
+    return _Plan(name=BASE, version=version, sources=sources, packages=packages)
 
 
 def default_cache() -> Path:
@@ -117,7 +135,10 @@ def _plan(definition: Path) -> _Plan:
         ) from error
     if not (isinstance(name, str) and isinstance(version, str)):
         raise ConfigurationError(str(definition), None, "`image` and `version` must be strings")
-    return _Plan(name=name, version=version, sources=_sources(definition.parent))
+    folder = definition.parent
+    return _Plan(
+        name=name, version=version, sources=_sources(folder), packages=read_packages(folder)
+    )
 
 
 def _sources(folder: Path) -> ImageSources:

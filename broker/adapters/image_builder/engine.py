@@ -1,5 +1,7 @@
 """Speak to the Docker Engine about images."""
 
+import io
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,6 +122,27 @@ class ImageEngine:
             )
             return cast("str", self._client.inspect_image(f"{repository}:{tag}")["Id"])
 
+    def files(self, image: str, path: str) -> dict[str, bytes]:
+        """Read the regular files of an image at or below a path, by their path from its parent.
+
+        Raises:
+            ImageBuildFailed: The image has no such path, or the Engine does not give it.
+        """
+        with _translated(f"read {path} of {image}"):
+            # Never started: the Engine gives files of a container only.
+            container = self._client.create_container(image, ["/bin/true"])["Id"]
+            try:
+                stream, _ = self._client.get_archive(container, path)
+                packed = io.BytesIO(b"".join(stream))
+            finally:
+                self._client.remove_container(container, force=True)
+            with tarfile.open(fileobj=packed) as tar:
+                return {
+                    member.name: content.read()
+                    for member in tar
+                    if (content := tar.extractfile(member) if member.isreg() else None)
+                }
+
     @staticmethod
     def _follow(events: Iterator[dict[str, object]], subject: str) -> None:
         log: list[str] = []
@@ -136,7 +159,7 @@ def _translated(intent: str) -> Iterator[None]:
         yield
     except APIError as error:
         raise ImageBuildFailed(f"could not {intent}: {error.explanation or error}") from error
-    except (DockerException, requests.RequestException, OSError) as error:
+    except (DockerException, requests.RequestException, OSError, tarfile.TarError) as error:
         raise ImageBuildFailed(
             f"could not {intent}: {error}; is the Docker Engine running, and may this user use it?"
         ) from error

@@ -3,12 +3,12 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from broker.adapters.image_builder.engine import SOURCES_LABEL, ImageEngine
+from broker.adapters.image_builder.program import run_program
 from broker.adapters.image_builder.sources import ImageSources
 from broker.errors import ImageBuildFailed
 
@@ -25,14 +25,20 @@ _REGISTRY_PROBE_TIMEOUT_S = 5
 _MMDEBSTRAP_TIMEOUT_S = 900
 _REPOSITORY = "toolwarrant/rootfs"
 
-_REGISTRY_DOCKERFILE = f"""\
+
+def installing(packages: Sequence[str]) -> str:
+    """Give the Dockerfile that installs packages from the mirrors that the base image names."""
+    return f"""\
 ARG BASE
 FROM ${{BASE}}
 RUN apt-get update \\
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
-    {" ".join(_PACKAGES)} \\
+    {" ".join(packages)} \\
  && rm -rf /var/lib/apt/lists/*
 """
+
+
+_REGISTRY_DOCKERFILE = installing(_PACKAGES)
 
 # Documentation and translations are half of what a minimal Debian weighs.
 _MMDEBSTRAP = (
@@ -85,15 +91,21 @@ def ensure_rootfs(engine: ImageEngine, cache: Path, report: Callable[[str], None
     return engine.import_root(tar, repository=_REPOSITORY, tag=tag, label=label)
 
 
+def registry_answers(engine: ImageEngine) -> bool:
+    """Say whether images here can be made the ordinary way: from a registry that answers soon."""
+    return engine.has(REGISTRY_BASE) or engine.registry_has(
+        REGISTRY_BASE, timeout_s=_REGISTRY_PROBE_TIMEOUT_S
+    )
+
+
 def _from_registry(
     engine: ImageEngine, tag: str, label: str, report: Callable[[str], None]
 ) -> str | None:
-    if not engine.has(REGISTRY_BASE):
-        if not engine.registry_has(REGISTRY_BASE, timeout_s=_REGISTRY_PROBE_TIMEOUT_S):
-            return None
-        report(f"rootfs: pulling {REGISTRY_BASE}")
+    if not registry_answers(engine):
+        return None
     try:
         if not engine.has(REGISTRY_BASE):
+            report(f"rootfs: pulling {REGISTRY_BASE}")
             engine.pull(REGISTRY_BASE)
         sources = ImageSources(files=(("Dockerfile", _REGISTRY_DOCKERFILE.encode()),))
         return engine.build(
@@ -113,7 +125,7 @@ def _make_tar(tar: Path, report: Callable[[str], None]) -> None:
     tar.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=tar.parent, prefix=".making-") as scratch:
         made = Path(scratch) / "root.tar"
-        _run((*_MMDEBSTRAP, str(made)))
+        _run(*_MMDEBSTRAP, str(made))
         # A rename within one folder: a crash leaves no half-written tar under the cached name.
         made.replace(tar)
 
@@ -124,25 +136,9 @@ def _ensure_mmdebstrap(report: Callable[[str], None]) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise ImageBuildFailed(_REMEDY)
     report("rootfs: installing mmdebstrap")
-    _run(("apt-get", "update", "-qq"))
-    _run(("apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap"))
+    _run("apt-get", "update", "-qq")
+    _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap")
 
 
-def _run(argv: tuple[str, ...]) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    try:
-        ended = subprocess.run(
-            argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_MMDEBSTRAP_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ImageBuildFailed(f"{argv[0]} did not end well: {error}; {_REMEDY}") from error
-    if ended.returncode != 0:
-        last = "\n".join(ended.stderr.splitlines()[-10:])
-        raise ImageBuildFailed(f"{argv[0]} ended with {ended.returncode}:\n{last}\n{_REMEDY}")
+def _run(*argv: str) -> None:
+    run_program(argv, timeout_s=_MMDEBSTRAP_TIMEOUT_S, remedy=_REMEDY)

@@ -23,6 +23,13 @@ on_path(name, text, parts) := call(name, {"path": text}, {"path": {
 
 python := call("python_run", {"code": "print(1)"}, {})
 
+search(paths) := object.union(call("text_search", {"pattern": "x"}, {}), {"workspace": {"paths": paths}})
+
+search_in(folder, paths) := object.union(
+	on_path("text_search", folder, split(folder, "/")),
+	{"workspace": {"paths": paths}},
+)
+
 outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if {
 	answer := decision.result with input as request
 }
@@ -34,6 +41,7 @@ test_python_run if outcome(python) == ["allow", {"default.python_run"}]
 test_workspace if {
 	outcome(call("workspace_list", {}, {})) == ["allow", {"default.workspace"}]
 	outcome(on_path("workspace_read", "notes.txt", ["notes.txt"])) == ["allow", {"default.workspace"}]
+	outcome(on_path("pdf_text", "a.pdf", ["a.pdf"])) == ["allow", {"default.workspace"}]
 	outcome(on_path("workspace_write", "new.txt", ["new.txt"])) == ["allow", {"default.workspace"}]
 }
 
@@ -74,7 +82,7 @@ test_history_unknown if outcome(replaced("history", {})) == ["deny", {"default.h
 
 test_credential_path if {
 	every parts in [[".env"], ["a", ".ENV"], [".env.local"], [".ssh", "config"], ["k", "id_rsa"], ["Server.PEM"], ["x.key"]] {
-		every tool in {"workspace_read", "workspace_write", "workspace_delete"} {
+		every tool in {"pdf_text", "text_search", "workspace_read", "workspace_write", "workspace_delete"} {
 			outcome(on_path(tool, concat("/", parts), parts)) == ["deny", {"default.credential_path"}]
 		}
 	}
@@ -86,13 +94,41 @@ test_path_that_only_resembles_a_credential if {
 	}
 }
 
+test_search if {
+	outcome(search([])) == ["allow", {"default.workspace"}]
+	outcome(search(["a/b.txt", "env"])) == ["allow", {"default.workspace"}]
+	outcome(search_in("a", ["a/b.txt", "ab/.env", "b/a/.env", ".env"])) == ["allow", {"default.workspace"}]
+	outcome(search_in("a/b.txt", ["a/b.txt", "a/.env"])) == ["allow", {"default.workspace"}]
+}
+
+test_credential_searched if {
+	every path in [".env", "a/.ENV", "a/.ssh/config", "a/b/c/x.key"] {
+		outcome(search(["notes.txt", path])) == ["deny", {"default.credential_searched"}]
+	}
+	every path in ["a/b/.env", "a/.ssh/config"] {
+		outcome(search_in("a", [path])) == ["deny", {"default.credential_searched"}]
+	}
+}
+
+test_search_of_a_path_not_understood if {
+	unparsed := {"tool": {"arguments": {"path": "a"}}, "derived": {"path": {"kind": "path", "invalid": true}}}
+	outcome(object.union(search([".env"]), unparsed)) == ["deny", {"default.credential_searched"}]
+}
+
+test_workspace_unknown if {
+	every workspace in [{}, {"paths": "x"}] {
+		request := object.union(object.remove(search([]), {"workspace"}), {"workspace": workspace})
+		outcome(request) == ["deny", {"default.workspace_unknown"}]
+	}
+}
+
 test_path_escapes if {
 	outcome(on_path("workspace_read", "../x", ["..", "x"])) == ["deny", {"default.path_escapes"}]
 	outcome(on_path("workspace_read", "/etc/passwd", ["etc", "passwd"])) == ["deny", {"default.path_escapes"}]
 }
 
 test_path_unknown if {
-	every tool in {"workspace_read", "workspace_write", "workspace_delete"} {
+	every tool in {"pdf_text", "workspace_read", "workspace_write", "workspace_delete"} {
 		outcome(call(tool, {"path": "x"}, {})) == ["deny", {"default.path_unknown"}]
 	}
 }

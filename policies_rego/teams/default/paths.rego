@@ -1,7 +1,7 @@
 # Keep agents away from credentials, inside their workspace.
 package teams.default
 
-path_tools := {"workspace_read", "workspace_write", "workspace_delete"}
+path_tools := {"pdf_text", "workspace_read", "workspace_write", "workspace_delete"}
 
 # python_run reads the workspace too: no credential gets into it, since none can be written.
 deny contains {
@@ -12,6 +12,31 @@ deny contains {
 } if {
 	some part in path_parts
 	credential_name(lower(part))
+}
+
+# A search reads every file below its path. The tool does not know policy and is not trusted to
+# leave a file out, so the whole search is denied.
+deny contains {
+	"rule": "default.credential_searched",
+	"message": "the search would read a file that looks like credentials",
+	"agent_message": "Files that look like credentials lie below this path. Search a file or folder without them.",
+	"severity": "high",
+} if {
+	input.tool.name == "text_search"
+	some path in input.workspace.paths
+	is_searched(path)
+	some part in split(path, "/")
+	credential_name(lower(part))
+}
+
+deny contains {
+	"rule": "default.workspace_unknown",
+	"message": "the tool reads many files, and the input does not list them",
+	"agent_message": "The broker cannot tell which files the search would read. Try again later.",
+	"severity": "high",
+} if {
+	input.tool.name == "text_search"
+	not paths_known
 }
 
 deny contains {
@@ -35,10 +60,23 @@ deny contains {
 	not path_known
 }
 
+paths_known if is_array(input.workspace.paths)
+
 path_known if {
 	is_string(input.derived.path.normalized)
 	is_array(input.derived.path.parts)
 }
+
+# Left out, or not understood, the path stands for the whole workspace: the strictest reading.
+default searched := ""
+
+searched := input.derived.path.normalized if is_string(input.derived.path.normalized)
+
+is_searched(_) if searched == ""
+
+is_searched(path) if path == searched
+
+is_searched(path) if startswith(path, concat("", [searched, "/"]))
 
 path_parts contains part if {
 	some argument in input.derived

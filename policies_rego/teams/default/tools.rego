@@ -1,6 +1,15 @@
 # Allow the shipped tools; hold what destroys.
 package teams.default
 
+workspace_tools := {
+	"pdf_text",
+	"text_search",
+	"workspace_delete",
+	"workspace_list",
+	"workspace_read",
+	"workspace_write",
+}
+
 allow contains {
 	"rule": "default.python_run",
 	"message": "agents may run Python in a sandbox",
@@ -16,7 +25,7 @@ allow contains {
 	"severity": "low",
 } if {
 	known_agent
-	input.tool.name in {"workspace_list", "workspace_read", "workspace_write", "workspace_delete"}
+	input.tool.name in workspace_tools
 }
 
 hold contains {

@@ -10,8 +10,7 @@ from docker import APIClient
 from broker.adapters.image_builder import build_images
 from broker.errors import ConfigurationError, ImageBuildFailed
 from broker.shipped import tools_dir
-
-ENGINE = "unix:///var/run/docker.sock"
+from tests.adapters.image_builder.engine_here import ENGINE, run
 
 
 @pytest.fixture
@@ -39,16 +38,6 @@ def tools(tmp_path: Path, image_name: str) -> Path:
     (tool / "run.py").write_text("#!/usr/bin/env python3\nprint('one')\n")
     (tool / "tool.yaml").write_text(f'image: {image_name}\nversion: "1.0.0"\n')
     return tmp_path
-
-
-def run(engine: APIClient, image: str, *command: str) -> str:
-    container = engine.create_container(image, list(command), network_disabled=True)["Id"]
-    try:
-        engine.start(container)
-        engine.wait(container)
-        return engine.logs(container).decode()
-    finally:
-        engine.remove_container(container, force=True)
 
 
 class TestBuild:
