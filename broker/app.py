@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,6 +58,7 @@ from broker.read import Reader
 from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
+from broker.timekeeping import go_on_at
 from broker.world import Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -243,7 +245,7 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
             outside.engine,
             world.gate,
             executor,
-            Halting(Brake(world, executor.runs), world.people),
+            Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
         ),
     )
 

@@ -23,6 +23,7 @@ from broker.errors import (
     Unavailable,
 )
 from broker.halts import Active
+from broker.ports import EventDraft
 from broker.run import Runs
 from broker.tasks import Tasks
 from broker.world import World
@@ -80,6 +81,8 @@ class Brake:
         waiting = self._ring(scope)
         killed = await self._kill(scope)
         await self._keep(halt)
+        if known is not None:
+            await self._note_again(admin, halt)
         active = halts.get(halt.id)
         if active is None:
             raise Unavailable(f"{halt.name} was lifted while it was being set: look, then retry")
@@ -120,6 +123,17 @@ class Brake:
         not_durable = HaltNotDurable(halt.name)
         self._world.telemetry.alarm("a halt waits for the store", not_durable)
         raise not_durable
+
+    async def _note_again(self, admin: Identity, halt: Halt) -> None:
+        """Record who asked for a halt that stood already; it does not depend on that."""
+        world = self._world
+        data = {"halt": halt.id, "by": world.people.actor(admin)}
+        try:
+            await world.store.append_event(
+                EventDraft(type="halt.repeated", at=world.clock.now(), data=data)
+            )
+        except StoreUnavailable as error:
+            world.telemetry.alarm("a repeated halt is not in the record", error)
 
     async def resume(self, admin: Identity, halt: HaltId | None) -> Sequence[Halt]:
         """Lift a halt, or all of them; what waited goes on by itself.

@@ -15,6 +15,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -363,6 +364,20 @@ class Client:
         """Lift a halt by its name, or all that are active; return what was lifted."""
         request = admin_pb2.ResumeRequest(halt=halt, all=everything)
         return list(self._attempts.once(self._admin.Resume, request).halts)
+
+    def go_on_at(self, clock_now: datetime) -> datetime:
+        """Name the time to go on from, for a broker that does not believe its machine's clock.
+
+        Args:
+            clock_now: Aware.
+
+        Returns:
+            What the broker's time was.
+        """
+        request = admin_pb2.ResumeRequest()
+        request.clock_now.FromDatetime(clock_now)
+        answer = self._attempts.once(self._admin.Resume, request)
+        return answer.clock_was.ToDatetime(tzinfo=UTC)
 
     def halts(self, filter: str = "") -> list[admin_pb2.Halt]:  # noqa: A002
         """List active halts, oldest first."""

@@ -135,14 +135,14 @@ class Unavailable(Refusal):
 
 
 class ClockUntrusted(Unavailable):
-    """The machine's clock is more than 60 s away from elapsed time, or behind the record."""
+    """The machine's clock is 60 s off elapsed time or behind the record, or a day ahead of it."""
 
     reason = "CLOCK_UNTRUSTED"
 
     def __init__(self) -> None:
         super().__init__(
             "the broker does not believe its machine's clock, so nothing is approved, begun or "
-            "expired: the operator must set the clock right",
+            "expired: the operator must set it right, or name the time (`resume --clock-now`)",
             retry_after_s=30.0,
         )
 

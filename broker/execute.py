@@ -227,6 +227,8 @@ class Executor:
         world.ledger.restore(calls)
         for call in calls:
             self._tasks.start(self.resume(call.id))
+        if not world.clock.is_trusted:
+            world.telemetry.alarm("calls wait for the clock", ClockUntrusted())
         self._tasks.start(self._sweep_now_and_then())
         return len(calls)
 

@@ -31,6 +31,12 @@ class Clock(Protocol):
         Where it is not, nothing is approved, begun or expired until it is again (contract §5).
         """
 
+    def go_on_at(self, at: datetime) -> None:
+        """Go on from this time, whatever the machine's clock says; trusted until that jumps."""
+
+    def machine_time(self) -> datetime:
+        """Give what the machine's clock says, believed or not."""
+
     def monotonic_s(self) -> float:
         """Give seconds from an arbitrary start, unaffected by the wall clock."""
 

@@ -1,5 +1,10 @@
 """Read and write the messages of halts."""
 
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+
+from google.protobuf import timestamp_pb2
+
 from broker.api.wire import filter_terms, page_size, timestamp
 from broker.brake import Brake
 from broker.core.halt import Scope
@@ -8,6 +13,7 @@ from broker.core.ids import CROCKFORD, AgentId, HaltId
 from broker.errors import InvalidArgument
 from broker.halts import Active
 from broker.people import People
+from broker.tasks import Tasks
 from broker.v1 import admin_pb2
 
 _FILTERS = frozenset({"agent", "tool"})
@@ -16,11 +22,22 @@ _ALIASES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
 
 class Halting:
-    """Turn requests about halts into what the brake does."""
+    """Turn requests about halts into what the brake does.
 
-    def __init__(self, brake: Brake, people: People) -> None:
+    Args:
+        go_on_at: Takes the time that an administrator names; gives what it was.
+    """
+
+    def __init__(
+        self,
+        brake: Brake,
+        people: People,
+        go_on_at: Callable[[Identity, datetime], Coroutine[object, object, datetime]],
+    ) -> None:
         self._brake = brake
         self._people = people
+        self._go_on_at = go_on_at
+        self._tasks = Tasks()
 
     async def halt(self, admin: Identity, request: admin_pb2.HaltRequest) -> admin_pb2.HaltResponse:
         """Halt a scope."""
@@ -35,9 +52,17 @@ class Halting:
     async def resume(
         self, admin: Identity, request: admin_pb2.ResumeRequest
     ) -> admin_pb2.ResumeResponse:
-        """Lift a halt, or all."""
-        if request.all == bool(request.halt):
-            raise InvalidArgument("halt", "name one halt, or set `all`: exactly one of the two")
+        """Lift a halt, or all, or go on from a time."""
+        named = (request.all, bool(request.halt), request.HasField("clock_now"))
+        if named.count(True) != 1:
+            raise InvalidArgument(
+                "halt", "name one halt, or set `all`, or name a time: one of them"
+            )
+        if request.HasField("clock_now"):
+            naming = self._go_on_at(admin, _time(request.clock_now))
+            # A client that leaves must not leave a time that is recorded but not followed.
+            was = await self._tasks.detached(naming)
+            return admin_pb2.ResumeResponse(clock_was=timestamp(was))
         before = {active.halt.id: active for active in self._brake.active()}
         lifted = await self._brake.resume(admin, None if request.all else _id(request.halt))
         return admin_pb2.ResumeResponse(halts=[self._message(before[halt.id]) for halt in lifted])
@@ -93,6 +118,13 @@ def _id(name: str) -> HaltId:
     if len(text) != _ID or not set(text) <= set(CROCKFORD):
         raise InvalidArgument("halt", "send `halts/<id>`, or the id of 8 characters")
     return HaltId(text)
+
+
+def _time(message: timestamp_pb2.Timestamp) -> datetime:
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument("clock_now", "send a time of the years 1 to 9999") from error
 
 
 def _place(active: Active) -> str:

@@ -28,6 +28,8 @@ def drill(admin: Client, caller: Client, count: int, *, as_json: bool) -> Exit:
     Args:
         caller: Makes the calls, in a session that nobody else has.
     """
+    # Who may not halt hears so before anything runs.
+    admin.halts()
     session = f"halt-drill-{secrets.token_hex(8)}"
     with ThreadPoolExecutor(count) as pool:
         calls = [
@@ -45,7 +47,7 @@ def drill(admin: Client, caller: Client, count: int, *, as_json: bool) -> Exit:
             _cancel(caller, session)
             _lift(admin, session)
     _report({**found, "calls": count, "dead": dead, "session": session}, as_json)
-    return Exit.OK if dead == found["killed"] else Exit.TOOL_FAILED
+    return Exit.OK if dead and dead == found["killed"] else Exit.TOOL_FAILED
 
 
 def _measure(

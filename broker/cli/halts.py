@@ -1,5 +1,6 @@
 """`toolwarrant halt`, `resume`, `halts`: stop calls, let them go on, see what is stopped."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from broker.cli.drill import drill
 from broker.cli.exits import Exit
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.terminal import document, lines, note, say, table
+from broker.core.instant import rfc3339
 from broker.errors import InvalidArgument
 from broker.v1 import admin_pb2
 
@@ -79,6 +81,13 @@ def resume(
         str, typer.Argument(metavar="[ID]", help="Which halt, as `halts` lists it.")
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every halt that is active.")] = False,
+    clock_now: Annotated[
+        str,
+        typer.Option(
+            help="Instead: the time (RFC 3339) to go on from, where the broker does not believe "
+            "its machine's clock."
+        ),
+    ] = "",
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -86,10 +95,19 @@ def resume(
 ) -> None:
     """Lift a halt: calls that waited go on by themselves.
 
-    Name its id, or --all.
+    Name its id, or --all; or with --clock-now the time.
     """
-    if everything == bool(halt):
+    if (everything, bool(halt), bool(clock_now)).count(True) != 1:
         raise InvalidArgument("ID", "name one halt (`toolwarrant halts` lists them), or --all")
+    if clock_now:
+        at = _time(clock_now)
+        with connect(config, identity or _ADMIN, address) as broker:
+            was = broker.go_on_at(at)
+        if output is Output.JSON:
+            document({"clock_was": rfc3339(was), "clock_now": rfc3339(at)})
+        else:
+            say(f"the broker's time was {rfc3339(was)} and goes on from {rfc3339(at)}")
+        return
     with connect(config, identity or _ADMIN, address) as broker:
         lifted = broker.resume(halt, everything=everything)
         left = broker.halts()
@@ -122,6 +140,16 @@ def list_halts(
     if any(not one.durable for one in found):
         note("not durable yet, a restart would forget: " + ", ".join(_lost(found)))
         raise typer.Exit(Exit.TOOL_FAILED)
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise InvalidArgument("--clock-now", "write it like 2026-11-26T08:15:00Z")
+    return at
 
 
 def _lost(halts: list[admin_pb2.Halt]) -> list[str]:

@@ -305,25 +305,33 @@ Global___HaltResponse: _TypeAlias = HaltResponse  # noqa: Y015
 
 @_typing.final
 class ResumeRequest(_message.Message):
-    """What to lift: exactly one of the two is set."""
+    """What to lift, or the time: exactly one of the three is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HALT_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    CLOCK_NOW_FIELD_NUMBER: _builtins.int
     halt: _builtins.str
     """`halts/<id>` or the whole id."""
     all: _builtins.bool
     """Every halt that is active now."""
+    @_builtins.property
+    def clock_now(self) -> _timestamp_pb2.Timestamp:
+        """The time to go on from where the broker does not believe its machine's clock: not before the
+        broker's own time, at most 24 h ahead of it or of the machine's.
+        """
+
     def __init__(
         self,
         *,
         halt: _builtins.str = ...,
         all: _builtins.bool = ...,
+        clock_now: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock_now", b"clock_now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "halt", b"halt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "clock_now", b"clock_now", "halt", b"halt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,18 +344,24 @@ class ResumeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HALTS_FIELD_NUMBER: _builtins.int
+    CLOCK_WAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Halt]:
         """The halts, oldest first; none where none was active."""
+
+    @_builtins.property
+    def clock_was(self) -> _timestamp_pb2.Timestamp:
+        """Set where a time was named: what the broker's time was."""
 
     def __init__(
         self,
         *,
         halts: _abc.Iterable[Global___Halt] | None = ...,
+        clock_was: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock_was", b"clock_was"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["halts", b"halts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_was", b"clock_was", "halts", b"halts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,7 +89,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Lifts a halt, or all of them; calls that waited go on by themselves.
+        """Lifts a halt, or all of them, or names the time to go on from where the machine's clock is not
+        believed; calls that waited go on by themselves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,9 @@ class AdminServiceStub:
     Answers once the halt is durable; HALT_NOT_DURABLE says that it counts but is not.
     """
     Resume: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeRequest, _admin_pb2.ResumeResponse]
-    """Lifts a halt, or all of them; calls that waited go on by themselves."""
+    """Lifts a halt, or all of them, or names the time to go on from where the machine's clock is not
+    believed; calls that waited go on by themselves.
+    """
     ListHalts: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListHaltsRequest, _admin_pb2.ListHaltsResponse]
     """Lists active halts, oldest first."""
 
@@ -60,7 +62,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Answers once the halt is durable; HALT_NOT_DURABLE says that it counts but is not.
     """
     Resume: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeRequest, _admin_pb2.ResumeResponse]  # type: ignore[assignment]
-    """Lifts a halt, or all of them; calls that waited go on by themselves."""
+    """Lifts a halt, or all of them, or names the time to go on from where the machine's clock is not
+    believed; calls that waited go on by themselves.
+    """
     ListHalts: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListHaltsRequest, _admin_pb2.ListHaltsResponse]  # type: ignore[assignment]
     """Lists active halts, oldest first."""
 
@@ -99,7 +103,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ResumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ResumeResponse, _abc.Awaitable[_admin_pb2.ResumeResponse]]:
-        """Lifts a halt, or all of them; calls that waited go on by themselves."""
+        """Lifts a halt, or all of them, or names the time to go on from where the machine's clock is not
+        believed; calls that waited go on by themselves.
+        """
 
     @_abc_1.abstractmethod
     def ListHalts(

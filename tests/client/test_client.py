@@ -1,10 +1,12 @@
 """The client, against a broker that says exactly what the test wants."""
 
 import json
+from datetime import UTC, datetime
 from queue import Queue
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from broker.client import Client, ClientError, state_of
 from broker.core.lifecycle import CallState
@@ -425,6 +427,13 @@ PLAIN = [
         admin_pb2.ResumeRequest(halt="halts/ABCDEFGH"),
         admin_pb2.ResumeResponse(halts=[admin_pb2.Halt(name="halts/ABCDEFGH")]),
         [admin_pb2.Halt(name="halts/ABCDEFGH")],
+    ),
+    (
+        "Resume",
+        lambda client: client.go_on_at(datetime(2026, 11, 2, 9, tzinfo=UTC)),
+        admin_pb2.ResumeRequest(clock_now=Timestamp(seconds=1_793_610_000)),
+        admin_pb2.ResumeResponse(clock_was=Timestamp(seconds=1_793_609_999)),
+        datetime(2026, 11, 2, 8, 59, 59, tzinfo=UTC),
     ),
     (
         "ListHalts",

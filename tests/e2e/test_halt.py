@@ -295,6 +295,9 @@ class TestCommands:
 
     def test_an_agent_may_not(self, shared):
         """The button is the administrators'."""
-        done = self.run(shared, "halt", "--all", "--reason", "x", "--as", "agent")
-        assert done.returncode == 7
-        assert "ROLE_REQUIRED" in done.stderr
+        before = len(shared.client("agent").calls(limit=1_000))
+        for words in (("--all", "--reason", "x"), ("--drill",)):
+            done = self.run(shared, "halt", *words, "--as", "agent")
+            assert done.returncode == 7
+            assert "ROLE_REQUIRED" in done.stderr
+        assert len(shared.client("agent").calls(limit=1_000)) == before

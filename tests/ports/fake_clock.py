@@ -11,6 +11,7 @@ class FakeClock:
 
     def __init__(self, start: datetime = samples.START) -> None:
         self.is_trusted = True
+        self.claimed: datetime | None = None
         self._start = start
         self._now = start
         self._sleepers: set[tuple[datetime, asyncio.Future[None]]] = set()
@@ -18,6 +19,15 @@ class FakeClock:
     def now(self) -> datetime:
         """Give the time."""
         return self._now
+
+    def go_on_at(self, at: datetime) -> None:
+        """Move there, trusted."""
+        self.is_trusted = True
+        self.advance(max(at - self._now, timedelta(0)))
+
+    def machine_time(self) -> datetime:
+        """Give the time that the machine claims."""
+        return self.claimed or self._now
 
     def monotonic_s(self) -> float:
         """Give the seconds that the test has let pass."""

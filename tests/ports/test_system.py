@@ -61,6 +61,67 @@ class TestNow:
         dials.go_on(1)
         assert (clock.now(), clock.is_trusted) == (START + timedelta(hours=1, seconds=1), False)
 
+    def test_was_off_for_a_day(self) -> None:
+        """A machine that is not more than 24 h ahead of the record is followed."""
+        clock = Dials().clock()
+        clock.go_on_from(START - timedelta(hours=24))
+        assert (clock.now(), clock.is_trusted) == (START, True)
+
+    def test_a_day_ahead_of_the_record(self) -> None:
+        """A machine more than 24 h ahead of the record is not followed: time goes on from there."""
+        dials = Dials()
+        clock = dials.clock()
+        latest = START - timedelta(hours=24, seconds=1)
+        clock.go_on_from(latest)
+        dials.go_on(5)
+        assert (clock.now(), clock.is_trusted) == (latest + timedelta(seconds=5), False)
+
+    def test_goes_on_at_the_machines_time(self) -> None:
+        """Where somebody says that the machine is right, it is followed like before."""
+        dials = Dials()
+        clock = dials.clock()
+        clock.go_on_from(START - timedelta(days=3))
+        assert clock.machine_time() == START
+        clock.go_on_at(START - timedelta(seconds=2))
+        assert (clock.now(), clock.is_trusted) == (START, True)
+        dials.go_on(5)
+        assert (clock.now(), clock.is_trusted) == (START + timedelta(seconds=5), True)
+
+    def test_goes_on_beside_the_machines_time(self) -> None:
+        """Where somebody names another time, the machine counts by how far it is off."""
+        dials = Dials()
+        clock = dials.clock()
+        dials.wall_ns += 7200 * SECOND_NS
+        assert not clock.is_trusted
+        clock.go_on_at(START + timedelta(minutes=5))
+        dials.go_on(10)
+        gone_on = (clock.now(), clock.is_trusted)
+        dials.wall_ns += 61 * SECOND_NS
+        jumped = (clock.now(), clock.is_trusted)
+        at = START + timedelta(minutes=5, seconds=10)
+        assert (gone_on, jumped) == ((at, True), (at, False))
+
+    def test_set_right_after_all(self) -> None:
+        """A machine that is set right is followed again, and a later jump is seen."""
+        dials = Dials()
+        clock = dials.clock()
+        dials.wall_ns += 7200 * SECOND_NS
+        assert not clock.is_trusted
+        clock.go_on_at(START)
+        dials.wall_ns -= 7200 * SECOND_NS
+        set_right = (clock.now(), clock.is_trusted)
+        dials.wall_ns += 7200 * SECOND_NS
+        jumped = (clock.now(), clock.is_trusted)
+        assert (set_right, jumped) == ((START, True), (START, False))
+
+    def test_never_goes_on_at_an_earlier_time(self) -> None:
+        """A time before the broker's own does not turn it back."""
+        dials = Dials()
+        clock = dials.clock()
+        dials.wall_ns -= 7200 * SECOND_NS
+        clock.go_on_at(START - timedelta(hours=1))
+        assert (clock.now(), clock.is_trusted) == (START, True)
+
     def test_goes_on_where_the_wall_clock_is_set_back(self) -> None:
         """A wall clock set back neither turns time back nor stops it."""
         dials = Dials()

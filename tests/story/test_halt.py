@@ -345,14 +345,16 @@ class TestStart:
 
 class TestAgain:
     async def test_same_scope(self) -> None:
-        """The same scope halted again is the same halt; what runs by a fault is killed again."""
+        """The same scope halted again is the same halt; the record says who asked again."""
         stage = Stage()
         await stage.start()
         first = await stage.halt(reason="first")
         again = await stage.halt(reason="second")
         assert again.active == first.active
         assert again.was_active
-        assert [event.type for event in stage.disk.events].count("halt.set") == 1
+        kept = [event for event in stage.disk.events if event.type.startswith("halt.")]
+        assert [event.type for event in kept] == ["halt.set", "halt.repeated"]
+        assert kept[1].data == {"halt": first.active.halt.id, "by": first.active.halt.set_by}
         await stage.resume(first.active.halt.id)
         assert stage.life.brake.active() == []
 
