@@ -43,4 +43,10 @@ class TestWheel:
             str(shipped / "sandbox_images"),
             str(shipped / "policies_rego"),
         ]
-        assert (shipped / "sandbox_images" / "base" / "Dockerfile").is_file()
+        sources = {
+            path.relative_to(ROOT)
+            for path in (ROOT / "sandbox_images").rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert Path("sandbox_images/pdf_text/packages") in sources
+        assert {path for path in sources if not (shipped / path).is_file()} == set()

@@ -52,6 +52,12 @@ class TestAnswer:
         ]
         assert (answer["binary_files"], answer["truncated"]) == ([], False)
 
+    async def test_lines_end_where_people_see_them_end(self, call: Call) -> None:
+        """`$` stands before a carriage return with line feed too."""
+        assert [row["path"] for row in (await search(call, "a needle$"))["matches"]] == [
+            "ignored/x.log"
+        ]
+
     async def test_no_match_is_success(self, call: Call) -> None:
         """Where nothing matches, or nothing is there, the list is empty."""
         nothing = {"matches": [], "binary_files": [], "truncated": False}

@@ -3,11 +3,13 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from broker.adapters.image_builder.debs import Debs
 from broker.adapters.image_builder.engine import SOURCES_LABEL, ImageEngine
 from broker.adapters.image_builder.packages import (
     ensure_packages,
@@ -63,29 +65,26 @@ def build_images(
     """
     plans = _plans(tools_dir)
     base_sources = _sources(tools_dir / BASE)
-    engine = ImageEngine(base_url)
     cache = cache or default_cache()
     images: dict[str, str] = {}
-    try:
+    with closing(ImageEngine(base_url)) as engine:
         rootfs = ensure_rootfs(engine, cache, report)
-        # What tools share is built once for each set of packages, the empty one first.
-        for packages in sorted({(), *(plan.packages for plan in plans)}):
-            root = ensure_packages(engine, rootfs, packages, cache, report)
-            base_plan = _base(base_sources, packages)
-            base_label = base_sources.sha256(packages_label(packages))
-            base = _ensure(engine, base_plan, root, base_label, report)
-            for plan in (plan for plan in plans if plan.packages == packages):
-                label = plan.sources.sha256(base_label)
-                images[plan.name] = _ensure(engine, plan, base, label, report)
-    finally:
-        engine.close()
+        with Debs(engine, rootfs, cache, report) as debs:
+            # What tools share is built once for each set of packages, the empty one first.
+            for packages in sorted({(), *(plan.packages for plan in plans)}):
+                root = ensure_packages(engine, rootfs, packages, debs, report)
+                base_label = base_sources.sha256(packages_label(packages))
+                base = _ensure(engine, _base(base_sources, packages), root, base_label, report)
+                for plan in (plan for plan in plans if plan.packages == packages):
+                    label = plan.sources.sha256(base_label)
+                    images[plan.name] = _ensure(engine, plan, base, label, report)
     return images
 
 
 def _base(sources: ImageSources, packages: tuple[str, ...]) -> _Plan:
     """Plan the base of the tools that need these packages: no other tool gets to see them."""
     version = f"with-{packages_label(packages)[:12]}" if packages else "current"
-    return _Plan(name=BASE, version=version, sources=sources, packages=packages)
+    return _Plan(name=BASE, version=version, sources=sources)
 
 
 def default_cache() -> Path:

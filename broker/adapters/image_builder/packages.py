@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.adapters.image_builder.debs import fetch_debs
+from broker.adapters.image_builder.debs import Debs
 from broker.adapters.image_builder.engine import SOURCES_LABEL, ImageEngine
 from broker.adapters.image_builder.rootfs import installing, registry_answers, rootfs_label
 from broker.adapters.image_builder.sources import ImageSources
@@ -70,14 +70,14 @@ def ensure_packages(
     engine: ImageEngine,
     rootfs: str,
     packages: tuple[str, ...],
-    cache: Path,
+    debs: Debs,
     report: Callable[[str], None],
 ) -> str:
     """Find or make the image of the root file system with these packages.
 
     Args:
         rootfs: Id of the image without them.
-        cache: Folder that keeps what was fetched, for the next Engine.
+        debs: Where archives that fit that image come from when no registry answers.
 
     Returns:
         The image's id.
@@ -98,7 +98,7 @@ def ensure_packages(
         except ImageBuildFailed as failure:
             # A registry without a package mirror beside it: the other way is tried.
             report(f"packages: {failure.message}")
-    archives = fetch_debs(engine, rootfs, packages, cache, report)
+    archives = debs.fetch(packages)
     files = [(file.name, file.read_bytes()) for file in sorted(archives.iterdir())]
     sources = ImageSources(files=(("Dockerfile", _ARCHIVES_DOCKERFILE.encode()), *files))
     return _build(engine, sources, tag, rootfs, label)

@@ -1,8 +1,10 @@
 """Claims about the Debian packages that tools' images need."""
 
 import hashlib
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +12,7 @@ import pytest
 from docker import APIClient
 
 from broker.adapters.image_builder import build_images
-from broker.adapters.image_builder.debs import fetch_debs
+from broker.adapters.image_builder.debs import Debs
 from broker.adapters.image_builder.engine import ImageEngine
 from broker.adapters.image_builder.packages import packages_label, read_packages
 from broker.adapters.image_builder.rootfs import rootfs_label
@@ -26,6 +28,12 @@ ROOTFS = f"toolwarrant/rootfs:bookworm-{rootfs_label()[:12]}"
 def images() -> dict[str, str]:
     """The shipped tools' images."""
     return build_images(ENGINE, tools_dir(), [].append)
+
+
+@pytest.fixture
+def engine() -> Iterator[ImageEngine]:
+    with closing(ImageEngine(ENGINE)) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -50,7 +58,7 @@ def deb(folder: Path, name: str, depends: str = "") -> bytes:
 
 
 @pytest.fixture
-def rootfs_with_mirror(client: APIClient, tmp_path: Path) -> Iterator[str]:
+def rootfs_with_mirror(engine: ImageEngine, client: APIClient, tmp_path: Path) -> Iterator[str]:
     """A root file system whose one mirror is a folder here, with three small packages."""
     mirror = tmp_path / "mirror"
     mirror.mkdir()
@@ -65,9 +73,7 @@ def rootfs_with_mirror(client: APIClient, tmp_path: Path) -> Iterator[str]:
         ("sources.list", f"deb [trusted=yes] copy:{mirror} ./\n".encode()),
     )
     tag = f"toolwarrant/test:{uuid4().hex[:12]}"
-    engine = ImageEngine(ENGINE)
     yield engine.build(ImageSources(files=files).context(), tag=tag, base=ROOTFS, labels={})
-    engine.close()
     client.remove_image(tag, force=True)
 
 
@@ -136,34 +142,39 @@ class TestLabel:
 
 class TestFetching:
     def test_brings_what_is_missing_and_nothing_else(
-        self, rootfs_with_mirror: str, tmp_path: Path
+        self, engine: ImageEngine, rootfs_with_mirror: str, tmp_path: Path
     ) -> None:
         """A package comes with what it needs; what the root has already does not come again."""
-        engine = ImageEngine(ENGINE)
         said: list[str] = []
-        wanted = (engine, rootfs_with_mirror, ("probe-tool",), tmp_path / "cache", said.append)
-        try:
-            first, second = fetch_debs(*wanted), fetch_debs(*wanted)
-        finally:
-            engine.close()
-        assert sorted(file.name for file in first.iterdir()) == [
-            "probe-library_1_all.deb",
-            "probe-tool_1_all.deb",
+        with Debs(engine, rootfs_with_mirror, tmp_path, said.append) as debs:
+            tool, other = debs.fetch(["probe-tool"]), debs.fetch(["probe-other"])
+            assert debs.fetch(["probe-tool"]) == tool
+        assert [sorted(file.name for file in each.iterdir()) for each in (tool, other)] == [
+            ["probe-library_1_all.deb", "probe-tool_1_all.deb"],
+            ["probe-other_1_all.deb"],
         ]
-        # The second time nothing is fetched, and nothing half-made is left.
-        assert (second, said) == (first, ["packages: fetching probe-tool"])
-        assert list((tmp_path / "cache" / "packages").iterdir()) == [first]
+        assert said == ["packages: fetching probe-tool", "packages: fetching probe-other"]
+
+    def test_keeps_archives_for_the_next_time(
+        self, engine: ImageEngine, rootfs_with_mirror: str, tmp_path: Path
+    ) -> None:
+        """Later nothing is fetched, mirror or none; nothing half-made is left beside it."""
+        with Debs(engine, rootfs_with_mirror, tmp_path, [].append) as debs:
+            first = debs.fetch(["probe-tool"])
+        shutil.rmtree(tmp_path / "mirror")
+        with Debs(engine, rootfs_with_mirror, tmp_path, [].append) as debs:
+            assert debs.fetch(["probe-tool"]) == first
+        assert list((tmp_path / "packages").iterdir()) == [first]
 
     def test_a_package_that_is_nowhere_is_named(
-        self, rootfs_with_mirror: str, tmp_path: Path
+        self, engine: ImageEngine, rootfs_with_mirror: str, tmp_path: Path
     ) -> None:
         """The message carries apt's words with a remedy; nothing is kept."""
-        engine = ImageEngine(ENGINE)
-        try:
-            with pytest.raises(ImageBuildFailed, match=r"probe-none(.|\n)*docker load"):
-                fetch_debs(engine, rootfs_with_mirror, ("probe-none",), tmp_path, [].append)
-        finally:
-            engine.close()
+        with (
+            Debs(engine, rootfs_with_mirror, tmp_path, [].append) as debs,
+            pytest.raises(ImageBuildFailed, match=r"probe-none(.|\n)*docker load"),
+        ):
+            debs.fetch(["probe-none"])
         assert list((tmp_path / "packages").iterdir()) == []
 
 
