@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
+from broker.adapters.sqlite_store import file_rows
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.chronicle import Chronicle
 from broker.core.call import Call
@@ -10,10 +11,9 @@ from broker.core.document import Document
 from broker.core.ids import Pseudonym, sha256_hex
 from broker.core.lifecycle import CallState, Step, after
 from broker.errors import DuplicateRequest, PremiseChanged, ShortIdTaken, StaleCall
-from broker.ports import Change, EventDraft, File, StoredReceipt, WorkspaceUpdate
+from broker.ports import Change, EventDraft, StoredReceipt, WorkspaceUpdate
 
 PERSON = "person"
-FILE = "file"
 
 
 def check_change(change: Change) -> None:
@@ -47,7 +47,7 @@ def write_change(chronicle: Chronicle, change: Change, record: str) -> StoredRec
     if change.workspace is not None:
         _move_workspace(connection, change.workspace)
     _add_documents(connection, call, change.documents)
-    _add_files(connection, call, change.files)
+    file_rows.add(connection, call, change.files, change.most_file_bytes)
     for event in change.events:
         chronicle.append_event(event, call=call.id, agent=call.agent)
     if change.receipt is None:
@@ -179,12 +179,4 @@ def _add_documents(
         "INSERT INTO content (sha256, kind, subject, call, bytes) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING",
         [(d.sha256, d.kind.value, call.agent, call.id, d.text) for d in documents],
-    )
-
-
-def _add_files(connection: sqlite3.Connection, call: Call, files: Iterable[File]) -> None:
-    connection.executemany(
-        "INSERT INTO content (sha256, kind, subject, call, bytes) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING",
-        [(file.sha256, FILE, call.agent, call.id, file.data) for file in files],
     )
