@@ -40,11 +40,14 @@ def fit_outputs(outcome: Outcome, report: Report, room: Room) -> tuple[Outcome, 
         outputs.append((path, entry))
     if not notes:
         return outcome, report
-    limits_hit = tuple(sorted({*report.limits_hit, _QUOTA}))
-    return (
-        replace(outcome, outputs=tuple(outputs), notes=(*outcome.notes, *notes)),
-        replace(report, limits_hit=limits_hit),
+    kept = {path for path, _ in outputs}
+    # The receipt counts what the result document lists.
+    report = replace(
+        report,
+        outputs=tuple(output for output in report.outputs if output.path in kept),
+        limits_hit=tuple(sorted({*report.limits_hit, _QUOTA})),
     )
+    return replace(outcome, outputs=tuple(outputs), notes=(*outcome.notes, *notes)), report
 
 
 async def stage_ahead(world: World, call: Call, files: Sequence[File]) -> None:
@@ -53,11 +56,12 @@ async def stage_ahead(world: World, call: Call, files: Sequence[File]) -> None:
     Raises:
         QuotaSpent: Other files came first: look at the room again.
     """
-    limits = world.settings.files
+    limits, now = world.settings.files, world.clock.now()
     await stage_large(
         world.store,
         call.agent,
         files,
-        expires_at=world.clock.now() + limits.keep_uploads,
+        now=now,
+        expires_at=now + limits.keep_uploads,
         most_bytes=limits.agent_bytes,
     )

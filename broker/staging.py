@@ -94,12 +94,14 @@ async def stage_large(
     agent: AgentId,
     files: Sequence[File],
     *,
+    now: datetime,
     expires_at: datetime,
     most_bytes: int,
 ) -> None:
     """Write a run's files ahead of the commit that ends it, all but the first MiB of small ones.
 
-    Until that commit names them they expire as uploads do.
+    Until that commit names them they expire as uploads do. What is there already, such as the
+    upload that the run wrote into its workspace, is left to that commit.
 
     Raises:
         QuotaSpent: The agent would keep more than it may.
@@ -108,6 +110,8 @@ async def stage_large(
     for file in files:
         if len(file.data) <= min(inline_bytes, PIECE_BYTES):
             inline_bytes -= len(file.data)
+            continue
+        if await store.file_size(agent, file.sha256, now) is not None:
             continue
         staging = Staging(store, agent, tasks)
         try:

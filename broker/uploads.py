@@ -44,6 +44,11 @@ class Upload:
     size_bytes: int | None
     sha256: str
 
+    @property
+    def is_announced(self) -> bool:
+        """Tell whether half of it could not be taken for all of it."""
+        return self.size_bytes is not None or self.sha256 != ""
+
 
 class Uploads:
     """Stage uploads within each agent's bounds. Used from one event loop.

@@ -8,7 +8,7 @@ from broker.answer import Answer
 from broker.api.calling import Calling
 from broker.api.edge import Context
 from broker.api.identity import caller
-from broker.api.inflow import in_time
+from broker.api.inflow import in_time, not_broken_off
 from broker.api.wire import call_message, page_size, seconds
 from broker.core.identity import Identity
 from broker.core.ids import CallId, is_call_id
@@ -54,7 +54,8 @@ class WorkspaceService(workspace_pb2_grpc.WorkspaceServiceServicer):
             sha256=head.sha256,
         )
         hold_wait_s = seconds("head.hold_wait", head.hold_wait)
-        wish = await self._uploads.take(caller(), _wish(head, "", {}), upload, _chunks(parts))
+        chunks = _chunks(parts, is_announced=upload.is_announced)
+        wish = await self._uploads.take(caller(), _wish(head, "", {}), upload, chunks)
         answer = await self._calling.call(caller(), wish, hold_wait_s)
         return workspace_pb2.PutFileResponse(call=call_message(answer))
 
@@ -129,11 +130,15 @@ async def _head(
     return first.head
 
 
-async def _chunks(parts: AsyncIterator[workspace_pb2.PutFileRequest]) -> AsyncIterator[bytes]:
+async def _chunks(
+    parts: AsyncIterator[workspace_pb2.PutFileRequest], *, is_announced: bool
+) -> AsyncIterator[bytes]:
     async for part in parts:
         if part.WhichOneof("part") != "chunk":
             raise InvalidArgument("chunk", "send the file's bytes after the head, nothing else")
         yield part.chunk
+    if not is_announced:
+        await not_broken_off()
 
 
 def _files(answer: Answer) -> Sequence[workspace_pb2.WorkspaceFile]:

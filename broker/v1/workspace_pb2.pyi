@@ -79,7 +79,8 @@ class PutFileHead(_message.Message):
     """Optional: `calls/<ULID>` of the agent's own call that this one is a part of."""
     size_bytes: _builtins.int
     """Optional: size of the file in bytes. Said first, a file that is too large is refused before a
-    byte of it is read; another size than this is an error.
+    byte of it is read; another size than this is an error. Without size and digest only the end of
+    the stream says that the file is whole.
     """
     sha256: _builtins.str
     """Optional: lower-case hexadecimal SHA-256 of the file. Another digest is an error. A file that

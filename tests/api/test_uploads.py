@@ -1,5 +1,7 @@
 """What uploads may cost: broken off, too large, too many, too slow, too much in all."""
 
+import base64
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -137,6 +139,9 @@ class TestQuota:
         assert [output.path for output in call.result.outputs] == ["a", "b"]
         assert list(call.result.limits_hit) == ["quota"]
         assert "c: left behind" in call.result.notes[0]
+        payload = base64.b64decode(json.loads(call.receipt)["payload"])
+        result = json.loads(payload)["predicate"]["result"]
+        assert (result["outputs"], result["limits_hit"]) == (2, ["quota"])
         assert rows(served, "SELECT file_bytes FROM storage") == [(80_000,)]
         again = agent.execute("python_run", {"code": code})
         assert [output.path for output in again.result.outputs] == ["a", "b"]
