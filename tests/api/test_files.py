@@ -107,6 +107,28 @@ class TestPolicy:
         assert state(agent.wait(held.name)) == "REJECTED"
         assert agent.fetch("f", session_id=session)[1] == b"old"
 
+    def test_changed_by_another_call_meanwhile(self, agent: Rpc, served: Served) -> None:
+        """Of two approved overwrites of one file the second changes nothing, and says so."""
+        session, approver = fresh("s"), served.client("approver")
+        agent.put("f", b"old", session_id=session)
+        agent.put("g", b"old", session_id=session)
+        first, second, other = (
+            agent.put(path, data, session_id=session)
+            for path, data in (("f", b"first"), ("f", b"second"), ("g", b"other"))
+        )
+        ends = []
+        for held in (first, second, other):
+            approver.approve(held.name, approver.hold(held.name).view_sha256, "yes")
+            ends.append(agent.wait(held.name))
+        assert [(state(call), call.cause) for call in ends] == [
+            ("SUCCEEDED", "exited"),
+            ("FAILED", "workspace_conflict"),
+            # The twin: a file that nobody changed meanwhile is written.
+            ("SUCCEEDED", "exited"),
+        ]
+        assert agent.fetch("f", session_id=session)[1] == b"first"
+        assert agent.fetch("g", session_id=session)[1] == b"other"
+
     @pytest.mark.parametrize("path", [".env", "keys/id_rsa"])
     def test_denied(self, agent: Rpc, path: str) -> None:
         """A path that policy refuses is a denial with a receipt, in and out, without bytes."""
@@ -160,6 +182,15 @@ class TestUploads:
 
         theirs, nobodys = failure(lambda: named(sha256(data))), failure(lambda: named("0" * 64))
         assert (theirs.raw, theirs.reason) == (nobodys.raw, "NOT_FOUND")
+
+    def test_anothers_files(self, agent: Rpc, agent2: Rpc) -> None:
+        """Another agent's session of the same name holds none of one's files."""
+        session = fresh("s")
+        agent.put("f", b"mine", session_id=session)
+        head, got = agent2.fetch("f", session_id=session)
+        assert (state(head.call), head.has_content, got) == ("FAILED", False, b"")
+        assert list(listed(agent2, session).files) == []
+        assert agent.fetch("f", session_id=session)[1] == b"mine"
 
     def test_anothers_digest_is_no_upload(self, agent: Rpc, agent2: Rpc) -> None:
         """Announcing the digest of another's file spares nobody the bytes."""
