@@ -26,12 +26,14 @@ from broker.adapters.telemetry import Telemetry, configure_logs
 from broker.adapters.tool_files import read_catalog
 from broker.api.admin import AdminService, ServerFacts
 from broker.api.approvals import ApprovalService
+from broker.api.calling import Calling
 from broker.api.edge import Edge
 from broker.api.execution import ExecutionService
 from broker.api.halting import Halting
 from broker.api.receipts import ReceiptService
 from broker.api.server import Services, Tls, build_server, listen, set_serving
 from broker.api.tools import ToolService
+from broker.api.workspace import WorkspaceService
 from broker.approve import Approvals
 from broker.board import Board
 from broker.brake import Brake
@@ -59,7 +61,8 @@ from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
 from broker.timekeeping import go_on_at
-from broker.world import Gate, Settings, World
+from broker.uploads import Uploads
+from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
 # How long answers that are on their way may take when the server stops.
@@ -226,6 +229,7 @@ async def _world(config: Config, outside: _Outside) -> World:
 
 def _services(config: Config, outside: _Outside, world: World, executor: Executor) -> Services:
     reader = Reader(world)
+    calling = Calling(executor, reader)
     facts = ServerFacts(
         version=_version(),
         installation=outside.store.installation,
@@ -236,7 +240,8 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
         engine=dict(outside.sandbox_facts),
     )
     return Services(
-        execution=ExecutionService(executor, reader),
+        execution=ExecutionService(executor, reader, calling),
+        workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
         receipts=ReceiptService(reader, outside.trust_root),
@@ -332,6 +337,14 @@ def _settings(config: Config, boot: str) -> Settings:
         max_running=config.sandbox.max_running,
         workspace_files=limits.session_files_max,
         workspace_bytes=limits.session_bytes_max,
+        files=FileLimits(
+            upload_bytes=limits.upload_max_bytes,
+            uploads=limits.uploads_per_agent,
+            upload_within_s=limits.upload_within_s,
+            upload_idle_s=limits.upload_idle_s,
+            keep_uploads=timedelta(seconds=limits.upload_keep_s),
+            agent_bytes=limits.agent_file_bytes_max,
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -27,6 +27,7 @@ from broker import config as configuration
 from broker.client_attempts import ANSWER_S, Attempts
 from broker.client_channel import open_channel
 from broker.client_errors import ClientError, client_error
+from broker.client_files import Claim, Download, Listing, Source, WorkspaceFiles
 from broker.core.lifecycle import CallState
 from broker.v1 import (
     admin_pb2,
@@ -42,7 +43,7 @@ from broker.v1 import (
     tool_pb2_grpc,
 )
 
-__all__ = ["Client", "ClientError", "config_path", "state_of"]
+__all__ = ["Client", "ClientError", "Download", "Listing", "config_path", "state_of"]
 
 CONFIG_VARIABLE = "TOOLWARRANT_CONFIG"
 
@@ -92,6 +93,7 @@ class Client:
         self._channel = channel
         self._target = target
         self._attempts = Attempts(target, sleep)
+        self._files = WorkspaceFiles(channel, self._attempts)
         self._execution = execution_pb2_grpc.ExecutionServiceStub(channel)
         self._tools = tool_pb2_grpc.ToolServiceStub(channel)
         self._approval = approval_pb2_grpc.ApprovalServiceStub(channel)
@@ -175,6 +177,69 @@ class Client:
         )
         patience_s = _QUEUE_AND_RUN_S + (timeout_s or 0) + hold_wait_s
         return self._attempts.repeated(self._execution.ExecuteTool, request, patience_s).call
+
+    def put(
+        self,
+        path: str,
+        source: Source,
+        *,
+        request_id: str | None = None,
+        session: str = "",
+        purpose: str = "",
+        parent: str = "",
+        hold_wait_s: float = 0,
+    ) -> call_pb2.Call:
+        """Upload a file into the session's workspace: the call of `workspace_write` that it is.
+
+        Args:
+            path: Where it shall stand in the workspace; the other arguments are those of `call`.
+            source: A local file's path, the bytes, or an open file that is read to its end.
+
+        Raises:
+            ClientError: The broker refused the request, or did not answer.
+            OSError: The local file cannot be read.
+        """
+        claim = Claim.of(request_id, session, purpose, parent, hold_wait_s)
+        return self._files.put(path, source, claim)
+
+    def fetch(
+        self,
+        path: str,
+        into: BinaryIO | None = None,
+        *,
+        request_id: str | None = None,
+        session: str = "",
+        purpose: str = "",
+        parent: str = "",
+        hold_wait_s: float = 0,
+    ) -> Download:
+        """Download a file of the session's workspace: the call of `workspace_read` with its bytes.
+
+        Args:
+            path: The file in the workspace; the other arguments are those of `call`.
+            into: Where to write the bytes; by default the answer carries them as `data`. One that
+                cannot be rewound is written to by one attempt only.
+
+        Raises:
+            ClientError: The broker refused the request, did not answer, or the bytes that came are
+                not the file; what was written of them is of no use then.
+        """
+        claim = Claim.of(request_id, session, purpose, parent, hold_wait_s)
+        return self._files.fetch(path, into, claim)
+
+    def files(
+        self,
+        path: str = "",
+        *,
+        request_id: str | None = None,
+        session: str = "",
+        purpose: str = "",
+        parent: str = "",
+        hold_wait_s: float = 0,
+    ) -> Listing:
+        """List the session's workspace, or what is below a path: the call of `workspace_list`."""
+        claim = Claim.of(request_id, session, purpose, parent, hold_wait_s)
+        return self._files.files(path, claim)
 
     def check(
         self,

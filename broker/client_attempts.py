@@ -66,14 +66,33 @@ class Attempts:
         Raises:
             ClientError: The broker refused it, or did not answer often enough.
         """
+        return self.again(lambda: method(request, timeout=timeout_s))
+
+    def again(self, attempt: Callable[[], _Answer], *, times: int | None = None) -> _Answer:
+        """Make an attempt, again while the broker is UNAVAILABLE.
+
+        Args:
+            attempt: One whole request, safe to make twice.
+            times: How often at the most; None: as often as any.
+
+        Raises:
+            ClientError: The broker refused it, or did not answer often enough.
+        """
+
+        def once() -> _Answer:
+            try:
+                return attempt()
+            except grpc.RpcError as error:
+                raise client_error(error, self._target) from error
+
         retrying = Retrying(
             retry=retry_if_exception(_is_unavailable),
-            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(_PATIENCE_S),
+            stop=stop_after_attempt(times or _ATTEMPTS) | stop_before_delay(_PATIENCE_S),
             wait=_wait_s,
             sleep=self._sleep,
             reraise=True,
         )
-        answer: _Answer = retrying(self.once, method, request, timeout_s)
+        answer: _Answer = retrying(once)
         return answer
 
     def pause(self, error: grpc.RpcError, failures: int) -> None:

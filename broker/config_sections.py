@@ -228,6 +228,34 @@ class LimitsSection(Section):
         le=4 * 1024 * 1_048_576,
         description="Bytes in one session's workspace.",
     )
+    agent_file_bytes_max: int = Field(
+        default=1024**3,
+        ge=1024,
+        le=1024**5,
+        description="Bytes of files that one agent keeps: uploads, outputs, workspaces of all its "
+        "sessions, with what was in them; each content counts once.",
+    )
+    upload_max_bytes: int = Field(
+        default=32 * 1_048_576, ge=0, le=1024**3, description="Largest uploaded file, in bytes."
+    )
+    uploads_per_agent: int = Field(
+        default=4, ge=1, le=1000, description="Uploads of one agent at the same time."
+    )
+    upload_within_s: int = Field(
+        default=300, ge=1, le=86_400, description="How long one upload may take, in seconds."
+    )
+    upload_idle_s: int = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="How long an upload may send nothing, in seconds; then it is given up.",
+    )
+    upload_keep_s: int = Field(
+        default=3600,
+        ge=60,
+        le=30 * 86_400,
+        description="How long an upload is kept that no call put into a workspace, in seconds.",
+    )
 
     @model_validator(mode="after")
     def _holds_fit(self) -> "LimitsSection":
@@ -250,10 +278,10 @@ class CeilingsSection(Section):
         default=300, ge=1, le=86_400, description="Running time of the tool, in seconds."
     )
     output_bytes: int = Field(
-        default=8 * 1024**2,
+        default=32 * 1024**2,
         ge=1024,
         le=1024**3,
-        description="Output that is kept of each stream, in bytes.",
+        description="Output that is kept of each stream, and files that come back, in bytes.",
     )
     tmp_bytes: int = Field(
         default=256 * 1024**2,

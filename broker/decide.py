@@ -34,7 +34,7 @@ async def record_and_decide(
         NotFound: An argument names a file that the agent does not have.
     """
     tree = await world.sessions.current(caller.id, order.session_id)
-    inputs = await world.sessions.resolve(caller.id, order.arguments)
+    inputs = await world.sessions.resolve(caller.id, order.arguments, world.clock.now())
     now = world.clock.now()
     request = world.seal(DocumentKind.REQUEST, order.request_body(caller.id))
     history = world.admission.history(caller.id, order.session_id, now)

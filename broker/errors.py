@@ -9,6 +9,7 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── RequestIdReused         same request_id, another request
 │   ├── FailedPrecondition      the thing is in another state than the request needs
 │   ├── ResourceExhausted       over a rate or a limit; says when to retry
+│   ├── UploadBroken            an upload came too slowly; nothing of it was kept
 │   └── Unavailable             the broker cannot serve now; says when to retry
 │       ├── ClockUntrusted      its machine's clock is not believed
 │       └── HaltNotDurable      the halt counts, but the store has not taken it
@@ -17,6 +18,7 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── PremiseChanged          what the decision rested on changed: decide again
 │   ├── DuplicateRequest        this agent's request_id is recorded already
 │   ├── ShortIdTaken            draw another short id
+│   ├── QuotaSpent              the agent would keep more files than it may
 │   └── StoreUnavailable        nothing was written; the store cannot take changes
 ├── PolicyError                 policy gave no usable decision: always a denial
 │   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
@@ -118,6 +120,12 @@ class ResourceExhausted(Refusal):
         self.retry_after_s = retry_after_s
 
 
+class UploadBroken(Refusal):
+    """An upload did not come to its end; nothing of it was kept: send it again."""
+
+    reason = "UPLOAD_TOO_SLOW"
+
+
 class Unavailable(Refusal):
     """The broker cannot serve this now; nothing was recorded.
 
@@ -201,6 +209,12 @@ class ShortIdTaken(StoreError):
     """Another call has this short id: draw another."""
 
     reason = "SHORT_ID_TAKEN"
+
+
+class QuotaSpent(StoreError):
+    """The agent would keep more bytes of files than it may."""
+
+    reason = "QUOTA_SPENT"
 
 
 class StoreUnavailable(StoreError):

@@ -37,6 +37,8 @@ _CANCELS = 8
 _STORE_RETRY = timedelta(seconds=1)
 _CLOCK_RETRY = timedelta(seconds=1)
 _SWEEP_EVERY = timedelta(seconds=30)
+# A call that named an upload in time may not be in the record yet.
+_BEING_RECORDED = timedelta(minutes=10)
 
 
 class Executor:
@@ -239,10 +241,19 @@ class Executor:
             await world.clock.sleep_until(world.clock.now() + _SWEEP_EVERY)
             if not world.clock.is_trusted:
                 world.telemetry.alarm("calls wait for the clock", ClockUntrusted())
+            else:
+                await self._drop_expired_files()
             try:
                 await world.sandboxes.sweep()
             except SandboxError as error:
                 world.telemetry.alarm("containers wait to be removed", error)
+
+    async def _drop_expired_files(self) -> None:
+        world = self._world
+        try:
+            await world.store.drop_expired_files(world.clock.now() - _BEING_RECORDED)
+        except StoreUnavailable as error:
+            world.telemetry.alarm("expired uploads wait to be removed", error)
 
     @property
     def runs(self) -> Runs:

@@ -7,13 +7,16 @@ from broker.core.canonical import JsonObject
 from broker.core.document import Document, DocumentKind
 from broker.core.lifecycle import Step, after
 from broker.core.outcome import Outcome, read_report, result_body
+from broker.core.room import Room
 from broker.core.sandbox import Enforced, Report
-from broker.errors import PremiseChanged, StoreError
+from broker.errors import PremiseChanged, QuotaSpent, StoreError
 from broker.judge import Judgement
+from broker.keep import fit_outputs, room_of, stage_ahead
 from broker.ports import File, WorkspaceUpdate
 from broker.world import World
 
 _FULL = "nothing was changed: the workspace would hold more than it may; delete files first"
+_NO_ROOM = "nothing was changed: you would keep more bytes of files than an agent may"
 _CONFLICT = "changed by another call meanwhile, left as it is: read it, then call again"
 
 
@@ -65,6 +68,7 @@ async def finish(
         [*before, (step, _event_data(ended))],
         documents=documents,
         files=ran.files if ran else (),
+        most_file_bytes=world.settings.files.agent_bytes if ran and ran.files else None,
         receipt=world.notary.draft(ended, enforced=ran.enforced if ran else None, report=report),
         workspace=ran.workspace if ran else None,
     )
@@ -96,7 +100,8 @@ async def expire(world: World, call: Call) -> bool:
 async def end_run(world: World, call: Call, enforced: Enforced, report: Report) -> None:
     """Write how a run ended; everything in its container is dead.
 
-    A workspace that another call moved meanwhile is merged anew, path by path.
+    A workspace that another call moved meanwhile is merged anew, path by path; so is looked again
+    at the quota, where other files came first.
 
     Raises:
         StoreUnavailable: The outcome is not written yet; the caller keeps it, tries again.
@@ -106,24 +111,28 @@ async def end_run(world: World, call: Call, enforced: Enforced, report: Report) 
         try:
             await _write_end(world, call, enforced, report, outcome)
             return
-        except PremiseChanged:
+        except (PremiseChanged, QuotaSpent):
             continue
 
 
 async def _write_end(
     world: World, call: Call, enforced: Enforced, report: Report, outcome: Outcome
 ) -> None:
-    applied = await _apply(world, call, outcome)
+    room = await room_of(world, call, outcome)
+    applied = await _apply(world, call, outcome, room)
     if applied.trouble is not None:
         # The tool did its work, the workspace did not take it: a success would mislead.
         outcome = replace(outcome, step=Step.FAIL, notes=(*outcome.notes, *applied.notes))
+    outcome, report = fit_outputs(outcome, report, applied.room or room)
+    files = _kept(outcome, applied.changed)
+    await stage_ahead(world, call, files)
     body = result_body(report, outcome, applied.changed)
     ran = Ran(
         enforced=enforced,
         report=report,
         result=world.seal(DocumentKind.RESULT, body),
         documents=(applied.tree,) if applied.tree else (),
-        files=_kept(outcome, applied.changed),
+        files=files,
         workspace=applied.update,
     )
     try:
@@ -148,16 +157,17 @@ def _kept(outcome: Outcome, changed: tuple[str, ...]) -> tuple[File, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Applied:
-    """What a call's changes do to its session's workspace."""
+    """What a call's changes do to its session's workspace; `room` is what they leave of it."""
 
     changed: tuple[str, ...] = ()
     tree: Document | None = None
     update: WorkspaceUpdate | None = None
     trouble: Cause | None = None
     notes: tuple[str, ...] = ()
+    room: Room | None = None
 
 
-async def _apply(world: World, call: Call, outcome: Outcome) -> _Applied:
+async def _apply(world: World, call: Call, outcome: Outcome, room: Room) -> _Applied:
     if not outcome.changes:
         return _Applied()
     seen = await world.sessions.tree(call.tree_sha256)
@@ -171,8 +181,16 @@ async def _apply(world: World, call: Call, outcome: Outcome) -> _Applied:
     trouble = Cause.WORKSPACE_CONFLICT if conflicts else None
     if not merged.changed:
         return _Applied(trouble=trouble, notes=conflicts)
+    left = room.take(entry for path in merged.changed if (entry := outcome.changes[path]))
+    if left is None:
+        return _Applied(trouble=Cause.WORKSPACE_FULL, notes=(*conflicts, _NO_ROOM))
     return _Applied(
-        changed=merged.changed, tree=tree, update=update, trouble=trouble, notes=conflicts
+        room=left,
+        changed=merged.changed,
+        tree=tree,
+        update=update,
+        trouble=trouble,
+        notes=conflicts,
     )
 
 

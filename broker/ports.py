@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NewType, Protocol
 
 from broker.core.call import Call, Cause
 from broker.core.canonical import JsonObject
@@ -222,6 +222,13 @@ class WorkspaceUpdate:
     tree_sha256: Sha256
 
 
+StagedFile = NewType("StagedFile", str)
+"""Names a file that is being staged; random."""
+
+PIECE_BYTES = 256 * 1024
+"""Largest piece of a file: what one commit writes of it, what one read gives of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """The bytes of one workspace or output file; its digest is its name among its agent's."""
@@ -239,7 +246,9 @@ class Change:
             1 inserts.
         events: One per step, in order.
         documents: New content of this call; its data subject is the call's agent.
-        files: New file content of this call's agent; one that is there already is left alone.
+        files: New file content of this call's agent; one that is there already is left alone, and
+            expires no more.
+        most_file_bytes: What the agent may keep, if the files are new ones; None: no check.
         receipt: Sealed and appended with the next sequence, if and only if the state is final.
         premises: Name with the value it must have; see `Store.set_premise`.
         workspace: Moves the session's tree.
@@ -249,6 +258,7 @@ class Change:
     events: tuple[EventDraft, ...]
     documents: tuple[Document, ...] = ()
     files: tuple[File, ...] = ()
+    most_file_bytes: int | None = None
     receipt: ReceiptDraft | None = None
     premises: tuple[tuple[str, str], ...] = ()
     workspace: WorkspaceUpdate | None = None
@@ -303,6 +313,7 @@ class Store(Protocol):
                 that an active halt covers (`HALTS_PREMISE`).
             DuplicateRequest: Another call has this agent's request_id.
             ShortIdTaken: Another call has this short id.
+            QuotaSpent: Its new files take the agent over `most_file_bytes`.
         """
 
     async def append_event(self, draft: EventDraft) -> None:
@@ -351,7 +362,58 @@ class Store(Protocol):
         """Read one document; None where it was erased or never was."""
 
     async def file(self, agent: AgentId, sha256: Sha256) -> bytes | None:
-        """Read one file of an agent."""
+        """Read one file of an agent, checked against its digest."""
+
+    async def file_piece(self, agent: AgentId, sha256: Sha256, number: int) -> bytes | None:
+        """Read one piece of a file, from 0; None behind the last, and where there is no file.
+
+        Every piece but the last is as long as the others; the reader checks the digest.
+        """
+
+    async def file_size(self, agent: AgentId, sha256: Sha256, at: datetime) -> int | None:
+        """Give the size of a file; None where there is none, or it expires by then."""
+
+    async def file_bytes(self, agent: AgentId) -> int:
+        """Sum up the sizes of an agent's files, each content once; staged ones do not count."""
+
+    async def begin_file(self, agent: AgentId, first: bytes) -> StagedFile:
+        """Begin to stage a file by its first piece; give the name to go on with.
+
+        Nobody reads it before `keep_file`; the next life of the broker removes what is not kept.
+        """
+
+    async def extend_file(self, staged: StagedFile, piece: bytes) -> None:
+        """Add the next piece, at most PIECE_BYTES, to a file that is being staged."""
+
+    async def keep_file(
+        self,
+        staged: StagedFile,
+        *,
+        sha256: Sha256,
+        expires_at: datetime | None,
+        most_bytes: int,
+    ) -> None:
+        """Make a staged file one of its agent's, which readers find by this digest.
+
+        Where the agent has that file already the staged one goes, and the longer time counts.
+
+        Args:
+            sha256: Digest of all pieces, as the author worked it out.
+            expires_at: When `drop_expired_files` may take it; None: never.
+            most_bytes: What the agent may keep, this file included.
+
+        Raises:
+            QuotaSpent: It would keep more; the file is still staged.
+        """
+
+    async def drop_file(self, staged: StagedFile) -> None:
+        """Remove a file that is being staged, in commits that hold up nobody.
+
+        One that is not staged, or kept by now, is left alone.
+        """
+
+    async def drop_expired_files(self, before: datetime) -> int:
+        """Remove files that expired before then, unless an open call names them; count them."""
 
     async def workspace_tree(self, agent: AgentId, session_id: str) -> Sha256 | None:
         """Name the TREE document of a session's current workspace."""

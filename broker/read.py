@@ -12,7 +12,7 @@ from broker.core.identity import Identity, Role
 from broker.core.ids import CROCKFORD, AgentId, CallId, is_call_id
 from broker.core.lifecycle import CallState
 from broker.errors import InvalidArgument, NotFound
-from broker.ports import CallFilter, Event, StoredReceipt
+from broker.ports import CallFilter, Event, Store, StoredReceipt
 from broker.tasks import first
 from broker.world import World
 
@@ -89,6 +89,11 @@ class Reader:
     def may_see_content(self, reader: Identity, call: Call) -> bool:
         """Tell whether an identity may see results and receipts: the agent's and auditors'."""
         return call.agent == reader.id or Role.AUDITOR in reader.roles
+
+    @property
+    def store(self) -> Store:
+        """The record itself, for content that a call's result names."""
+        return self._world.store
 
     async def answer(self, call: Call, *, content: bool = True) -> Answer:
         """Collect what is said of a call, with its result and receipt where they are wanted."""

@@ -1,7 +1,9 @@
 """Know which tree each session's workspace is at, which file a name stands for."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from broker.answer import read_answer
 from broker.core.call import InputFile
@@ -19,7 +21,11 @@ from broker.core.workspace import (
 from broker.errors import InvalidArgument, NotFound, StoreUnavailable
 from broker.ports import Entropy, Store, WorkspaceUpdate
 
+UPLOADS = "uploads"
+"""Names an agent's uploads in `from_output`: uploads/<sha256>."""
+
 _ARGUMENT = "from_output"
+_UPLOAD = re.compile(r"[0-9a-f]{64}")
 _REMEMBERED = 1_024
 
 
@@ -72,22 +78,34 @@ class Sessions:
         return tuple([(file.argument, await self._file(agent, file.sha256)) for file in inputs])
 
     async def resolve(
-        self, agent: AgentId, arguments: Mapping[str, JsonValue]
+        self, agent: AgentId, arguments: Mapping[str, JsonValue], at: datetime
     ) -> tuple[InputFile, ...]:
         """Bind the file that the argument `from_output` names, now, for good.
 
         Raises:
             InvalidArgument: It has no form that is known.
-            NotFound: There is no such output of this agent's.
+            NotFound: There is no such output, or upload, of this agent's.
         """
         name = arguments.get(_ARGUMENT)
         if name is None:
             return ()
         parts = str(name).split("/", 3)
+        if len(parts) == 2 and parts[0] == UPLOADS and _UPLOAD.fullmatch(parts[1]):
+            return (await self._upload(agent, Sha256(parts[1]), at),)
         if len(parts) != 4 or parts[::2] != ["calls", "outputs"] or not is_call_id(parts[1]):
             raise InvalidArgument(
-                f"arguments_json/{_ARGUMENT}", "send `calls/<ULID>/outputs/<path>`"
+                f"arguments_json/{_ARGUMENT}",
+                "send `calls/<ULID>/outputs/<path>` or `uploads/<sha256>`",
             )
+        return (await self._output(agent, parts),)
+
+    async def _upload(self, agent: AgentId, sha256: Sha256, at: datetime) -> InputFile:
+        size_bytes = await self._store.file_size(agent, sha256, at)
+        if size_bytes is None:
+            raise NotFound(f"arguments_json/{_ARGUMENT}: no such upload of yours, or it expired")
+        return InputFile(argument=_ARGUMENT, sha256=sha256, size_bytes=size_bytes)
+
+    async def _output(self, agent: AgentId, parts: Sequence[str]) -> InputFile:
         call = await self._store.get_call(CallId(parts[1]))
         # Another's call is not looked into: that would take longer than where there is none.
         own = call is not None and call.agent == agent
@@ -97,7 +115,7 @@ class Sessions:
         for output in _outputs(result):
             if output["path"] == parts[3]:
                 sha256, size = Sha256(str(output["sha256"])), int(str(output["size_bytes"]))
-                return (InputFile(argument=_ARGUMENT, sha256=sha256, size_bytes=size),)
+                return InputFile(argument=_ARGUMENT, sha256=sha256, size_bytes=size)
         raise NotFound(f"arguments_json/{_ARGUMENT}: no such output of a call of yours")
 
     async def apply(

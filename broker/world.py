@@ -21,6 +21,27 @@ from broker.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileLimits:
+    """What the operator decided about agents' files.
+
+    Args:
+        upload_bytes: Size of one uploaded file.
+        uploads: Uploads of one agent at one time, at least 1.
+        upload_within_s: How long one may take.
+        upload_idle_s: How long the next bytes of one may take.
+        keep_uploads: How long a file is kept that no call took.
+        agent_bytes: What one agent may keep, each content counted once.
+    """
+
+    upload_bytes: int
+    uploads: int
+    upload_within_s: float
+    upload_idle_s: float
+    keep_uploads: timedelta
+    agent_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the operator decided about calls.
 
@@ -30,6 +51,7 @@ class Settings:
         max_running: Sandboxes at one time, at least 1.
         workspace_files: Files that a session's workspace may hold.
         workspace_bytes: Sum of their sizes.
+        files: What agents may keep and upload.
     """
 
     boot: str
@@ -38,6 +60,7 @@ class Settings:
     max_running: int
     workspace_files: int
     workspace_bytes: int
+    files: FileLimits
 
 
 _DRAINING_RETRY_S = 5.0

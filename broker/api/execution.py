@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from broker.api.calling import Calling
 from broker.api.edge import Context
 from broker.api.identity import caller
 from broker.api.wire import call_message, filter_terms, page_size, seconds, timestamp
@@ -16,23 +17,20 @@ from broker.errors import InvalidArgument, NotFound
 from broker.execute import Executor
 from broker.ports import CallFilter
 from broker.read import Reader
-from broker.tasks import Tasks
 from broker.v1 import call_pb2, execution_pb2, execution_pb2_grpc
 
 _WAIT_DEFAULT_S = 30.0
 _WAIT_MOST_S = 300.0
-_HOLD_WAIT_MOST_S = 3_600.0
-_FOREVER = timedelta(days=366)
 _FILTERS = frozenset({"state", "tool", "session", "agent"})
 
 
 class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
     """Run tools for agents."""
 
-    def __init__(self, executor: Executor, reader: Reader) -> None:
+    def __init__(self, executor: Executor, reader: Reader, calling: Calling) -> None:
         self._executor = executor
         self._reader = reader
-        self._admissions = Tasks()
+        self._calling = calling
 
     async def ExecuteTool(  # noqa: N802
         self, request: execution_pb2.ExecuteToolRequest, context: Context
@@ -47,15 +45,8 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             purpose=request.purpose,
             timeout_s=seconds("timeout", request.timeout) if request.HasField("timeout") else None,
         )
-        hold_wait_s = min(seconds("hold_wait", request.hold_wait), _HOLD_WAIT_MOST_S)
-        # A client that leaves cancels its handler; what it asked for is recorded all the same.
-        answer = await self._admissions.detached(self._executor.admit(caller(), wish))
-        if not answer.call.state.is_final:
-            call = answer.call
-            if hold_wait_s > 0:
-                call = await self._reader.wait_for_people(call, timedelta(seconds=hold_wait_s))
-            call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
-            answer = await self._reader.answer(call)
+        hold_wait_s = seconds("hold_wait", request.hold_wait)
+        answer = await self._calling.call(caller(), wish, hold_wait_s)
         return execution_pb2.ExecuteToolResponse(call=call_message(answer))
 
     async def GetCall(  # noqa: N802

@@ -15,6 +15,7 @@ from broker.api.edge import Edge
 from broker.api.execution import ExecutionService
 from broker.api.receipts import ReceiptService
 from broker.api.tools import ToolService
+from broker.api.workspace import WorkspaceService
 from broker.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -26,6 +27,8 @@ from broker.v1 import (
     receipt_pb2_grpc,
     tool_pb2,
     tool_pb2_grpc,
+    workspace_pb2,
+    workspace_pb2_grpc,
 )
 
 _STREAMS_A_CONNECTION = 1_000
@@ -47,6 +50,7 @@ class Services:
     """What is served."""
 
     execution: ExecutionService
+    workspace: WorkspaceService
     tools: ToolService
     approvals: ApprovalService
     receipts: ReceiptService
@@ -69,6 +73,7 @@ def build_server(
         ],
     )
     execution_pb2_grpc.add_ExecutionServiceServicer_to_server(services.execution, server)
+    workspace_pb2_grpc.add_WorkspaceServiceServicer_to_server(services.workspace, server)
     tool_pb2_grpc.add_ToolServiceServicer_to_server(services.tools, server)
     approval_pb2_grpc.add_ApprovalServiceServicer_to_server(services.approvals, server)
     receipt_pb2_grpc.add_ReceiptServiceServicer_to_server(services.receipts, server)
@@ -102,7 +107,15 @@ async def set_serving(health: HealthServicer, *, serving: bool) -> None:
 
 
 def _service_names() -> Sequence[str]:
-    files = (execution_pb2, tool_pb2, approval_pb2, receipt_pb2, admin_pb2, health_pb2)
+    files = (
+        execution_pb2,
+        workspace_pb2,
+        tool_pb2,
+        approval_pb2,
+        receipt_pb2,
+        admin_pb2,
+        health_pb2,
+    )
     names = [
         service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()
     ]

@@ -16,6 +16,7 @@ from broker.errors import (
     StoreUnavailable,
     Unauthenticated,
     Unavailable,
+    UploadBroken,
 )
 
 DOMAIN = "toolwarrant"
@@ -33,6 +34,7 @@ _CODES: tuple[tuple[type[BrokerError], int], ...] = (
     (Unavailable, code_pb2.UNAVAILABLE),
     (StoreUnavailable, code_pb2.UNAVAILABLE),
     (StaleCall, code_pb2.ABORTED),
+    (UploadBroken, code_pb2.ABORTED),
 )
 
 

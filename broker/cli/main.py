@@ -12,6 +12,7 @@ from broker.cli import (
     calls,
     doctor,
     drain,
+    files,
     halts,
     holds,
     init,
@@ -41,6 +42,7 @@ app.command(epilog=OF_OTHERS)(serve.serve)
 app.command()(doctor.doctor)
 app.command(epilog=call.EPILOG)(call.call)
 app.add_typer(calls.app, name="calls")
+app.add_typer(files.app, name="files")
 app.add_typer(tools.app, name="tools")
 app.add_typer(holds.app, name="holds")
 app.add_typer(policy.app, name="policy")

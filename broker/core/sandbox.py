@@ -80,7 +80,7 @@ class Report:
     outputs: tuple[FileChange, ...]
     changes: tuple[FileChange, ...]
     limits_hit: tuple[str, ...]
-    """Limits that struck, such as `memory`, `pids`, `files`; sorted."""
+    """Limits that struck, such as `memory`, `pids`, `files`, `quota`; sorted."""
     notes: tuple[str, ...]
     """What was refused on collection, in plain words: a symlink, a name too long."""
     usage: Usage

@@ -331,7 +331,9 @@ class Result(_message.Message):
 
     @_builtins.property
     def limits_hit(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Limits that struck the tool or a part of it: `files`, `memory`, `output`, `pids`."""
+        """Limits that struck the tool or a part of it: `files`, `memory`, `output`, `pids`, and `quota`
+        where outputs were left behind that the agent may not keep besides.
+        """
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

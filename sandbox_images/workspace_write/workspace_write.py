@@ -1,11 +1,13 @@
-"""Write one workspace file from a text or from the bytes of an earlier output."""
+"""Write one workspace file from a text, an earlier output or an upload."""
 
 import hashlib
+import io
 import json
 import os
 import sys
 
 FROM_OUTPUT = "/in/from_output"
+CHUNK = 1 << 16
 
 
 def fail(message):
@@ -15,9 +17,17 @@ def fail(message):
 
 def content(arguments):
     if "content" in arguments:
-        return arguments["content"].encode()
-    with open(FROM_OUTPUT, "rb") as file:
-        return file.read()
+        return io.BytesIO(arguments["content"].encode())
+    return open(FROM_OUTPUT, "rb")
+
+
+def copy(source, target):
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+        target.write(chunk)
+    return size, digest.hexdigest()
 
 
 arguments = json.load(sys.stdin.buffer)
@@ -28,16 +38,10 @@ if os.path.isdir(path):
     fail(f"{path!r} is a folder; choose a file's name")
 replaced = os.path.exists(path)
 try:
-    data = content(arguments)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
+    with content(arguments) as source, open(path, "wb") as target:
+        size, digest = copy(source, target)
 except OSError as error:
     fail(f"cannot write {path!r}: {error.strerror}; is a part of its path a file, or too long?")
-answer = {
-    "path": path,
-    "size": len(data),
-    "sha256": hashlib.sha256(data).hexdigest(),
-    "replaced": replaced,
-}
+answer = {"path": path, "size": size, "sha256": digest, "replaced": replaced}
 json.dump(answer, sys.stdout, ensure_ascii=False, separators=(",", ":"))

@@ -23,10 +23,13 @@ from broker.v1 import (
     execution_pb2_grpc,
     receipt_pb2_grpc,
     tool_pb2_grpc,
+    workspace_pb2,
+    workspace_pb2_grpc,
 )
 from tests.broker_process import Served
 
 TIMEOUT_S = 60.0
+CHUNK = 1 << 16
 RICH = "grpc-status-details-bin"
 
 
@@ -51,6 +54,7 @@ class Rpc:
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
         self.execution = execution_pb2_grpc.ExecutionServiceStub(channel)
+        self.workspace = workspace_pb2_grpc.WorkspaceServiceStub(channel)
         self.tools = tool_pb2_grpc.ToolServiceStub(channel)
         self.approvals = approval_pb2_grpc.ApprovalServiceStub(channel)
         self.receipts = receipt_pb2_grpc.ReceiptServiceStub(channel)
@@ -65,6 +69,18 @@ class Rpc:
         """Call a tool."""
         request = wish(tool, arguments, **fields)
         return self.execution.ExecuteTool(request, timeout=TIMEOUT_S).call
+
+    def put(self, path: str, data: bytes, **fields: Any) -> call_pb2.Call:
+        """Upload a file, in chunks of 64 KiB."""
+        parts = upload(path, data, **fields)
+        return self.workspace.PutFile(iter(parts), timeout=TIMEOUT_S).call
+
+    def fetch(self, path: str, **fields: Any) -> tuple[workspace_pb2.GetFileHead, bytes]:
+        """Download a file; give its head with its bytes."""
+        request = workspace_pb2.GetFileRequest(path=path, **_durations(fields))
+        head, *parts = self.workspace.GetFile(request, timeout=TIMEOUT_S)
+        assert head.WhichOneof("part") == "head"
+        return head.head, b"".join(part.chunk for part in parts)
 
     def get(self, call: str) -> call_pb2.Call:
         """Read a call."""
@@ -93,10 +109,24 @@ class Rpc:
 def wish(tool: str, arguments: object = None, **fields: Any) -> execution_pb2.ExecuteToolRequest:
     """Write a request; arguments that are text go as they are."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
-    for name in ("timeout", "hold_wait"):
-        if isinstance(fields.get(name), int | float):
-            fields[name] = seconds(fields[name])
-    return execution_pb2.ExecuteToolRequest(tool=tool, arguments_json=text, **fields)
+    return execution_pb2.ExecuteToolRequest(tool=tool, arguments_json=text, **_durations(fields))
+
+
+def upload(path: str, data: bytes, **fields: Any) -> list[workspace_pb2.PutFileRequest]:
+    """Write the messages of an upload."""
+    head = workspace_pb2.PutFileHead(path=path, **_durations(fields))
+    chunks = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+    return [
+        workspace_pb2.PutFileRequest(head=head),
+        *(workspace_pb2.PutFileRequest(chunk=chunk) for chunk in chunks),
+    ]
+
+
+def _durations(fields: dict[str, Any]) -> dict[str, Any]:
+    numbers = {
+        name for name in ("timeout", "hold_wait") if isinstance(fields.get(name), int | float)
+    }
+    return fields | {name: seconds(fields[name]) for name in numbers}
 
 
 def seconds(value: float) -> Duration:

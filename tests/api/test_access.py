@@ -22,6 +22,11 @@ WANTED = {
         "WatchCall": {"agent", "approver", "auditor"},
         "CancelCall": {"agent"},
     },
+    "broker.v1.WorkspaceService": {
+        "PutFile": {"agent"},
+        "GetFile": {"agent"},
+        "ListFiles": {"agent"},
+    },
     "broker.v1.ToolService": {
         "ListTools": set(ROLES),
         "GetTool": set(ROLES),

@@ -20,9 +20,10 @@ from broker.v1 import (
     execution_pb2,
     receipt_pb2,
     tool_pb2,
+    workspace_pb2,
 )
 
-_FILES = (execution_pb2, tool_pb2, approval_pb2, receipt_pb2, admin_pb2)
+_FILES = (execution_pb2, workspace_pb2, tool_pb2, approval_pb2, receipt_pb2, admin_pb2)
 _SERVICES = tuple(
     service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values()
 )

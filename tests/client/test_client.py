@@ -17,6 +17,7 @@ from broker.v1 import (
     execution_pb2,
     receipt_pb2,
     tool_pb2,
+    workspace_pb2,
 )
 from tests.client.broker_stand_in import StandIn, methods
 
@@ -259,6 +260,23 @@ class TestLists:
             page_size=1, page_token="t", filter="state=HELD"
         )
 
+    def test_pages_of_files_are_of_one_call(self, broker: StandIn) -> None:
+        """Every page of a list of files is asked for by the first one's token."""
+        pending = broker.begin(lambda: broker.client.files("a", request_id="r", session="s"))
+        pages = [workspace_pb2.WorkspaceFile(path=name) for name in ("a/1", "a/2")]
+        asked = [
+            broker.answer(
+                "ListFiles",
+                workspace_pb2.ListFilesResponse(call=DONE, files=[page], next_page_token=token),
+            )
+            for page, token in zip(pages, ("t", ""), strict=True)
+        ]
+        assert [(request.path, request.request_id, request.page_token) for request in asked] == [
+            ("a", "r", ""),
+            ("a", "r", "t"),
+        ]
+        assert (pending.result().call, list(pending.result().files)) == (DONE, pages)
+
     def test_every_receipt_is_listed_from_a_place(self, broker: StandIn) -> None:
         """Without a limit the list ends with the last page."""
         pending = broker.begin(lambda: list(broker.client.receipts(after=7)))
@@ -450,6 +468,10 @@ ELSEWHERE = {
     "ListCalls",
     "ListReceipts",
     "WatchHolds",
+    # tests/client/test_client_files.py, against a real broker
+    "PutFile",
+    "GetFile",
+    "ListFiles",
 }
 
 

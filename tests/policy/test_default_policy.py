@@ -165,6 +165,6 @@ class TestDefaultPolicy:
             "memory_bytes": 1_073_741_824,
             "pids": 256,
             "timeout_s": 300,
-            "output_bytes": 16_777_216,
+            "output_bytes": 33_554_432,
             "tmp_bytes": 268_435_456,
         }

@@ -16,16 +16,19 @@ from broker.core.receipt import Position, ReceiptDraft
 from broker.errors import (
     DuplicateRequest,
     PremiseChanged,
+    QuotaSpent,
     ShortIdTaken,
     StaleCall,
     StoreUnavailable,
 )
 from broker.ports import (
     HALTS_PREMISE,
+    PIECE_BYTES,
     CallFilter,
     Change,
     Event,
     EventDraft,
+    StagedFile,
     StoredReceipt,
 )
 from tests.ports import history
@@ -60,6 +63,9 @@ class MemoryDisk:
     receipt_of: dict[CallId, StoredReceipt] = field(default_factory=dict)
     documents: dict[Sha256, Document] = field(default_factory=dict)
     files: dict[tuple[AgentId, Sha256], bytes] = field(default_factory=dict)
+    expiries: dict[tuple[AgentId, Sha256], datetime] = field(default_factory=dict)
+    staged: dict[StagedFile, tuple[AgentId, bytes]] = field(default_factory=dict)
+    staged_so_far: int = 0
     premises: dict[str, str] = field(default_factory=dict)
     halts: dict[HaltId, Halt] = field(default_factory=dict)
     workspaces: dict[tuple[AgentId, str], Sha256] = field(default_factory=dict)
@@ -110,6 +116,7 @@ class MemoryStore:
             raise StoreUnavailable("another broker owns the store", reason="STORE_IN_USE")
         disk.is_owned = True
         disk.epoch += 1
+        disk.staged.clear()
         return cls(disk, seal=seal, now=now)
 
     @property
@@ -224,6 +231,100 @@ class MemoryStore:
     async def file(self, agent: AgentId, sha256: Sha256) -> bytes | None:
         """Read one file of an agent."""
         return (await self._read()).files.get((agent, sha256))
+
+    async def file_piece(self, agent: AgentId, sha256: Sha256, number: int) -> bytes | None:
+        """Read one piece of a file, from 0."""
+        data = (await self._read()).files.get((agent, sha256))
+        start = number * PIECE_BYTES
+        if data is None or (start >= len(data) and number > 0):
+            return None
+        return data[start : start + PIECE_BYTES]
+
+    async def file_size(self, agent: AgentId, sha256: Sha256, at: datetime) -> int | None:
+        """Give the size of a file that has not expired by then."""
+        disk, name = await self._read(), (agent, sha256)
+        if name not in disk.files or (name in disk.expiries and disk.expiries[name] <= at):
+            return None
+        return len(disk.files[name])
+
+    async def file_bytes(self, agent: AgentId) -> int:
+        """Sum up the sizes of an agent's files."""
+        await self._read()
+        return self._file_bytes(agent)
+
+    async def begin_file(self, agent: AgentId, first: bytes) -> StagedFile:
+        """Begin to stage a file by its first piece."""
+
+        def work() -> StagedFile:
+            self._disk.staged_so_far += 1
+            staged = StagedFile(str(self._disk.staged_so_far))
+            self._disk.staged[staged] = (agent, first)
+            return staged
+
+        return await self._write(work)
+
+    async def extend_file(self, staged: StagedFile, piece: bytes) -> None:
+        """Add the next piece."""
+        assert len(piece) <= PIECE_BYTES
+
+        def work() -> None:
+            agent, data = self._disk.staged[staged]
+            self._disk.staged[staged] = (agent, data + piece)
+
+        await self._write(work)
+
+    async def keep_file(
+        self,
+        staged: StagedFile,
+        *,
+        sha256: Sha256,
+        expires_at: datetime | None,
+        most_bytes: int,
+    ) -> None:
+        """Make a staged file one of its agent's."""
+
+        def work() -> None:
+            agent, data = self._disk.staged[staged]
+            name, expiries = (agent, sha256), self._disk.expiries
+            assert sha256_hex(data) == sha256, "a file's name is its digest"
+            if name in self._disk.files:
+                if name in expiries and expires_at is not None:
+                    expiries[name] = max(expiries[name], expires_at)
+                elif expires_at is None:
+                    expiries.pop(name, None)
+            elif self._file_bytes(agent) + len(data) > most_bytes:
+                raise QuotaSpent("over the quota")
+            else:
+                self._disk.files[name] = data
+                if expires_at is not None:
+                    expiries[name] = expires_at
+            del self._disk.staged[staged]
+
+        await self._write(work)
+
+    async def drop_file(self, staged: StagedFile) -> None:
+        """Remove a file that is being staged."""
+        await self._write(lambda: self._disk.staged.pop(staged, None))
+
+    async def drop_expired_files(self, before: datetime) -> int:
+        """Remove files that expired before then, unless an open call names them."""
+
+        disk = await self._read()
+        calls = [call for call in disk.calls.values() if not call.state.is_final]
+        named = {(call.agent, file.sha256) for call in calls for file in call.inputs}
+        expired = {name for name, at in disk.expiries.items() if at < before} - named
+
+        def work() -> int:
+            for name in expired:
+                del disk.files[name], disk.expiries[name]
+            return len(expired)
+
+        # The real store writes nothing either where there is nothing to drop.
+        return await self._write(work) if expired else 0
+
+    def _file_bytes(self, agent: AgentId) -> int:
+        files = self._disk.files.items()
+        return sum(len(data) for (owner, _), data in files if owner == agent)
 
     async def workspace_tree(self, agent: AgentId, session_id: str) -> Sha256 | None:
         """Name the TREE document of a session's current workspace."""
@@ -363,6 +464,15 @@ class MemoryStore:
             tree = self._disk.workspaces.get((moved.agent, moved.session_id))
             if tree != moved.expected_sha256:
                 raise PremiseChanged("workspace")
+        if change.most_file_bytes is not None:
+            self._check_quota(change, change.most_file_bytes)
+
+    def _check_quota(self, change: Change, most_bytes: int) -> None:
+        agent = change.call.agent
+        files = {file.sha256: file.data for file in change.files}
+        added = [len(files[name]) for name in files if (agent, name) not in self._disk.files]
+        if added and self._file_bytes(agent) + sum(added) > most_bytes:
+            raise QuotaSpent("over the quota")
 
     def _seal_next(self, call: CallId, draft: ReceiptDraft) -> StoredReceipt:
         receipts = self._disk.receipts
@@ -388,6 +498,7 @@ class MemoryStore:
         for file in change.files:
             assert sha256_hex(file.data) == file.sha256, "a file's name is its digest"
             disk.files.setdefault((call.agent, file.sha256), file.data)
+            disk.expiries.pop((call.agent, file.sha256), None)
         if change.workspace is not None:
             moved = change.workspace
             disk.workspaces[moved.agent, moved.session_id] = moved.tree_sha256

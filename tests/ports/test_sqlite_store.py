@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from broker.adapters.sqlite_store import SqliteStore
+from broker.adapters.sqlite_store import SqliteStore, schema
 from broker.adapters.sqlite_store.call_record import dump_call, load_call
 from broker.core.call import Call
 from broker.core.ids import Pseudonym, sha256_hex
 from broker.core.lifecycle import CallState, Step
 from broker.errors import PremiseChanged, ShortIdTaken, StoreUnavailable
-from broker.ports import File, StoredReceipt, WorkspaceUpdate
+from broker.ports import PIECE_BYTES, File, StoredReceipt, WorkspaceUpdate
+from broker.staging import stage_large
 from tests.ports import history, samples
 from tests.ports.samples import AGENT, call_id, first, following, new_call
 from tests.ports.shelf import SqliteShelf
@@ -115,7 +116,8 @@ class TestFile:
     async def test_content_stands_in_one_table(self, shelf: SqliteShelf) -> None:
         """Once the content rows are gone, no text of a document, file or person is in the file."""
         store = await shelf.open()
-        file = samples.file("the secret file")
+        # So long that most of it stands in pieces.
+        file = samples.file("the secret file" * PIECE_BYTES)
         change = first(
             new_call(1), documents=(samples.document("the secret request"),), files=(file,)
         )
@@ -187,12 +189,13 @@ class TestOpening:
             await shelf.open()
         assert caught.value.reason == "STORE_TOO_NEW"
 
-    async def test_schema_before_halts(self, shelf: SqliteShelf) -> None:
+    async def test_first_schema(self, shelf: SqliteShelf) -> None:
         """A store of the first schema is brought up to date, and keeps its calls."""
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        query(shelf, "DROP TABLE halts")
+        for table in ("halts", "pieces", "files", "storage"):
+            query(shelf, f"DROP TABLE {table}")
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
         store = await shelf.open()
         assert list(await store.halts()) == []
@@ -245,6 +248,26 @@ class TestOpening:
         shelf.path.unlink()
         await (await shelf.open()).close()
 
+    async def test_files_of_the_first_schema(
+        self, shelf: SqliteShelf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Files that were kept before there were pieces are read, and counted, as they were."""
+        first_alone = schema._shipped_migrations()[:1]
+        data = bytes(3 * PIECE_BYTES)
+        with monkeypatch.context() as patch, closing(sqlite3.connect(shelf.path)) as old:
+            patch.setattr(schema, "_shipped_migrations", lambda: first_alone)
+            schema.open_for_writing(shelf.path, lambda: samples.START, 1.0).close()
+            insert = "INSERT INTO content (sha256, kind, subject, bytes) VALUES (?, ?, ?, ?)"
+            with old:
+                old.execute(insert, (sha256_hex(data), "file", AGENT, data))
+                old.execute(insert, (sha256_hex(b"x"), "file", AGENT, b"x"))
+                old.execute(insert, (sha256_hex(b"y"), "broker.request/v1", AGENT, b"y"))
+        store = await shelf.open()
+        assert await store.file(AGENT, sha256_hex(data)) == data
+        assert await store.file_bytes(AGENT) == len(data) + 1
+        assert await store.drop_expired_files(samples.START) == 0
+        await store.close()
+
     async def test_failed_migration_leaves_nothing(
         self, shelf: SqliteShelf, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -256,6 +279,61 @@ class TestOpening:
                 await shelf.open()
         await (await shelf.open()).close()
         assert query(shelf, "SELECT name FROM sqlite_schema WHERE name = 'half'") == []
+
+
+class TestFiles:
+    async def test_changed_behind_its_back(self, shelf: SqliteShelf) -> None:
+        """A file whose bytes are not those of its digest is never given out."""
+        store = await shelf.open()
+        file = samples.file("x" * PIECE_BYTES + "the end")
+        await store.commit(first(new_call(1), files=(file,)))
+        assert await store.file(AGENT, file.sha256) == file.data
+        query(shelf, "UPDATE pieces SET bytes = CAST('THE END' AS BLOB)")
+        with pytest.raises(StoreUnavailable) as error:
+            await store.file(AGENT, file.sha256)
+        assert error.value.reason == "STORE_DAMAGED"
+        await store.close()
+
+    async def test_erasing_gives_the_bytes_back(self, shelf: SqliteShelf) -> None:
+        """Whatever removes a file's content row removes its pieces and its place in the count."""
+        store = await shelf.open()
+        files = (samples.file("x" * 3 * PIECE_BYTES), samples.file("stays"))
+        await store.commit(first(new_call(1), files=files))
+        query(shelf, f"DELETE FROM content WHERE sha256 = '{files[0].sha256}'")
+        assert query(shelf, "SELECT count(*) FROM pieces") == [(0,)]
+        assert await store.file_bytes(AGENT) == 5
+        await store.close()
+
+    async def test_a_large_one_lets_others_in(self, shelf: SqliteShelf) -> None:
+        """A commit that comes behind a file of many pieces does not wait for its last."""
+        store = await shelf.open()
+        data = bytes(40 * PIECE_BYTES)
+        staging = asyncio.create_task(
+            stage_large(
+                store,
+                AGENT,
+                [File(sha256=sha256_hex(data), data=data)],
+                now=samples.START,
+                expires_at=samples.START,
+                most_bytes=len(data),
+            )
+        )
+        await asyncio.sleep(0)
+        await store.commit(first(new_call(1)))
+        assert not staging.done()
+        await staging
+        await store.close()
+
+    async def test_in_one_commit_it_does_not(self, shelf: SqliteShelf) -> None:
+        """The twin: behind a file that comes in one commit, the next waits for all of it."""
+        store = await shelf.open()
+        data = bytes(40 * PIECE_BYTES)
+        change = first(new_call(2), files=(File(sha256=sha256_hex(data), data=data),))
+        whole = asyncio.create_task(store.commit(change))
+        await asyncio.sleep(0)
+        await store.commit(first(new_call(1)))
+        assert whole.done()
+        await store.close()
 
 
 class TestTrouble:

@@ -1,10 +1,13 @@
 """What comes back from /out and the workspace, and what does not."""
 
+import asyncio
+import json
+
 import pytest
 
 from broker.core.sandbox import Collect, FileChange
 from broker.errors import SandboxError
-from tests.sandbox.bench import MIB, Bench, job
+from tests.sandbox.bench import MIB, Bench, job, twin
 
 TRICKS = r"""
 import os, socket
@@ -28,6 +31,29 @@ for depth in range(24):
     os.mkdir("n" * 250, dir_fd=fd)
     fd = os.open("n" * 250, os.O_RDONLY, dir_fd=fd)
 os.close(os.open("deep", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+"""
+
+PLAIN_COLLECTOR = r"""
+import json
+found = {}
+def collect(fd, above):
+    for name in os.listdir(fd):
+        try:
+            inner = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=fd)
+        except OSError:
+            continue
+        try:
+            kind = os.fstat(inner).st_mode & 0o170000
+            if kind == 0o040000 and name != "symlink-folder":
+                collect(inner, above + name + "/")
+            elif kind == 0o100000:
+                found[above + name] = os.read(inner, 100).decode("utf-8", "replace")
+            elif kind == 0o010000:
+                found[above + name] = "opened"
+        finally:
+            os.close(inner)
+collect(os.open("/out", os.O_RDONLY), "")
+print(json.dumps(found))
 """
 
 
@@ -57,6 +83,64 @@ class TestOutputs:
             assert word in said
         assert report.limits_hit == ("files",)
 
+    async def test_a_plain_collector_takes_what_ours_leaves(self, bench: Bench) -> None:
+        """The twin: who walks /out and opens what it finds reads through links, by any name."""
+        code = f"{TRICKS}\n{PLAIN_COLLECTOR}"
+        tmpfs = {"/out": "uid=65534"}
+        image = bench.profile.image
+        said = await asyncio.to_thread(twin, image, code, tmpfs=tmpfs, user="65534")
+        found = json.loads(said.splitlines()[-1])
+        assert found["symlink"].startswith("root:")
+        assert found["one"] == found["two"] == "1"
+        assert found["new\nline"] == found["back\\slash"] == "x"
+        assert found["fifo"] == "opened"
+        assert max(map(len, found)) > 5_000
+
+    async def test_a_device_cannot_be_made(self, bench: Bench) -> None:
+        """A tool can make no device, so none can lie in /out; who has the capability can."""
+        code = """
+import os, stat
+try:
+    os.mknod("/out/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    print("made")
+except PermissionError:
+    print("refused")
+"""
+        report = await bench.run(code)
+        assert (report.stdout.data, report.outputs) == (b"refused\n", ())
+        tmpfs = {"/out": "mode=1777"}
+        made = await asyncio.to_thread(twin, bench.profile.image, code, tmpfs=tmpfs, user="0")
+        assert made == "made\n"
+
+    async def test_a_sparse_file_counts_in_full(self, bench: Bench) -> None:
+        """A file of holes takes its whole size from the cap, whatever it takes on the disk."""
+        code = """
+for name, size in (("a", 60), ("b", 60), ("c", 40)):
+    with open(f"/out/{name}", "wb") as file:
+        file.truncate(size)
+"""
+        report = await bench.run(code, output_bytes=100)
+        assert report.outputs == (
+            FileChange(path="a", data=bytes(60)),
+            FileChange(path="c", data=bytes(40)),
+        )
+        assert "'b': more than 100 bytes of files" in report.notes[0]
+
+    async def test_a_name_of_5000_bytes_in_the_workspace(self, bench: Bench) -> None:
+        """A path that is too long is no change, in the workspace as in /out."""
+        code = """
+import os
+fd = os.open(".", os.O_RDONLY)
+for depth in range(20):
+    os.mkdir("n" * 250, dir_fd=fd)
+    fd = os.open("n" * 250, os.O_RDONLY, dir_fd=fd)
+os.close(os.open("deep", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+open("short", "w").close()
+"""
+        report = await bench.run(code, collect=Collect.CHANGES)
+        assert report.changes == (FileChange(path="short", data=b""),)
+        assert "longer than 1024 bytes" in report.notes[0]
+
     async def test_unreadable_out_is_the_tools_loss(self, bench: Bench) -> None:
         """A tool that closes /out gets nothing back, and its run is reported all the same."""
         report = await bench.run("open('/out/x', 'w').close()\nimport os; os.chmod('/out', 0)")
@@ -80,6 +164,28 @@ if os.fork() == 0:
 """
         report = await bench.run(code)
         assert {each.data for each in report.outputs if each.path == "a"} <= {b"mine", b""}
+
+    async def test_renaming_child_that_lives_on_wins(self, bench: Bench) -> None:
+        """The twin: beside a living child, who looks first and opens then reads what it wants."""
+        code = """
+import os, signal
+open("/out/a", "w").write("mine")
+child = os.fork()
+if child == 0:
+    while True:
+        os.symlink("/etc/passwd", "/out/b"); os.rename("/out/b", "/out/a")
+        open("/out/b", "w").write("mine"); os.rename("/out/b", "/out/a")
+said = ""
+while not said.startswith("root:"):
+    if os.lstat("/out/a").st_mode & 0o170000 == 0o100000:
+        said = open("/out/a").read()
+os.kill(child, signal.SIGKILL)
+print(said)
+"""
+        tmpfs = {"/out": "uid=65534"}
+        image = bench.profile.image
+        said = await asyncio.to_thread(twin, image, code, tmpfs=tmpfs, user="65534")
+        assert said.startswith("root:")
 
     async def test_quota_is_for_all_files_together(self, bench: Bench) -> None:
         """Files come back as long as they fit under the cap; the one that does not is noted."""

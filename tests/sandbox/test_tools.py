@@ -1,6 +1,7 @@
 """The shipped tools, each in its own sandbox."""
 
 import json
+import secrets
 
 import pytest
 
@@ -76,6 +77,30 @@ class TestWorkspaceTools:
         """Bytes that are no text come back as they are."""
         report = await call("workspace_read", {"path": "c.bin"})
         assert (report.exit_code, report.stdout.data) == (0, b"\xff\x00")
+
+    @pytest.mark.parametrize(
+        ("size_bytes", "is_printed"), [(1 << 20, True), ((1 << 20) + 1, False)]
+    )
+    async def test_read_of_a_large_file(
+        self, call: Call, size_bytes: int, is_printed: bool
+    ) -> None:
+        """A file above 1 MiB comes back as an output of its name, a smaller one as the output."""
+        data = secrets.token_bytes(size_bytes)
+        report = await call("workspace_read", {"path": "a/b"}, workspace=(("a/b", data),))
+        assert report.exit_code == 0
+        assert report.stdout.data == (data if is_printed else b"")
+        assert report.outputs == (() if is_printed else (FileChange(path="b", data=data),))
+
+    async def test_write_of_a_large_upload(self, call: Call) -> None:
+        """The largest upload of the default settings is written into the workspace."""
+        data = secrets.token_bytes(32 << 20)
+        report = await call(
+            "workspace_write",
+            {"path": "new", "from_output": "uploads/any"},
+            inputs=(("from_output", data),),
+        )
+        assert (report.exit_code, report.stderr.data, report.notes) == (0, b"", ())
+        assert report.changes == (FileChange(path="new", data=data),)
 
     async def test_write_makes_folders(self, call: Call) -> None:
         """A new file in a new folder is the one change."""

@@ -33,7 +33,7 @@ from broker.ports import EventDraft
 from broker.run import BUNDLE_PREMISE
 from broker.sessions import Sessions
 from broker.shipped import tools_dir
-from broker.world import Gate, Settings, World
+from broker.world import FileLimits, Gate, Settings, World
 from tests.ports import history, samples
 from tests.ports.fake_clock import FakeClock
 from tests.ports.fake_sandbox import ContainerHost, FakeSandboxEngine
@@ -46,6 +46,14 @@ DENIED = "workspace_read"
 EVERYTHING = Scope(everything=True)
 _TURNS = 20_000
 _ATTEMPTS = 20
+FILES = FileLimits(
+    upload_bytes=1 << 20,
+    uploads=4,
+    upload_within_s=300,
+    upload_idle_s=30,
+    keep_uploads=timedelta(hours=1),
+    agent_bytes=1 << 20,
+)
 _LIMITS = Limits(
     cpu_millicores=2000,
     memory_bytes=1 << 30,
@@ -375,6 +383,7 @@ class Stage:
                 max_running=self._max_running,
                 workspace_files=100,
                 workspace_bytes=1 << 20,
+                files=FILES,
             ),
             gate=Gate(),
             store=store,

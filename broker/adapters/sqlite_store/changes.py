@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from broker.adapters.sqlite_store import file_rows
 from broker.adapters.sqlite_store.call_record import dump_call, to_microseconds
 from broker.adapters.sqlite_store.chronicle import Chronicle
 from broker.adapters.sqlite_store.halts import refuse_halted
@@ -16,7 +17,6 @@ from broker.errors import DuplicateRequest, PremiseChanged, ShortIdTaken, StaleC
 from broker.ports import Change, EventDraft, StoredReceipt, WorkspaceUpdate
 
 PERSON = "person"
-FILE = "file"
 
 
 class Entangled(Exception):
@@ -231,15 +231,16 @@ def _refusal(connection: sqlite3.Connection, call: Call) -> Exception:
     return ShortIdTaken(f"short id {call.short_id} is taken: draw another")
 
 
-def _write_content(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+def _write_content(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     rows: list[tuple[str | bytes, ...]] = []
     for change in changes:
         agent, call = change.call.agent, change.call.id
         rows += [(d.sha256, d.kind.value, agent, call, d.text) for d in change.documents]
-        rows += [(file.sha256, FILE, agent, call, file.data) for file in change.files]
     insert(
         connection,
         "INSERT INTO content (sha256, kind, subject, call, bytes) VALUES",
         rows,
         unless="ON CONFLICT DO NOTHING",
     )
+    for change in changes:
+        file_rows.add(connection, change.call, change.files, change.most_file_bytes)

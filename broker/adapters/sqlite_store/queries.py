@@ -126,15 +126,6 @@ def document(connection: sqlite3.Connection, sha256: Sha256) -> Document | None:
     return Document(kind=DocumentKind(row[0]), body=body, text=row[1], sha256=sha256)
 
 
-def file(connection: sqlite3.Connection, agent: AgentId, sha256: Sha256) -> bytes | None:
-    """Read one file of an agent."""
-    row: tuple[bytes] | None = connection.execute(
-        "SELECT bytes FROM content WHERE subject = ? AND sha256 = ? AND kind = 'file'",
-        (agent, sha256),
-    ).fetchone()
-    return None if row is None else row[0]
-
-
 def workspace_tree(
     connection: sqlite3.Connection, agent: AgentId, session_id: str
 ) -> Sha256 | None:

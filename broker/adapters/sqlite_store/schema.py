@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from broker.adapters.sqlite_store.call_record import to_microseconds
+from broker.adapters.sqlite_store.file_rows import drop_unfinished
 from broker.errors import StoreUnavailable
 
 _APPLICATION_ID = 0x57415252  # "WARR", in the file's header: tells it from any other database
@@ -68,6 +69,7 @@ def begin_life(connection: sqlite3.Connection) -> tuple[str, int]:
         connection.execute(
             "UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) WHERE name = 'epoch'"
         )
+        drop_unfinished(connection)
     found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     return found["installation"], int(found["epoch"])
 

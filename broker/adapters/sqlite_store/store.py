@@ -11,7 +11,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
-from broker.adapters.sqlite_store import changes, halts, queries, schema
+from broker.adapters.sqlite_store import changes, file_rows, halts, queries, schema
+from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.changes import Recorded
 from broker.adapters.sqlite_store.chronicle import Chronicle, Seal
 from broker.adapters.sqlite_store.ownership import Ownership
@@ -21,7 +22,7 @@ from broker.core.document import Document
 from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.errors import StoreUnavailable
-from broker.ports import CallFilter, Change, Event, EventDraft, StoredReceipt
+from broker.ports import CallFilter, Change, Event, EventDraft, StagedFile, StoredReceipt
 
 _READERS = 4
 _BUSY_TIMEOUT_S = 5.0
@@ -166,8 +167,64 @@ class SqliteStore:
         return await self._read(partial(queries.document, sha256=sha256))
 
     async def file(self, agent: AgentId, sha256: Sha256) -> bytes | None:
-        """Read one file of an agent."""
-        return await self._read(partial(queries.file, agent=agent, sha256=sha256))
+        """Read one file of an agent, checked against its digest."""
+        return await self._read(partial(file_rows.whole, agent=agent, sha256=sha256))
+
+    async def file_piece(self, agent: AgentId, sha256: Sha256, number: int) -> bytes | None:
+        """Read one piece of a file, from 0."""
+        return await self._read(partial(file_rows.piece, agent=agent, sha256=sha256, number=number))
+
+    async def file_size(self, agent: AgentId, sha256: Sha256, at: datetime) -> int | None:
+        """Give the size of a file that has not expired by then."""
+        at_us = to_microseconds(at)
+        return await self._read(partial(file_rows.size, agent=agent, sha256=sha256, at_us=at_us))
+
+    async def file_bytes(self, agent: AgentId) -> int:
+        """Sum up the sizes of an agent's files."""
+        return await self._read(partial(file_rows.file_bytes, agent=agent))
+
+    async def begin_file(self, agent: AgentId, first: bytes) -> StagedFile:
+        """Begin to stage a file by its first piece; give the name to go on with."""
+        return await self._write(lambda at: file_rows.begin(at.connection, agent, first))
+
+    async def extend_file(self, staged: StagedFile, piece: bytes) -> None:
+        """Add the next piece to a file that is being staged."""
+        await self._write(lambda at: file_rows.extend(at.connection, staged, piece))
+
+    async def keep_file(
+        self,
+        staged: StagedFile,
+        *,
+        sha256: Sha256,
+        expires_at: datetime | None,
+        most_bytes: int,
+    ) -> None:
+        """Make a staged file one of its agent's."""
+        keep = partial(
+            file_rows.keep,
+            staged=staged,
+            sha256=sha256,
+            expires_at_us=None if expires_at is None else to_microseconds(expires_at),
+            most_bytes=most_bytes,
+        )
+        is_new = await self._write(lambda at: keep(at.connection))
+        if not is_new:
+            await self.drop_file(staged)
+
+    async def drop_file(self, staged: StagedFile) -> None:
+        """Remove a file that is being staged, some pieces in each commit."""
+        while not await self._write(lambda at: file_rows.drop_some(at.connection, staged)):
+            pass
+
+    async def drop_expired_files(self, before: datetime) -> int:
+        """Remove files that expired before then, unless an open call names them; count them."""
+        before_us, dropped = to_microseconds(before), 0
+        while True:
+            hidden = await self._write(lambda at: file_rows.hide_expired(at.connection, before_us))
+            if hidden is None:
+                return dropped
+            await self.drop_file(hidden)
+            dropped += 1
 
     async def workspace_tree(self, agent: AgentId, session_id: str) -> Sha256 | None:
         """Name the TREE document of a session's current workspace."""

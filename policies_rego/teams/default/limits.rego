@@ -7,7 +7,7 @@ ceilings := {
 		"memory_bytes": 1073741824,
 		"pids": 256,
 		"timeout_s": 300,
-		"output_bytes": 16777216,
+		"output_bytes": 33554432,
 		"tmp_bytes": 268435456,
 	},
 	# A person who tries a tool with an approver's certificate needs little of it.
