@@ -10,6 +10,7 @@ from broker.v1 import call_pb2, receipt_pb2, workspace_pb2
 from tests.api.files import MIB, listed, noise, rows, sha256
 from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, state, upload
 from tests.broker_process import Served
+from tests.conftest import ServeOne
 
 
 class TestPutGet:
@@ -54,6 +55,17 @@ class TestPutGet:
         head, got = agent.fetch("none", session_id=fresh("s"))
         assert (state(head.call), head.has_content, got) == ("FAILED", False, b"")
         assert "No such file" in head.call.result.stderr_text
+
+    def test_what_does_not_come_back_whole(self, serve: ServeOne) -> None:
+        """A file over what a run may bring back is no empty file: there is none, and a note."""
+        served, data = serve(), noise(3 * MIB)
+        Rpc.of(served).put("f", data)
+        served.stop()
+        served.folder.set({"ceilings": {"output_bytes": 2 * MIB}})
+        served.start()
+        head, got = Rpc.of(served).fetch("f")
+        assert (state(head.call), head.has_content, got) == ("SUCCEEDED", False, b"")
+        assert "bytes of files" in head.call.result.notes[0]
 
     def test_list(self, agent: Rpc) -> None:
         """The list names each file with size and digest; its pages are one call."""

@@ -294,6 +294,17 @@ class TestFiles:
         assert error.value.reason == "STORE_DAMAGED"
         await store.close()
 
+    async def test_unfinished_ones_are_removed(self, shelf: SqliteShelf) -> None:
+        """What was being staged when the broker ended takes no place in the file any more."""
+        count = "SELECT (SELECT count(*) FROM content), (SELECT count(*) FROM pieces)"
+        store = await shelf.open()
+        staged = await store.begin_file(AGENT, b"first")
+        await store.extend_file(staged, b"second")
+        await store.close()
+        assert query(shelf, count) == [(1, 1)]
+        await (await shelf.open()).close()
+        assert query(shelf, count) == [(0, 0)]
+
     async def test_erasing_gives_the_bytes_back(self, shelf: SqliteShelf) -> None:
         """Whatever removes a file's content row removes its pieces and its place in the count."""
         store = await shelf.open()
