@@ -94,6 +94,30 @@ test_path_that_only_resembles_a_credential if {
 	}
 }
 
+every_credential := [
+	".aws", ".docker", ".env", ".env.", ".env.local", ".git-credentials", ".gnupg", ".kube",
+	".netrc", ".npmrc", ".pgpass", ".pypirc", ".ssh", "credentials", "credentials.json", "id_dsa",
+	"id_ecdsa", "id_ed25519", "id_rsa", "secrets.json", "secrets.yaml", "secrets.yml", "a.jks",
+	"a.kdbx", "a.key", "a.p12", ".pem", "a.b.PFX",
+]
+
+no_credential := [
+	"aws", "xenv", ".envrc", "env.local", "sshd", "x.ssh", "mycredentials", "credentials.txt",
+	"credentialsxjson", "id_rsa.pub", "my_id_rsa", "secretsxyml", "secrets.yaml.j2", "pem", "apem",
+	"a.pem.txt", "a.keys", "akey",
+]
+
+test_every_credential_name if {
+	every name in every_credential {
+		outcome(on_path("workspace_read", name, [name])) == ["deny", {"default.credential_path"}]
+		outcome(search([concat("/", ["a", name, "b"])])) == ["deny", {"default.credential_searched"}]
+	}
+	every name in no_credential {
+		outcome(on_path("workspace_read", name, [name])) == ["allow", {"default.workspace"}]
+		outcome(search([concat("/", ["a", name, "b"])])) == ["allow", {"default.workspace"}]
+	}
+}
+
 test_search if {
 	outcome(search([])) == ["allow", {"default.workspace"}]
 	outcome(search(["a/b.txt", "env"])) == ["allow", {"default.workspace"}]
@@ -116,7 +140,7 @@ test_search_of_a_path_not_understood if {
 }
 
 test_workspace_unknown if {
-	every workspace in [{}, {"paths": "x"}] {
+	every workspace in [{}, {"paths": "x"}, {"paths": ["x", 1]}, {"paths": [null]}] {
 		request := object.union(object.remove(search([]), {"workspace"}), {"workspace": workspace})
 		outcome(request) == ["deny", {"default.workspace_unknown"}]
 	}

@@ -10,8 +10,7 @@ deny contains {
 	"agent_message": "Files that look like credentials (.env, id_rsa, *.pem, ...) may not be read, written or deleted.",
 	"severity": "high",
 } if {
-	some part in path_parts
-	credential_name(lower(part))
+	names_credential(path_parts)
 }
 
 # A search reads every file below its path. The tool does not know policy and is not trusted to
@@ -23,10 +22,7 @@ deny contains {
 	"severity": "high",
 } if {
 	input.tool.name == "text_search"
-	some path in input.workspace.paths
-	is_searched(path)
-	some part in split(path, "/")
-	credential_name(lower(part))
+	names_credential(searched_paths)
 }
 
 deny contains {
@@ -60,7 +56,10 @@ deny contains {
 	not path_known
 }
 
-paths_known if is_array(input.workspace.paths)
+paths_known if {
+	is_array(input.workspace.paths)
+	every path in input.workspace.paths { is_string(path) }
+}
 
 path_known if {
 	is_string(input.derived.path.normalized)
@@ -71,6 +70,12 @@ path_known if {
 default searched := ""
 
 searched := input.derived.path.normalized if is_string(input.derived.path.normalized)
+
+searched_paths := [path |
+	some path in input.workspace.paths
+	is_string(path)
+	is_searched(path)
+]
 
 is_searched(_) if searched == ""
 
@@ -89,32 +94,40 @@ leads_out(argument) if argument.absolute == true
 
 leads_out(argument) if ".." in argument.parts
 
-credential_name(name) if name in {
-	".aws",
-	".docker",
-	".env",
-	".git-credentials",
-	".gnupg",
-	".kube",
-	".netrc",
-	".npmrc",
-	".pgpass",
-	".pypirc",
-	".ssh",
-	"credentials",
-	"credentials.json",
-	"id_dsa",
-	"id_ecdsa",
-	"id_ed25519",
-	"id_rsa",
-	"secrets.json",
-	"secrets.yaml",
-	"secrets.yml",
+# All paths as one text, each part between slashes: a search brings every path of the workspace, and
+# to compare part by part with name by name takes more than twice as long.
+names_credential(paths) if {
+	text := lower(concat("", ["/", concat("/", paths), "/"]))
+	some mark in credential_marks
+	contains(text, mark)
 }
 
-credential_name(name) if startswith(name, ".env.")
-
-credential_name(name) if {
-	some suffix in {".jks", ".kdbx", ".key", ".p12", ".pem", ".pfx"}
-	endswith(name, suffix)
+credential_marks := {
+	"/.aws/",
+	"/.docker/",
+	"/.env.",
+	"/.env/",
+	"/.git-credentials/",
+	"/.gnupg/",
+	"/.kube/",
+	"/.netrc/",
+	"/.npmrc/",
+	"/.pgpass/",
+	"/.pypirc/",
+	"/.ssh/",
+	"/credentials.json/",
+	"/credentials/",
+	"/id_dsa/",
+	"/id_ecdsa/",
+	"/id_ed25519/",
+	"/id_rsa/",
+	"/secrets.json/",
+	"/secrets.yaml/",
+	"/secrets.yml/",
+	".jks/",
+	".kdbx/",
+	".key/",
+	".p12/",
+	".pem/",
+	".pfx/",
 }
