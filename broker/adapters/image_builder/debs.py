@@ -1,4 +1,4 @@
-"""Fetch Debian packages, with all that they need, for a root file system of which they lack."""
+"""Fetch the Debian packages that a root file system lacks for the ones that a tool asks for."""
 
 import hashlib
 import shutil
