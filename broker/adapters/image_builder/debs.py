@@ -1,4 +1,4 @@
-"""Fetch Debian packages, with all that they need, for a root file system of which they lack."""
+"""Fetch the Debian packages that a root file system lacks for the ones that a tool asks for."""
 
 import hashlib
 import shutil
@@ -22,13 +22,18 @@ _REMEDY = (
 )
 
 # The machine's own configuration (a proxy, say) stays in force but for its hooks, which work on
-# its own cache; every path is the root file system's, so its mirrors, keys and state count.
+# its own cache, and for what it lets pass unsigned; every path is the root file system's, so its
+# mirrors, keys and state count.
 _CONFIGURATION = """\
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear DPkg::Post-Invoke;
 APT::Sandbox::User "";
+APT::Get::AllowUnauthenticated "false";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
 APT::Install-Recommends "false";
 Acquire::Languages "none";
 Acquire::Retries "3";

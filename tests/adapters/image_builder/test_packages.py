@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -58,8 +58,8 @@ def deb(folder: Path, name: str, depends: str = "") -> bytes:
 
 
 @pytest.fixture
-def rootfs_with_mirror(engine: ImageEngine, client: APIClient, tmp_path: Path) -> Iterator[str]:
-    """A root file system whose one mirror is a folder here, with three small packages."""
+def mirror(tmp_path: Path) -> Path:
+    """A mirror that nobody signed, in a folder, with three small packages."""
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     entries = [
@@ -68,13 +68,32 @@ def rootfs_with_mirror(engine: ImageEngine, client: APIClient, tmp_path: Path) -
         deb(mirror, "probe-other"),
     ]
     (mirror / "Packages").write_bytes(b"".join(entries))
-    files = (
-        ("Dockerfile", b"ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\n"),
-        ("sources.list", f"deb [trusted=yes] copy:{mirror} ./\n".encode()),
-    )
-    tag = f"toolwarrant/test:{uuid4().hex[:12]}"
-    yield engine.build(ImageSources(files=files).context(), tag=tag, base=ROOTFS, labels={})
-    client.remove_image(tag, force=True)
+    return mirror
+
+
+@pytest.fixture
+def with_source(engine: ImageEngine, client: APIClient) -> Iterator[Callable[[str], str]]:
+    """Make a root file system whose one mirror is this line of sources.list."""
+    tags = []
+
+    def make(line: str) -> str:
+        files = (
+            ("Dockerfile", b"ARG BASE\nFROM ${BASE}\nCOPY sources.list /etc/apt/sources.list\n"),
+            ("sources.list", f"{line}\n".encode()),
+        )
+        tags.append(f"toolwarrant/test:{uuid4().hex[:12]}")
+        context = ImageSources(files=files).context()
+        return engine.build(context, tag=tags[-1], base=ROOTFS, labels={})
+
+    yield make
+    for tag in tags:
+        client.remove_image(tag, force=True)
+
+
+@pytest.fixture
+def rootfs_with_mirror(with_source: Callable[[str], str], mirror: Path) -> str:
+    """A root file system that trusts the unsigned mirror."""
+    return with_source(f"deb [trusted=yes] copy:{mirror} ./")
 
 
 class TestReading:
@@ -165,6 +184,26 @@ class TestFetching:
         with Debs(engine, rootfs_with_mirror, tmp_path, [].append) as debs:
             assert debs.fetch(["probe-tool"]) == first
         assert list((tmp_path / "packages").iterdir()) == [first]
+
+    def test_what_nobody_signed_is_refused(
+        self,
+        engine: ImageEngine,
+        with_source: Callable[[str], str],
+        mirror: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The same mirror, not declared trusted, gives nothing, whatever this machine lets pass."""
+        loose = tmp_path / "loose.conf"
+        loose.write_text('Acquire::AllowInsecureRepositories "true";\n')
+        monkeypatch.setenv("APT_CONFIG", str(loose))
+        unsigned = with_source(f"deb copy:{mirror} ./")
+        with (
+            Debs(engine, unsigned, tmp_path, [].append) as debs,
+            pytest.raises(ImageBuildFailed, match="does not have a Release file"),
+        ):
+            debs.fetch(["probe-tool"])
+        assert list((tmp_path / "packages").iterdir()) == []
 
     def test_a_package_that_is_nowhere_is_named(
         self, engine: ImageEngine, rootfs_with_mirror: str, tmp_path: Path
