@@ -62,6 +62,20 @@ class TestBroken:
         assert rows(served, "SELECT count(*) FROM pieces") == [(0,)]
         assert state(Rpc.of(served).put("f", b"whole")) == "SUCCEEDED"
 
+    def test_stopping_waits_for_none(self, serve: ServeOne) -> None:
+        """A broker that is stopped under an upload ends cleanly; the upload is gone afterwards."""
+        served = serve()
+        slow = Slowly(upload("f", noise(MIB, seed=9)))
+        put = Rpc.of(served).workspace.PutFile.future(iter(slow), timeout=TIMEOUT_S)
+        wait_for(lambda: staged_rows(served) == 1)
+        served.process.terminate()
+        assert served.process.wait(timeout=TIMEOUT_S) == 0
+        slow.go_on()
+        failure(put.result)
+        served.restart()
+        assert staged_rows(served) == 0
+        assert state(Rpc.of(served).put("f", b"whole")) == "SUCCEEDED"
+
 
 class TestSize:
     def test_over_the_cap(self, serve: ServeOne) -> None:
@@ -236,6 +250,23 @@ class TestManyAndSlow:
             each.go_on()
         wait_for(lambda: staged_rows(served) == 0)
         assert rows(served, "SELECT count(*) FROM files") == [(1,)]
+
+    def test_fifty_that_do_not_read(self, serve: ServeOne) -> None:
+        """While fifty clients leave their downloads unread, others are served."""
+        served = serve({"limits": PATIENT})
+        agent, agent2 = Rpc.of(served), Rpc.of(served, "agent2")
+        data = noise(8 * MIB)
+        agent.put("f", data)
+        # One call, so one run: what is probed is the sending.
+        request = workspace_pb2.GetFileRequest(path="f", request_id="one")
+        streams = [agent.workspace.GetFile(request, timeout=TIMEOUT_S * 2) for _ in range(50)]
+        heads = [next(stream).head for stream in streams]
+        assert {head.call.name for head in heads} == {heads[0].call.name}
+        assert state(agent2.put("f", data)) == "SUCCEEDED"
+        assert agent2.fetch("f")[1] == data
+        assert b"".join(part.chunk for part in streams[-1]) == data
+        for stream in streams:
+            stream.cancel()
 
     @pytest.mark.parametrize("what", ["rate", "open"])
     def test_calls_limits_come_first(self, serve: ServeOne, what: str) -> None:

@@ -1,4 +1,7 @@
-"""Commit in a loop, printing each call once it is durable, to be killed at any moment."""
+"""Commit in a loop, printing what is durable, to be killed at any moment.
+
+A line is the number of a call with its version, or of a large file with 0.
+"""
 
 import asyncio
 import itertools
@@ -6,9 +9,11 @@ import sys
 from pathlib import Path
 
 from broker.core.document import DocumentKind
-from broker.core.ids import Sha256
+from broker.core.ids import Sha256, sha256_hex
 from broker.core.lifecycle import CallState, Step
-from broker.ports import Store, WorkspaceUpdate
+from broker.ports import PIECE_BYTES, File, Store, WorkspaceUpdate
+from broker.staging import Staging
+from broker.tasks import Tasks
 from tests.ports import samples
 from tests.ports.samples import first, following, new_call
 from tests.ports.shelf import SqliteShelf
@@ -46,11 +51,28 @@ async def work(store: Store, numbers: "itertools.count[int]", session: str) -> N
             print(number, call.version, flush=True)
 
 
+def large(number: int) -> File:
+    """Give a file of some pieces, always the same for a number."""
+    data = number.to_bytes(8) * (5 * PIECE_BYTES // 16)
+    return File(sha256=sha256_hex(data), data=data)
+
+
+async def stage(store: Store, numbers: "itertools.count[int]") -> None:
+    """Stage large files one by one, each twice: what is there already goes again."""
+    for number in numbers:
+        for _ in range(2):
+            staging = Staging(store, samples.AGENT2, Tasks())
+            await staging.add(large(number).data)
+            await staging.keep(expires_at=samples.START, most_bytes=1 << 40)
+        print(number, 0, flush=True)
+
+
 async def main(path: Path, start: int) -> None:
     """Commit for ever, from a first number."""
     store = await SqliteShelf(path).open()
     numbers = itertools.count(start)
-    await asyncio.gather(*(work(store, numbers, f"session-{w}") for w in range(WORKERS)))
+    workers = [work(store, numbers, f"session-{w}") for w in range(WORKERS)]
+    await asyncio.gather(*workers, stage(store, itertools.count(start)))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
 """Kill a process that is committing; look at what it leaves."""
 
 import random
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.ports import history, samples
+from tests.ports import committing, history, samples
 from tests.ports.shelf import SqliteShelf
 
 LIVES = 10
 ROOT = Path(__file__).parents[2]
 
 
-def commit_until_killed(path: Path, start: int, lines: int) -> dict[int, int]:
-    """Give what a child said was durable, call number with version, before its SIGKILL.
+def commit_until_killed(path: Path, start: int, lines: int) -> tuple[dict[int, int], set[int]]:
+    """Give what a child said was durable before its SIGKILL: call numbers with versions, files.
 
     Args:
         lines: After how many of its lines it is killed, in the midst of its next ones.
@@ -28,7 +30,23 @@ def commit_until_killed(path: Path, start: int, lines: int) -> dict[int, int]:
         said += child.stdout.readlines()
     # The last line may be cut: the child had not said it.
     whole = [line.split() for line in said if line.endswith("\n")]
-    return {int(number): int(version) for number, version in whole}
+    numbers = [(int(number), int(version)) for number, version in whole]
+    calls = {number: version for number, version in numbers if version}
+    return calls, {number for number, version in numbers if not version}
+
+
+def check_count(path: Path) -> None:
+    """Fail where a piece belongs to no whole file, or an agent's bytes are not those it keeps."""
+    with closing(sqlite3.connect(path)) as store:
+        assert (
+            store.execute("SELECT count(*) FROM content WHERE kind = 'staging'").fetchone()[0] == 0
+        )
+        real = store.execute(
+            "SELECT subject, sum(length(bytes) + (SELECT coalesce(sum(length(p.bytes)), 0)"
+            " FROM pieces AS p WHERE p.file = content.id))"
+            " FROM content WHERE kind = 'file' GROUP BY subject ORDER BY subject"
+        ).fetchall()
+        assert store.execute("SELECT * FROM storage ORDER BY agent").fetchall() == real
 
 
 class TestKill:
@@ -39,10 +57,13 @@ class TestKill:
         shelf = SqliteShelf(tmp_path / "store.db")
         chance = random.Random(20261123)
         acknowledged: dict[int, int] = {}
+        kept: set[int] = set()
         for life in range(LIVES):
-            acknowledged |= commit_until_killed(
+            calls_now, files_now = commit_until_killed(
                 shelf.path, start=life * 100_000, lines=chance.randrange(1, 150)
             )
+            acknowledged |= calls_now
+            kept |= files_now
             store = await shelf.open()
             calls = await history.check_store(store)
             for number, version in acknowledged.items():
@@ -52,6 +73,11 @@ class TestKill:
                 name = samples.document(f"request {number}").sha256
                 assert await store.document(name) is not None
                 assert await store.file(call.agent, samples.digest(f"file {number}")) is not None
+            for number in files_now:
+                file = committing.large(number)
+                assert await store.file(samples.AGENT2, file.sha256) == file.data
+            check_count(shelf.path)
             assert store.epoch == 2 * (life + 1)
             await store.close()
         assert len(acknowledged) >= LIVES
+        assert kept
