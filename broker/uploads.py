@@ -78,17 +78,23 @@ class Uploads:
             InvalidArgument: The wish is malformed, or the file is not as announced.
             Unavailable: The broker takes no calls now.
         """
-        await self._admit(caller, wish, upload)
+        self._check(caller, wish, upload)
         try:
-            with self._place(caller.id):
+            if await self._is_recorded(caller.id, wish):
+                # The call's own record says whether this is the same file.
+                sha256 = Sha256(upload.sha256) if upload.sha256 else None
+            else:
+                self._world.gate.check()
+                self._world.admission.check_open(caller.id)
                 sha256 = await self._known(caller.id, upload)
-                if sha256 is None:
+            if sha256 is None:
+                with self._place(caller.id):
                     sha256 = await self._stage(caller.id, upload, chunks)
         except StoreUnavailable as error:
             raise Unavailable(f"the store takes no files now: {error.message}") from error
         return wish_to_write(wish, upload.path, sha256)
 
-    async def _admit(self, caller: Identity, wish: Wish, upload: Upload) -> None:
+    def _check(self, caller: Identity, wish: Wish, upload: Upload) -> None:
         """Refuse, before a byte is read, what would be refused afterwards."""
         world = self._world
         world.admission.admit_request(caller.id, world.clock.monotonic_s())
@@ -97,8 +103,11 @@ class Uploads:
         _check_digest(upload.sha256)
         if upload.size_bytes is not None:
             self._check_size(upload, upload.size_bytes)
-        world.gate.check()
-        world.admission.check_open(caller.id)
+
+    async def _is_recorded(self, agent: AgentId, wish: Wish) -> bool:
+        """Tell whether the request is made already: a retry starts nothing new."""
+        request_id = wish.request_id
+        return bool(request_id and await self._world.store.find_by_request_id(agent, request_id))
 
     @contextmanager
     def _place(self, agent: AgentId) -> Iterator[None]:

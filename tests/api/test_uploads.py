@@ -268,6 +268,25 @@ class TestManyAndSlow:
         for stream in streams:
             stream.cancel()
 
+    def test_a_retry_is_no_new_call(self, serve: ServeOne) -> None:
+        """At its limits of open calls and bytes an agent still re-attaches, by the digest alone."""
+        limits = {
+            "open_calls_per_agent": 1,
+            "held_calls_per_agent": 1,
+            "agent_file_bytes_max": MIB,
+        }
+        served = serve({"limits": limits})
+        agent = Rpc.of(served)
+        agent.put("f", b"old")
+        data = noise(MIB - 3)
+        held = agent.put("f", data, request_id="r")
+        again = agent.put("f", b"", request_id="r", sha256=sha256(data), size_bytes=len(data))
+        assert (state(held), again.name) == ("HELD", held.name)
+        other = failure(lambda: agent.put("f", b"", request_id="r", sha256=sha256(b"x")))
+        assert other.reason == "REQUEST_ID_REUSED"
+        fresh_one = failure(lambda: agent.put("f", b"", request_id="q", sha256=sha256(data)))
+        assert fresh_one.reason == "TOO_MANY_OPEN_CALLS"
+
     @pytest.mark.parametrize("what", ["rate", "open"])
     def test_calls_limits_come_first(self, serve: ServeOne, what: str) -> None:
         """Over its rate, or its open calls, an agent uploads nothing: no byte is read."""
