@@ -28,6 +28,7 @@ from broker.errors import (
     NotFound,
     PremiseChanged,
     RequestIdReused,
+    RuntimeMissing,
     SandboxError,
     StaleCall,
     StoreUnavailable,
@@ -221,7 +222,9 @@ class Executor:
             return await self._world.sandboxes.prepare(profile, slot=slot)
         except SandboxError as error:
             self._world.telemetry.alarm("no sandbox could be had", error)
-            await finish(self._world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN)
+            missing = isinstance(error, RuntimeMissing)
+            cause = Cause.RUNTIME_MISSING if missing else Cause.NOT_BEGUN
+            await finish(self._world, call, Step.FAIL_TO_BEGIN, cause)
             return None
 
     async def _run(self, queued: Call, sandbox: Sandbox) -> None:

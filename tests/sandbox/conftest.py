@@ -10,19 +10,26 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.image_builder import build_images
 from broker.core.sandbox import Profile
 from broker.shipped import tools_dir
-from tests.sandbox.bench import MIB, URL, Bench
+from tests.broker_process import DOCKER_URL
+from tests.sandbox.bench import MIB, Bench, Place
 
 
 @pytest.fixture(scope="session")
-def images() -> Mapping[str, str]:
+def place() -> Place:
+    """Where everything here runs."""
+    return Place(url=DOCKER_URL, runtime="runc")
+
+
+@pytest.fixture(scope="session")
+def images(place: Place) -> Mapping[str, str]:
     """Image name with its id, built from the tools' sources."""
-    return build_images(URL, tools_dir(), print)
+    return build_images(place.url, tools_dir(), print)
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[docker.APIClient]:
+def client(place: Place) -> Iterator[docker.APIClient]:
     """The Engine, asked behind the broker's back."""
-    client = docker.APIClient(URL)
+    client = docker.APIClient(place.url)
     yield client
     client.close()
 
@@ -34,12 +41,12 @@ def seccomp() -> str:
 
 
 @pytest.fixture
-def profile(images: Mapping[str, str]) -> Profile:
+def profile(place: Place, images: Mapping[str, str]) -> Profile:
     """What `python_run` gets, a little smaller."""
     return Profile(
         image=images["python_run"],
         command=("/usr/bin/python3", "-I", "-B", "/opt/toolwarrant/python_run.py"),
-        runtime="runc",
+        runtime=place.runtime,
         cpu_millicores=1000,
         memory_bytes=128 * MIB,
         pids=32,
@@ -48,10 +55,12 @@ def profile(images: Mapping[str, str]) -> Profile:
 
 
 @pytest.fixture
-async def engine(client: docker.APIClient, seccomp: str) -> AsyncIterator[DockerEngine]:
+async def engine(
+    place: Place, client: docker.APIClient, seccomp: str
+) -> AsyncIterator[DockerEngine]:
     """An engine of an installation of its own, which must leave no container behind."""
     installation = f"test-{secrets.token_hex(6)}"
-    engine = DockerEngine(URL, installation=installation, boot="boot-2", workers=4, seccomp=seccomp)
+    engine = place.engine(installation=installation, boot="boot-2", workers=4, seccomp=seccomp)
     yield engine
     label = f"org.toolwarrant.installation={installation}"
     left = client.containers(all=True, filters={"label": label})

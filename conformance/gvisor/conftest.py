@@ -1,0 +1,71 @@
+"""A Docker Engine of these tests' own with gVisor in it, and what tests/sandbox runs on."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import docker
+import pytest
+
+from broker.adapters.image_builder import build_images
+from broker.adapters.tool_files import read_catalog
+from broker.shipped import tools_dir
+from tests.broker_process import DOCKER_URL
+from tests.conftest import development_folder, opa
+from tests.e2e.crash.own_engine import OwnEngine
+from tests.sandbox.bench import Place
+from tests.sandbox.conftest import bench, client, engine, profile, seccomp
+
+__all__ = ["bench", "client", "development_folder", "engine", "opa", "profile", "seccomp"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PLATFORM = ("--platform=systrap", "--network=none", "--host-uds=open")
+
+HANGING = """#!/usr/bin/python3
+import os, sys, time
+if "{command}" in sys.argv:
+    time.sleep(3600)
+os.execv("{runsc}", ["{runsc}", *sys.argv[1:]])
+"""
+
+
+@pytest.fixture(scope="session")
+def runsc() -> str:
+    """Path of the runsc program, built where there is none."""
+    return subprocess.check_output([ROOT / "scripts" / "tool.sh", "runsc"], text=True).strip()
+
+
+@pytest.fixture(scope="session")
+def gvisor(runsc: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
+    """The Engine: runsc as docs/operating.md says, one without our filter, two that hang."""
+    programs = {}
+    for command in ("create", "start"):
+        programs[command] = tmp_path_factory.mktemp("hanging") / "runsc"
+        programs[command].write_text(HANGING.format(command=command, runsc=runsc))
+        programs[command].chmod(0o755)
+    runtimes = {
+        "runsc": [runsc, *PLATFORM, "--oci-seccomp"],
+        "runsc-unfiltered": [runsc, *PLATFORM],
+        **{f"hangs-in-{name}": [str(path), *PLATFORM] for name, path in programs.items()},
+    }
+    with OwnEngine(runtimes) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def place(gvisor: OwnEngine) -> Place:
+    """Where everything here runs."""
+    return Place(url=gvisor.url, runtime="runsc")
+
+
+@pytest.fixture(scope="session")
+def images(gvisor: OwnEngine) -> Mapping[str, str]:
+    """Image name with its id: built on the host's Engine, copied."""
+    built = build_images(DOCKER_URL, tools_dir(), print)
+    gvisor.load(sorted(set(built.values())))
+    own = docker.APIClient(gvisor.url)
+    for tool in read_catalog(tools_dir()).tools:
+        # An image without a name goes with the last one that is built upon it.
+        own.tag(built[tool.image], f"toolwarrant/{tool.image}", tool.version)
+    own.close()
+    return built
