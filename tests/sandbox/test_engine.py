@@ -49,7 +49,7 @@ def built(client: docker.APIClient, images: Mapping[str, str]) -> Iterator[objec
 
     yield build
     for tag in tags:
-        # Its parent may have lost its tag to another checkout; it is not this test's to remove.
+        # Its parent may have lost its name to another checkout; it is not this test's to remove.
         client.remove_image(tag, force=True, noprune=True)
 
 
