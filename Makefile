@@ -74,8 +74,8 @@ conformance: setup tools ## Hold our receipts and engines against third parties
 drill: setup tools ## Long runs: kill loops, simulation, soak
 	@$(BIN)/pytest drill -q
 
-bench: setup ## Measure
-	@$(BIN)/python -m bench
+bench: setup ## Measure; BENCH=gvisor for what needs an Engine with runsc
+	@$(BIN)/python -m bench $(BENCH)
 
 protos: venv ## Generate broker/v1 from protos/
 	@$(BIN)/python scripts/gen_protos.py

@@ -1,6 +1,7 @@
 """Kill a container's processes on this host, where the Engine or its runtime hangs."""
 
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 _PROC = Path("/proc")
+_ID = re.compile("[0-9a-f]{64}")
 _SHIM = "containerd-shim"
 _DEATH_MS = 1000
 
@@ -21,7 +23,12 @@ def kill_processes(container_id: str) -> int:
 
     Args:
         container_id: The Engine's id in full, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: It is no such id; part of one could stand in anybody's command line.
     """
+    if not _ID.fullmatch(container_id):
+        raise ValueError(f"{container_id!r} is no container's id")
     with ExitStack() as stack:
         killed = [held for pid in list(_pids()) if (held := _kill(pid, container_id, stack))]
         for held in killed:
@@ -54,7 +61,8 @@ def _kill(pid: int, container_id: str, stack: ExitStack) -> int | None:
 
 
 def _belongs(pid: int, container_id: str) -> bool:
-    if f"/{container_id}" in _text(pid, "cgroup"):
+    # `/docker/ID` by cgroupfs, `/system.slice/docker-ID.scope` by systemd.
+    if container_id in _text(pid, "cgroup"):
         return True
     program, *arguments = _arguments(pid)
     # The shim itself is left to its Engine. It gives the runtime's commands the container's id
