@@ -68,7 +68,9 @@ check-bundle: venv
 	@echo "check: compiled policy bundle"
 	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
-conformance: setup tools ## Hold our receipts and engines against third parties
+conformance: setup tools ## Hold our receipts, engines and sandboxes against third parties
+	@echo "conformance: runsc"
+	@scripts/tool.sh runsc >/dev/null
 	@$(BIN)/pytest conformance -q
 
 drill: setup tools ## Long runs: kill loops, simulation, soak
