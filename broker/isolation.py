@@ -40,6 +40,10 @@ def isolation(
 
 def _runtime(runtime: Runtime, order: Sequence[str]) -> Iterator[Finding]:
     subject = f"runtime {runtime.name}"
+    if runtime.promised not in (None, runtime.kernel):
+        said = f"its program is {runtime.program}, which {_GIVES[runtime.kernel]}"
+        yield fail(subject, said, "mend it in the Engine's daemon.json: it is ranked by its name")
+        return
     if runtime.name in order:
         rank = f"rank {order.index(runtime.name) + 1} of {len(order)}"
         yield ok(subject, f"{_GIVES[runtime.kernel]}; {rank}")

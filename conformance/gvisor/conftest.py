@@ -5,6 +5,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -61,19 +62,29 @@ def runsc() -> str:
 
 @pytest.fixture(scope="session")
 def gvisor(runsc: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
-    """The Engine: runsc as docs/operating.md says, one without our filter, two that hang."""
-    programs = {}
-    for command in ("create", "start"):
-        programs[command] = tmp_path_factory.mktemp("hanging") / "runsc"
-        programs[command].write_text(HANGING.format(command=command, runsc=runsc))
-        programs[command].chmod(0o755)
+    """The Engine: runsc as docs/operating.md says, without our filter, hanging, and false ones."""
+    runc = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    assert runc is not None
+    programs = {
+        command: _script(tmp_path_factory, HANGING.format(command=command, runsc=runsc))
+        for command in ("create", "start")
+    }
     runtimes = {
         "runsc": [runsc, *PLATFORM, "--oci-seccomp"],
         "runsc-unfiltered": [runsc, *PLATFORM],
         **{f"hangs-in-{name}": [str(path), *PLATFORM] for name, path in programs.items()},
+        "runsc-belied": [runc],
+        "runsc-hidden": [str(_script(tmp_path_factory, f'#!/bin/sh\nexec {runc} "$@"\n'))],
     }
     with OwnEngine(runtimes) as own:
         yield own
+
+
+def _script(folders: pytest.TempPathFactory, text: str) -> Path:
+    program = folders.mktemp("runtime") / "wrapper"
+    program.write_text(text)
+    program.chmod(0o755)
+    return program
 
 
 @pytest.fixture(scope="session")

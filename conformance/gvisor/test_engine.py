@@ -9,7 +9,7 @@ import pytest
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
 from tests.sandbox import test_engine, test_hung_engine, test_tools
-from tests.sandbox.bench import Place
+from tests.sandbox.bench import Bench, Place
 from tests.sandbox.test_engine import built, hung_engine
 from tests.sandbox.test_hung_engine import behind, proxy
 from tests.sandbox.test_tools import call
@@ -19,6 +19,18 @@ __all__ = ["behind", "built", "call", "hung_engine", "proxy"]
 
 class TestPrepare(test_engine.TestPrepare):
     """Making a sandbox, or refusing to, on runsc."""
+
+    @pytest.mark.parametrize(
+        ("runtime", "word"),
+        [("runsc-belied", "not what it is called"), ("runsc-hidden", "is not gVisor")],
+    )
+    async def test_refuses_a_weaker_runtime_under_its_name(
+        self, bench: Bench, runtime: str, word: str
+    ) -> None:
+        """runc under gVisor's name is found out, behind a wrapper by the process that runs."""
+        with pytest.raises(SandboxError, match=word) as caught:
+            await bench.prepare(runtime=runtime)
+        assert caught.value.reason == "SANDBOX_NOT_AS_DEMANDED"
 
 
 class TestRun(test_engine.TestRun):
@@ -76,7 +88,7 @@ class TestHungRuntime:
 
 
 def named_in_proc(container: str) -> list[str]:
-    """List the processes that name a container in their command line."""
+    """List the processes that name a container in their command line, the Engine's shim apart."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -84,6 +96,6 @@ def named_in_proc(container: str) -> list[str]:
                 command = (entry / "cmdline").read_text()
             except OSError:
                 continue
-            if container in command:
+            if container in command and "containerd-shim" not in command:
                 found.append(command.replace("\0", " "))
     return found

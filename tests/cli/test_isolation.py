@@ -75,6 +75,7 @@ class TestIsolation:
         [
             ({}, {"boxed": "kata"}, "runtime"),
             ({"Runtimes": GOOD["Runtimes"] | {"odd": RUNC}}, {"boxed": "odd"}, "runtime"),
+            ({"Runtimes": {"runc": RUNC, "runsc": RUNC}}, {}, "runtime runsc"),
             ({"SecurityOptions": ["name=rootless"]}, {}, "seccomp"),
         ],
     )
@@ -110,7 +111,7 @@ class TestRuntime:
     )
     def test_kernel_by_program(self, program: str, kernel: Kernel) -> None:
         """The program tells whose kernel it is, whatever name the operator gave it."""
-        assert Runtime(name="runc-like", program=program).kernel is kernel
+        assert Runtime(name="ours", program=program).kernel is kernel
 
     @pytest.mark.parametrize(
         ("arguments", "on"),

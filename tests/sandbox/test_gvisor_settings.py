@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.adapters.docker_engine.runtimes import RUNC, Runtime, demanded
+from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded
 from broker.adapters.docker_engine.sentry import Sentry, confirm_sentry
 from broker.adapters.docker_engine.settings import differences, enforced, host_config
 from broker.core.sandbox import Profile
@@ -137,9 +137,11 @@ class TestSentry:
         """A process in another cgroup is not taken for the container's sentry."""
         assert confirm_sentry(pretender, "f" * 64) is None
 
-    def test_another_program_is_none(self) -> None:
-        """What is no sentry confirms nothing."""
-        assert confirm_sentry(os.getpid(), ":") is None
+    def test_another_program_is_refused(self) -> None:
+        """A first process that is no sentry shows that the runtime is not gVisor."""
+        with pytest.raises(SandboxError, match="is not gVisor") as caught:
+            confirm_sentry(os.getpid(), ":")
+        assert caught.value.reason == "SANDBOX_NOT_AS_DEMANDED"
 
 
 class TestDemanded:
@@ -150,6 +152,22 @@ class TestDemanded:
         """A name that nobody registered is missing; nothing stands in for it."""
         with pytest.raises(RuntimeMissing):
             demanded(INFO, name)
+
+    @pytest.mark.parametrize(
+        ("name", "program"),
+        [("runsc", "/usr/bin/runc"), ("runsc-kvm", "crun"), ("kata", "runsc"), ("crun", "runsc")],
+    )
+    def test_program_that_its_name_belies_is_refused(self, name: str, program: str) -> None:
+        """A weaker program under a stronger one's name, by which it is ranked, is refused."""
+        with pytest.raises(SandboxError, match="not what it is called") as caught:
+            demanded({"Runtimes": {name: {"path": program}}}, name)
+        assert caught.value.reason == "SANDBOX_NOT_AS_DEMANDED"
+
+    @pytest.mark.parametrize("program", ["/opt/wrapper.sh", "runsc", "runsc-2026"])
+    def test_program_that_says_nothing_goes_by_its_name(self, program: str) -> None:
+        """The twin: a wrapper, or the program itself, is what its name promises until seen."""
+        found = demanded({"Runtimes": {"runsc": {"path": program}}}, "runsc")
+        assert found.kernel is Kernel.GVISOR
 
     def test_registered_is_given(self) -> None:
         """The twin: a registered name is found."""

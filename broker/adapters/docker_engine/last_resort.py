@@ -4,6 +4,7 @@ import os
 import re
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 _ID = re.compile("[0-9a-f]{64}")
 _SHIM = "containerd-shim"
-_DEATH_MS = 1000
+_DEATH_S = 1.0
 
 
 def kill_processes(container_id: str) -> int:
@@ -31,11 +32,16 @@ def kill_processes(container_id: str) -> int:
         raise ValueError(f"{container_id!r} is no container's id")
     with ExitStack() as stack:
         killed = [held for pid in list(_pids()) if (held := _kill(pid, container_id, stack))]
-        for held in killed:
-            death = select.poll()
-            death.register(held, select.POLLIN)
-            death.poll(_DEATH_MS)
+        _wait_for_deaths(killed)
         return len(killed)
+
+
+def _wait_for_deaths(killed: list[int]) -> None:
+    until_s = time.monotonic() + _DEATH_S
+    for held in killed:
+        death = select.poll()
+        death.register(held, select.POLLIN)
+        death.poll(max(0.0, until_s - time.monotonic()) * 1000)
 
 
 def _pids() -> Iterator[int]:

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from broker.errors import RuntimeMissing
+from broker.errors import RuntimeMissing, SandboxError
 
 _FILTERS = "oci-seccomp"
 # The shim that the Engine starts its runtimes by, where the entry does not name a program.
@@ -46,18 +46,27 @@ class Runtime:
 
     @property
     def kernel(self) -> Kernel:
-        """Whose kernel it gives, judged by its program: the name is the operator's choice."""
+        """Whose kernel it gives, judged by its program, by its name where that says nothing."""
         program = PurePosixPath(self.program).name
         program = program.removeprefix("io.containerd.").removeprefix("containerd-shim-")
-        for known, kernel in _KERNELS.items():
-            if program == known or program.startswith((f"{known}-", f"{known}.")):
-                return kernel
-        return Kernel.UNKNOWN
+        return _kernel_of(program) or self.promised or Kernel.UNKNOWN
+
+    @property
+    def promised(self) -> Kernel | None:
+        """Whose kernel its name promises, where it promises one."""
+        return _kernel_of(self.name)
 
     @property
     def filters(self) -> bool:
         """Whether it applies the seccomp profile to the tool: gVisor does only when told so."""
         return self.kernel is not Kernel.GVISOR or filters(self.arguments)
+
+
+def _kernel_of(word: str) -> Kernel | None:
+    for known, kernel in _KERNELS.items():
+        if word == known or word.startswith((f"{known}-", f"{known}.")):
+            return kernel
+    return None
 
 
 RUNC = Runtime(name="runc", program="runc")
@@ -99,8 +108,16 @@ def demanded(info: Mapping[str, Any], name: str) -> Runtime:
 
     Raises:
         RuntimeMissing: The Engine does not have it; another one is never taken instead.
+        SandboxError: Its program is not what its name promises, by which it was ranked.
     """
     there = registered(info)
     if name not in there:
         raise RuntimeMissing(name, tuple(there))
-    return there[name]
+    runtime = there[name]
+    if runtime.promised not in (None, runtime.kernel):
+        raise SandboxError(
+            f"the Docker Engine's runtime {name!r} is {runtime.program}, not what it is called: "
+            "mend the Engine's daemon.json",
+            reason="SANDBOX_NOT_AS_DEMANDED",
+        )
+    return runtime

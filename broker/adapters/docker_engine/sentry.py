@@ -25,7 +25,7 @@ def confirm_sentry(pid: int, container_id: str) -> Sentry | None:
         None where it cannot be seen from here: an Engine on another machine.
 
     Raises:
-        SandboxError: It runs, and the kernel does not hold it as it should.
+        SandboxError: It is no sentry, or the kernel does not hold it as it should.
     """
     try:
         cgroups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
@@ -34,8 +34,14 @@ def confirm_sentry(pid: int, container_id: str) -> Sentry | None:
     except OSError:
         return None
     program, *arguments = command.decode("utf-8", "replace").rstrip("\0").split("\0")
-    if container_id not in cgroups or program != _PROGRAM:
+    if container_id not in cgroups:
         return None
+    if program != _PROGRAM:
+        raise SandboxError(
+            f"the runtime is not gVisor: its container's first process is {program[:100]!r}; mend "
+            "the Engine's daemon.json",
+            reason="SANDBOX_NOT_AS_DEMANDED",
+        )
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     wrong = [
         f"{name} is {fields.get(name)}, not {wanted}"
