@@ -68,14 +68,16 @@ check-bundle: venv
 	@echo "check: compiled policy bundle"
 	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
-conformance: setup tools ## Hold our receipts and engines against third parties
+conformance: setup tools ## Hold our receipts, engines and sandboxes against third parties
+	@echo "conformance: runsc"
+	@scripts/tool.sh runsc >/dev/null
 	@$(BIN)/pytest conformance -q
 
 drill: setup tools ## Long runs: kill loops, simulation, soak
 	@$(BIN)/pytest drill -q
 
-bench: setup ## Measure
-	@$(BIN)/python -m bench
+bench: setup ## Measure; BENCH=gvisor for what needs an Engine with runsc
+	@$(BIN)/python -m bench $(BENCH)
 
 protos: venv ## Generate broker/v1 from protos/
 	@$(BIN)/python scripts/gen_protos.py

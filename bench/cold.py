@@ -12,8 +12,8 @@ from broker.core.catalog import Tool
 from broker.shipped import tools_dir
 from tests.broker_process import DOCKER_URL, Served
 
-_CODE = "print(6 * 7)"
-_PRINTED = "42\n"
+CODE = "print(6 * 7)"
+PRINTED = "42\n"
 _WARM_UP = 3
 
 
@@ -25,10 +25,10 @@ def measure(served: Served, *, pairs: int) -> list[Figure]:
     agent = served.client("agent")
 
     def ours() -> str:
-        return agent.call("python_run", {"code": _CODE}).result.stdout_text
+        return agent.call("python_run", {"code": CODE}).result.stdout_text
 
     def theirs() -> str:
-        return _bare(client, image, tool)
+        return bare(client, image, tool)
 
     try:
         for _ in range(_WARM_UP):
@@ -74,21 +74,23 @@ def _timed(served: Served, run: Callable[[], str]) -> tuple[float, float]:
     begun_s = time.perf_counter()
     printed = run()
     answered_ms = (time.perf_counter() - begun_s) * 1000
-    assert printed == _PRINTED, printed
+    assert printed == PRINTED, printed
     # What is being removed must not fall into the next run.
     while served.containers():
         time.sleep(0.005)
     return answered_ms, (time.perf_counter() - begun_s) * 1000
 
 
-def _bare(client: docker.DockerClient, image: str, tool: Tool) -> str:
+def bare(client: docker.DockerClient, image: str, tool: Tool, runtime: str = "runc") -> str:
+    """Run the program by the SDK alone, held in as far as it can be; give what it printed."""
     limits = tool.limits
     seccomp = (tools_dir() / "seccomp.json").read_text()
     guard = f"rw,noexec,nosuid,nodev,size={limits.tmp_bytes}"
     printed = client.containers.run(
         image,
-        ["/usr/bin/python3", "-c", _CODE],
+        ["/usr/bin/python3", "-c", CODE],
         remove=True,
+        runtime=runtime,
         user="65534:65534",
         network_mode="none",
         read_only=True,

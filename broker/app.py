@@ -217,13 +217,24 @@ async def _world(config: Config, outside: _Outside) -> World:
         clock=clock,
         entropy=entropy,
         telemetry=outside.telemetry,
-        judge=Judge(outside.engine, clock, entropy, outside.telemetry, _ceilings(config)),
+        judge=_judge(config, outside, entropy),
         notary=Notary(facts, people),
         people=people,
         sandboxes=outside.sandboxes,
         sessions=Sessions(store, entropy),
         admission=admission,
         toolbox=outside.toolbox,
+    )
+
+
+def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
+    return Judge(
+        outside.engine,
+        outside.clock,
+        entropy,
+        outside.telemetry,
+        _ceilings(config),
+        config.sandbox.runtimes,
     )
 
 
@@ -265,6 +276,14 @@ def _toolbox(config: Config) -> Toolbox:
             None,
             f"pins no image for {', '.join(missing)}: run `toolwarrant tools build --pin`",
         )
+    for tool in catalog.tools:
+        if tool.runtime not in config.sandbox.runtimes:
+            raise ConfigurationError(
+                str(config.file),
+                None,
+                f"sandbox.runtimes has no place for {tool.runtime!r}, which {tool.name} demands: "
+                "put it between weaker and stronger ones",
+            )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
 
 

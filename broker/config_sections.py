@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
 
@@ -62,6 +63,7 @@ OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]
 
 
 class Section(BaseModel):
@@ -184,6 +186,22 @@ class SandboxSection(Section):
     max_running: int = Field(
         default=4, ge=1, le=1024, description="How many containers may run at the same time."
     )
+    runtimes: tuple[RuntimeName, ...] = Field(
+        default=RUNTIMES,
+        description=(
+            "Container runtimes from the weakest isolation to the strongest; policy and tools may "
+            "demand these. Put others of the Engine's in their places, take none of these out."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_order(self) -> "SandboxSection":
+        if len(set(self.runtimes)) != len(self.runtimes):
+            raise ValueError("runtimes must name each runtime once")
+        # A changed order of these would turn "higher isolation" around for every rule there is.
+        if tuple(name for name in self.runtimes if name in RUNTIMES) != RUNTIMES:
+            raise ValueError(f"runtimes must have {', '.join(RUNTIMES)} in this order")
+        return self
 
 
 class LimitsSection(Section):

@@ -92,6 +92,8 @@ def _value(value: object) -> str:
         return value.isoformat()
     if isinstance(value, Enum):
         return _value(value.value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, frozenset):
         return f"[{', '.join(sorted(_value(item) for item in value))}]"
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

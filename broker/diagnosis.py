@@ -5,9 +5,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +22,8 @@ from broker.adapters.tool_files import read_catalog
 from broker.config import Config
 from broker.core.trust_root import KeyRole, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid
+from broker.finding import Finding, Level, ok
+from broker.isolation import isolation
 
 _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
@@ -31,26 +31,6 @@ _CONNECT_TIMEOUT_S = 2
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NEW_SET = "make a new set in another folder with `toolwarrant init`"
 _PIN = "build and pin them: `toolwarrant tools build --pin`"
-
-
-class Level(Enum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARN = "warn"
-    """The broker starts; somebody should know."""
-    FAIL = "fail"
-    """The broker does not start, or no tool runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about one subject; the remedy is empty where nothing is to be done."""
-
-    level: Level
-    subject: str
-    said: str
-    remedy: str
 
 
 def diagnose(config: Config, now: datetime) -> list[Finding]:
@@ -67,10 +47,6 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_policy(config),
         *_ports(config),
     ]
-
-
-def _ok(subject: str, said: str) -> Finding:
-    return Finding(Level.OK, subject, said, "")
 
 
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
@@ -106,7 +82,7 @@ def _certificate(subject: str, file: Path, now: datetime) -> Finding:
         return Finding(Level.FAIL, subject, said, f"check this machine's clock, or {_NEW_SET}")
     if facts.not_after - now < _EXPIRY_WARNING:
         return Finding(Level.WARN, subject, f"{file} expires on {until}", _NEW_SET)
-    return _ok(subject, f"valid until {until}{', development' if facts.is_development else ''}")
+    return ok(subject, f"valid until {until}{', development' if facts.is_development else ''}")
 
 
 def _pair(key: Path, certificate: Path, ca: Path, now: datetime) -> Finding:
@@ -135,7 +111,7 @@ def _private(file: Path, subject: str) -> Finding:
         mode = f"{stat.S_IMODE(facts.st_mode):04o}"
         said = f"{file} has mode {mode}: others can read it"
         return Finding(Level.FAIL, subject, said, f"chmod 600 {file}; was it read? {_NEW_SET}")
-    return _ok(subject, "readable by its owner alone")
+    return ok(subject, "readable by its owner alone")
 
 
 def _receipts(config: Config) -> Iterator[Finding]:
@@ -151,7 +127,7 @@ def _receipts(config: Config) -> Iterator[Finding]:
         said = f"{receipts.trust_root} does not name the key {signer.key_id}"
         yield Finding(Level.FAIL, "trust root", said, "add the key to the trust root's keys")
     else:
-        yield _ok("receipt key", f"{signer.key_id}, in the trust root")
+        yield ok("receipt key", f"{signer.key_id}, in the trust root")
     if receipts.development:
         remedy = "for production: own certificates and keys, then receipts.development = false"
         yield Finding(Level.WARN, "keys", "this is a development set", remedy)
@@ -169,7 +145,7 @@ def _store(config: Config) -> Iterator[Finding]:
         said = f"{folder} has {free_mib} MiB left"
         yield Finding(Level.WARN, "store", said, "make room: a full disk stops every call")
     else:
-        yield _ok("store", f"{path}, {free_mib} MiB free")
+        yield ok("store", f"{path}, {free_mib} MiB free")
 
 
 def _engine(config: Config) -> Iterator[Finding]:
@@ -181,7 +157,7 @@ def _engine(config: Config) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "Docker Engine", f"{url}: {error}", remedy)
         return
     try:
-        yield from _runtimes(config, engine)
+        yield from _said_of_itself(config, engine)
         yield from _images(config, engine)
     except (DockerException, requests.RequestException) as error:
         yield Finding(Level.FAIL, "Docker Engine", f"{url}: {error}", "restart the Docker Engine")
@@ -189,18 +165,11 @@ def _engine(config: Config) -> Iterator[Finding]:
         engine.close()
 
 
-def _runtimes(config: Config, engine: APIClient) -> Iterator[Finding]:
+def _said_of_itself(config: Config, engine: APIClient) -> Iterator[Finding]:
     said = cast("Mapping[str, object]", engine.info())
-    runtimes = sorted(cast("Mapping[str, object]", said.get("Runtimes") or {}))
     cgroup = f"cgroup v{said.get('CgroupVersion', '?')}, {said.get('CgroupDriver', '?')}"
-    yield _ok("Docker Engine", f"{said.get('ServerVersion')}, {cgroup}")
-    for wanted in _wanted_runtimes(config):
-        if wanted in runtimes:
-            yield _ok("runtime", f"{wanted}; there are {', '.join(runtimes)}")
-        else:
-            remedy = "add it to the Engine's daemon.json, or mend the tools that want it"
-            there = f"the Engine has no {wanted}, but {', '.join(runtimes)}"
-            yield Finding(Level.FAIL, "runtime", there, remedy)
+    yield ok("Docker Engine", f"{said.get('ServerVersion')}, {cgroup}")
+    yield from isolation(said, config.sandbox.runtimes, _demands(config))
     # Without these the Engine takes a limit and quietly does not keep it.
     for fact, limit in (("MemoryLimit", "memory"), ("PidsLimit", "pids"), ("CpuCfsQuota", "cpu")):
         if said.get(fact) is False:
@@ -211,13 +180,13 @@ def _runtimes(config: Config, engine: APIClient) -> Iterator[Finding]:
         yield Finding(Level.WARN, "swap limit", "the Engine cannot keep it", remedy)
 
 
-def _wanted_runtimes(config: Config) -> list[str]:
+def _demands(config: Config) -> dict[str, str]:
     try:
         catalog = read_catalog(config.sandbox.tools_dir or shipped.tools_dir())
     except ConfigurationError:
         # Told with the images, where the catalogue is read for their sake.
-        return []
-    return sorted({tool.runtime for tool in catalog.tools})
+        return {}
+    return {tool.name: tool.runtime for tool in catalog.tools}
 
 
 def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
@@ -232,7 +201,7 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding(Level.FAIL, "tools", str(error), "`toolwarrant tools validate`")
         return
-    yield _ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in catalog.tools))
+    yield ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in catalog.tools))
     wanted = sorted({tool.image for tool in catalog.tools})
     faults = [
         f"{name} is {fault}" for name in wanted if (fault := _image_fault(engine, pins.get(name)))
@@ -240,7 +209,7 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     if faults:
         yield Finding(Level.FAIL, "images", f"{lock}: {', '.join(faults)}", _PIN)
     else:
-        yield _ok("images", f"{len(wanted)} pinned and present")
+        yield ok("images", f"{len(wanted)} pinned and present")
 
 
 def _image_fault(engine: APIClient, image: str | None) -> str:
@@ -257,16 +226,16 @@ def _policy(config: Config) -> Iterator[Finding]:
     policy = config.policy
     try:
         bundle = load_bundle(policy.bundle or shipped.policies_dir() / "bundle.tar.gz")
-        yield _ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
+        yield ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
     except ConfigurationError as error:
         remedy = 'mend [policy] bundle; "": the shipped one'
         yield Finding(Level.FAIL, "policy bundle", str(error), remedy)
     if policy.engine == "wasm":
-        yield _ok("policy engine", "wasm, inside the broker")
+        yield ok("policy engine", "wasm, inside the broker")
     elif policy.opa_url:
-        yield _ok("policy engine", f"opa at {policy.opa_url} (asked at the start)")
+        yield ok("policy engine", f"opa at {policy.opa_url} (asked at the start)")
     elif found := shutil.which(str(policy.opa_binary or "opa")):
-        yield _ok("policy engine", f"opa, {found}")
+        yield ok("policy engine", f"opa, {found}")
     else:
         remedy = 'install opa, name it in [policy] opa_binary, or use engine = "wasm"'
         yield Finding(Level.FAIL, "policy engine", "there is no opa program", remedy)
@@ -275,13 +244,13 @@ def _policy(config: Config) -> Iterator[Finding]:
 def _ports(config: Config) -> Iterator[Finding]:
     for subject, address in (("port", config.server.listen), ("metrics", config.metrics.listen)):
         if not address:
-            yield _ok(subject, "off")
+            yield ok(subject, "off")
         elif _is_taken(address):
             said = f"something listens on {address} already"
             remedy = "fine where it is this broker; else stop it, or choose another address"
             yield Finding(Level.WARN, subject, said, remedy)
         else:
-            yield _ok(subject, f"{address} is free")
+            yield ok(subject, f"{address} is free")
 
 
 def _is_taken(address: str) -> bool:

@@ -23,6 +23,7 @@ BrokerError                     everything below; has a reason and a message for
 ├── PolicyError                 policy gave no usable decision: always a denial
 │   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
 ├── SandboxError                the sandbox certainly never began the tool
+│   └── RuntimeMissing          the Engine lacks the demanded runtime; another is never taken
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
@@ -269,6 +270,23 @@ class SandboxError(BrokerError):
     """The sandbox could not be made as demanded; the tool certainly never began."""
 
     reason = "SANDBOX_ERROR"
+
+
+class RuntimeMissing(SandboxError):
+    """The Engine does not have the runtime that policy or the tool demands; nothing ran.
+
+    Args:
+        runtime: The demanded one.
+        there: Those that the Engine has.
+    """
+
+    reason = "SANDBOX_RUNTIME_UNKNOWN"
+
+    def __init__(self, runtime: str, there: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the Docker Engine has no runtime {runtime!r}, but {', '.join(there) or 'none'}: add "
+            "it to the Engine's daemon.json; a weaker one is never taken instead"
+        )
 
 
 class ImageBuildFailed(BrokerError):

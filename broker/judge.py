@@ -6,7 +6,7 @@ from datetime import datetime
 from broker.core.call import Evaluation
 from broker.core.canonical import JsonObject
 from broker.core.clamp import clamp
-from broker.core.decision import Decision, Effect, Limits, Obligations, denial
+from broker.core.decision import RUNTIMES, Decision, Effect, Limits, Obligations, denial
 from broker.core.decision_reader import read_decision
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.identity import Identity
@@ -59,17 +59,24 @@ class Judge:
         entropy: Entropy,
         telemetry: Telemetry,
         ceilings: Limits,
+        runtimes: tuple[str, ...] = RUNTIMES,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._entropy = entropy
         self._telemetry = telemetry
         self._ceilings = ceilings
+        self._runtimes = runtimes
 
     @property
     def bundle_sha256(self) -> Sha256:
         """Digest of the bundle that decides now."""
         return self._engine.bundle_sha256
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Give the order of isolation that is decided by, the weakest first."""
+        return self._runtimes
 
     async def ask(self, case: Case) -> Judgement:
         """Evaluate policy on a case."""
@@ -79,7 +86,7 @@ class Judge:
         answer: PolicyAnswer | None = None
         try:
             answer = await self._engine.evaluate(asked.body_text)
-            decision = read_decision(answer.output, case.tool.tool.limits)
+            decision = read_decision(answer.output, case.tool.tool.limits, self._runtimes)
             _refuse_labels(decision)
             obligations = self._obligations(case.tool, decision)
         except PolicyError as error:
@@ -112,6 +119,7 @@ class Judge:
             tree_sha256=case.tree.sha256,
             paths=tuple(case.tree.files),
             history=case.history,
+            runtimes=self._runtimes,
         )
 
     def _obligations(self, tool: BoundTool, decision: Decision) -> Obligations | None:
@@ -122,7 +130,7 @@ class Judge:
         """
         if decision.effect is Effect.DENY:
             return None
-        return clamp(decision, tool.obligations, self._ceilings)
+        return clamp(decision, tool.obligations, self._ceilings, self._runtimes)
 
     def _judgement(
         self,

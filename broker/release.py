@@ -71,7 +71,7 @@ def _is_covered(world: World, call: Call, judgement: Judgement) -> bool:
     assert call.obligations is not None
     fresh = replace(judgement.decision, obligations=judgement.obligations)
     approved = call.hold.requirements if call.hold else ()
-    if stricter(fresh, call.obligations, approved):
+    if stricter(fresh, call.obligations, approved, world.judge.runtimes):
         return False
     # Today's approvers: the vote of one who lost the role since is void.
     return call.hold is None or hold_met(call.hold, world.people.eligible(call))

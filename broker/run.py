@@ -10,7 +10,7 @@ from broker.core.document import Document
 from broker.core.halt import Scope
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step, after
-from broker.errors import PremiseChanged, SandboxError, StoreUnavailable
+from broker.errors import PremiseChanged, RuntimeMissing, SandboxError, StoreUnavailable
 from broker.finish import Ran, deny, end_run, expire, finish
 from broker.job import job_of, profile_of
 from broker.ports import Sandbox
@@ -94,7 +94,9 @@ class Runs:
             return await self._world.sandboxes.prepare(profile, slot=slot)
         except SandboxError as error:
             self._world.telemetry.alarm("no sandbox could be had", error)
-            await finish(self._world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN)
+            missing = isinstance(error, RuntimeMissing)
+            cause = Cause.RUNTIME_MISSING if missing else Cause.NOT_BEGUN
+            await finish(self._world, call, Step.FAIL_TO_BEGIN, cause)
             return None
 
     async def _run(self, queued: Call, sandbox: Sandbox, decided_here: bool) -> None:

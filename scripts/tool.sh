@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of a development tool, building it once into a cache outside the checkout.
 #
-#   scripts/tool.sh opa|grpcurl|regal
+#   scripts/tool.sh opa|grpcurl|regal|runsc
 #
 # The tool on PATH is taken where its version is the wanted one, then the cached one; else it is built
 # from the Go module proxy, whose checksum database pins every source. The cache is
@@ -31,8 +31,15 @@ case "$NAME" in
         LDFLAGS="-s -w -X $PACKAGE/pkg/version.Version=$VERSION"
         RELEASE="https://github.com/open-policy-agent/regal/releases/tag/v$VERSION"
         ;;
+    runsc)
+        # gVisor tags no modules: a commit of its branch `go` stands for release-20260223.0.
+        VERSION=0.0.0-20260224225140-573d5e7127a8
+        PACKAGE=gvisor.dev/gvisor/runsc
+        LDFLAGS="-s -w -X $PACKAGE/version.version=v$VERSION"
+        RELEASE="https://gvisor.dev/docs/user_guide/install/ (built from commit 573d5e7127a8 with -X $PACKAGE/version.version=v$VERSION)"
+        ;;
     *)
-        fail "usage: scripts/tool.sh opa|grpcurl|regal"
+        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc"
         ;;
 esac
 readonly VERSION PACKAGE LDFLAGS RELEASE
@@ -40,6 +47,8 @@ readonly FOLDER="${TOOLWARRANT_CACHE:-$HOME/.cache/toolwarrant}/tools/$NAME-$VER
 
 version_of() {
     case "$NAME" in
+        # The last part of a version without a tag is its commit; the whole of it is compared.
+        runsc) "$1" --version 2>&1 | sed -nE 's/^runsc version v?//p' && return ;;
         grpcurl) "$1" -version 2>&1 ;;
         *) "$1" version 2>&1 ;;
     esac | sed -nE '1,/[0-9]+\.[0-9]+\.[0-9]+/s/.*[^0-9.]v?([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' | head -n 1

@@ -11,8 +11,9 @@ from broker.cli.terminal import document, note, say
 from broker.client import config_path
 from broker.config import load
 from broker.core.visible import visible
-from broker.diagnosis import Finding, Level, diagnose
+from broker.diagnosis import diagnose
 from broker.errors import ConfigurationError
+from broker.finding import Finding, Level
 
 _MARKS = {Level.OK: "ok  ", Level.WARN: "warn", Level.FAIL: "FAIL"}
 
@@ -20,9 +21,10 @@ _MARKS = {Level.OK: "ok  ", Level.WARN: "warn", Level.FAIL: "FAIL"}
 def doctor(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> None:
     """Find what keeps a broker from working.
 
-    Looks at configuration, keys, certificates, Docker Engine, images, ports, policy engine.
+    Looks at configuration, keys, certificates, Docker Engine, the isolation that its runtimes give,
+    images, ports, policy engine.
 
-    Exit codes: 0 nothing fails; 1 something does.
+    Exit codes: 0 nothing fails, though something may be weaker than recommended; 1 something does.
     """
     path = config_path(config)
     try:

@@ -25,6 +25,8 @@ class Cause(Enum):
     RUN_BY_PASSED = "run_by_passed"
     START_BY_PASSED = "start_by_passed"
     NOT_BEGUN = "not_begun"
+    RUNTIME_MISSING = "runtime_missing"
+    """The Engine lacks the runtime that was demanded; a weaker one is never taken instead."""
     WORKSPACE_CONFLICT = "workspace_conflict"
     """Another call changed a path meanwhile, which was left as it is."""
     WORKSPACE_FULL = "workspace_full"

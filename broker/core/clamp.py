@@ -1,6 +1,6 @@
 """Bound what policy allows by the ceilings of tool and broker."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from broker.core.decision import (
     LIMIT_NAMES,
@@ -15,7 +15,9 @@ from broker.core.decision import (
 from broker.errors import PolicyInvalid
 
 
-def clamp(decision: Decision, tool: Obligations, broker: Limits) -> Obligations:
+def clamp(
+    decision: Decision, tool: Obligations, broker: Limits, runtimes: Sequence[str] = RUNTIMES
+) -> Obligations:
     """Give the obligations that the run gets.
 
     Limits are the smallest of the three, lists stay within the tool's own, and isolation is the
@@ -24,13 +26,14 @@ def clamp(decision: Decision, tool: Obligations, broker: Limits) -> Obligations:
     Args:
         tool: What the tool's definition sets.
         broker: The broker's own ceilings, from its configuration.
+        runtimes: From the weakest isolation to the strongest.
 
     Raises:
         PolicyInvalid: The tool's runtime has no known place in the order of isolation.
     """
     asked = decision.obligations
     return Obligations(
-        runtime=max(asked.runtime, tool.runtime, key=_isolation),
+        runtime=max(asked.runtime, tool.runtime, key=lambda name: _isolation(name, runtimes)),
         limits=_smallest(asked.limits, tool.limits, broker),
         egress=_within(asked.egress, tool.egress),
         secrets=_within(asked.secrets, tool.secrets),
@@ -38,7 +41,12 @@ def clamp(decision: Decision, tool: Obligations, broker: Limits) -> Obligations:
     )
 
 
-def stricter(new: Decision, obligations: Obligations, requirements: Iterable[Requirement]) -> bool:
+def stricter(
+    new: Decision,
+    obligations: Obligations,
+    requirements: Iterable[Requirement],
+    runtimes: Sequence[str] = RUNTIMES,
+) -> bool:
     """Tell whether a new answer asks for more than what was approved (contract §5).
 
     A denial is another matter and is not asked about here.
@@ -47,6 +55,7 @@ def stricter(new: Decision, obligations: Obligations, requirements: Iterable[Req
         new: The answer at release, clamped.
         obligations: What the reviewers saw.
         requirements: What they had to meet.
+        runtimes: From the weakest isolation to the strongest.
     """
     fresh = new.obligations
     return (
@@ -54,19 +63,26 @@ def stricter(new: Decision, obligations: Obligations, requirements: Iterable[Req
         or not set(fresh.egress) >= set(obligations.egress)
         or not set(fresh.secrets) >= set(obligations.secrets)
         or not set(fresh.redact) <= set(obligations.redact)
-        or _isolation(fresh.runtime) > _isolation(obligations.runtime)
+        or _isolates_more(fresh.runtime, obligations.runtime, runtimes)
         or (new.effect is Effect.HOLD and _asks_more(new, requirements))
     )
 
 
-def _isolation(runtime: str) -> int:
+def _isolation(runtime: str, runtimes: Sequence[str]) -> int:
     try:
-        return RUNTIMES.index(runtime)
+        return runtimes.index(runtime)
     except ValueError:
         raise PolicyInvalid(
             f"runtime {runtime!r} has no place in the order of isolation: use one of "
-            f"{', '.join(RUNTIMES)}"
+            f"{', '.join(runtimes)}, or name it in [sandbox] runtimes"
         ) from None
+
+
+def _isolates_more(new: str, old: str, runtimes: Sequence[str]) -> bool:
+    # The order may have lost the old one since: then nobody can say that the new one is weaker.
+    if new == old:
+        return False
+    return old not in runtimes or _isolation(new, runtimes) > runtimes.index(old)
 
 
 def _smallest(*ceilings: Limits) -> Limits:

@@ -8,7 +8,10 @@ from enum import Enum
 from broker.core.canonical import JsonObject
 
 RUNTIMES = ("runc", "runsc", "kata")
-"""Runtimes from the weakest isolation to the strongest; policies_rego holds the same order."""
+"""Runtimes from the weakest isolation to the strongest, unless the operator names more of them.
+
+`policies_rego` holds the same order for inputs that name none.
+"""
 
 
 class Effect(Enum):

@@ -1,6 +1,6 @@
 """Read policy's output, strictly: what is not a whole decision is no decision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from broker.core.canonical import JsonObject, JsonValue
@@ -31,12 +31,13 @@ _MOST_VOTES_IN_ALL: Final = 50
 _LONGEST_S: Final = 366 * 86_400
 
 
-def read_decision(output: JsonValue, tool: Limits) -> Decision:
+def read_decision(output: JsonValue, tool: Limits, runtimes: Sequence[str] = RUNTIMES) -> Decision:
     """Check every field of policy's output.
 
     Args:
         output: Value of the entry point, as schema `broker.decision/v1`.
         tool: The tool's own limits, which stand where policy sets none.
+        runtimes: Those that have a place in the order of isolation.
 
     Raises:
         PolicyInvalid: Names the field.
@@ -49,7 +50,7 @@ def read_decision(output: JsonValue, tool: Limits) -> Decision:
         effect=effect,
         reasons=_reasons(fields["reasons"]),
         risk=_integer(fields["risk"], "risk", least=0, most=100),
-        obligations=_obligations(fields["obligations"], tool),
+        obligations=_obligations(fields["obligations"], tool, runtimes),
         approval=_approval(fields["approval"]) if effect is Effect.HOLD else None,
         labels=_names(fields["labels"], "labels"),
         output=fields,
@@ -85,11 +86,11 @@ def _reason(value: JsonValue, path: str) -> Reason:
     )
 
 
-def _obligations(value: JsonValue, tool: Limits) -> Obligations:
+def _obligations(value: JsonValue, tool: Limits, runtimes: Sequence[str]) -> Obligations:
     fields = _object(value, "obligations", _OBLIGATIONS)
     runtime = fields["runtime"]
-    if not isinstance(runtime, str) or runtime not in RUNTIMES:
-        raise _invalid("obligations/runtime", f"is one of {', '.join(RUNTIMES)}")
+    if not isinstance(runtime, str) or runtime not in runtimes:
+        raise _invalid("obligations/runtime", f"is one of {', '.join(runtimes)}")
     redact = _names(fields["redact"], "obligations/redact")
     for pointer in redact:
         if not f"{pointer}/".startswith(("/arguments/", "/result/")):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from broker.core.canonical import JsonObject
-from broker.core.decision import Limits
+from broker.core.decision import RUNTIMES, Limits
 from broker.core.derived import derive
 from broker.core.identity import Identity
 from broker.core.ids import CallId, Sha256
@@ -72,12 +72,14 @@ def policy_input(
     tree_sha256: Sha256,
     paths: tuple[str, ...],
     history: History,
+    runtimes: tuple[str, ...] = RUNTIMES,
 ) -> JsonObject:
     """Build the input document; its canonical JSON is what engines get.
 
     Args:
         now: The broker's time, aware.
         paths: Every path of the session's workspace, as the call sees it.
+        runtimes: From the weakest isolation to the strongest.
     """
     return {
         "schema": SCHEMA,
@@ -93,6 +95,7 @@ def policy_input(
         "derived": derive(tool.input_schema, arguments),
         "workspace": {"tree_sha256": tree_sha256, "paths": sorted(paths)},
         "history": _history(history),
+        "runtimes": list(runtimes),
     }
 
 

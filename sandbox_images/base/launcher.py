@@ -260,8 +260,9 @@ def kill_all():
         except ProcessLookupError:
             return
         try:
-            while True:
-                os.waitpid(-1, 0)
+            # One, then kill again: in gVisor a process can be born past the signal, and orphans
+            # that fork for ever would keep this waiting for ever.
+            os.waitpid(-1, 0)
         except ChildProcessError:
             pass
 

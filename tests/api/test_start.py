@@ -172,6 +172,18 @@ class TestCatalogue:
         with Served(folder) as served:
             assert state(Rpc.of(served).execute("python_run", {"code": "1"})) == "SUCCEEDED"
 
+    def test_unranked_runtime(self, folder):
+        """A tool whose runtime has no place in the order stops the start; with one it does not."""
+        shutil.copytree(tools_dir(), folder.path / "tools")
+        definition = folder.path / "tools" / "workspace_list" / "tool.yaml"
+        definition.write_text(definition.read_text() + "\nruntime: crun\n")
+        folder.set({"sandbox": {"tools_dir": "tools"}})
+        assert "sandbox.runtimes has no place for 'crun'" in refused(folder)
+        folder.replace('runtimes = ["runc",', 'runtimes = ["crun", "runc",')
+        with Served(folder) as served:
+            called = Rpc.of(served).execute("workspace_list")
+        assert (state(called), called.cause) == ("SANDBOX_ERROR", "runtime_missing")
+
     @pytest.mark.parametrize("what", CATALOGUES)
     def test_invalid(self, folder, what):
         """An invalid definition stops the start; the words name its file."""

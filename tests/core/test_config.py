@@ -103,6 +103,18 @@ MISTAKES = {
         "[sandbox]\ndocker_url = '/var/run/docker.sock'",
         ('dev.toml:2: sandbox.docker_url: must be a URL such as "unix:///var/run/docker.sock"'),
     ),
+    "a runtime named twice": (
+        '[sandbox]\nruntimes = ["runc", "runsc", "kata", "runc"]',
+        "dev.toml:1: sandbox: runtimes must name each runtime once",
+    ),
+    "runtimes in another order": (
+        '[sandbox]\nruntimes = ["runsc", "runc", "kata"]',
+        "dev.toml:1: sandbox: runtimes must have runc, runsc, kata in this order",
+    ),
+    "a runtime taken out": (
+        '[sandbox]\nruntimes = ["runc", "kata"]',
+        "dev.toml:1: sandbox: runtimes must have runc, runsc, kata in this order",
+    ),
     "settings of the other engine": (
         "[policy]\nopa_url = 'http://127.0.0.1:8181'",
         'dev.toml:1: policy: opa_url and opa_binary need engine = "opa"; leave them empty',

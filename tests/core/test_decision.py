@@ -140,7 +140,9 @@ class TestReadDecision:
         is_json = not (isinstance(value, float) and not math.isfinite(value))
         is_whole_float = isinstance(value, float) and is_json and value.is_integer()
         pointers = path == "obligations/redact" and value != "DELETE"
-        assert not schema.is_valid(output) or not is_json or is_whole_float or pointers
+        # Which runtimes there are is the operator's to say.
+        unranked = (path, value) == ("obligations/runtime", "crun")
+        assert not schema.is_valid(output) or not is_json or is_whole_float or pointers or unranked
 
     def test_schema_accepts(self) -> None:
         """The published schema takes a whole output, and the broker's own denials."""
@@ -267,7 +269,48 @@ class TestStricter:
 
 
 class TestOrderOfIsolation:
-    """One order in two languages."""
+    """One order in two languages, and what an operator adds to it."""
+
+    ORDER = ("crun", "runc", "runsc", "runsc-kvm", "kata")
+
+    @pytest.mark.parametrize(
+        ("policy", "tool", "expected"),
+        [
+            ("runc", "runc", "runc"),
+            ("runsc", "runc", "runsc"),
+            ("runc", "runsc", "runsc"),
+            ("crun", "crun", "crun"),
+            ("crun", "runc", "runc"),
+            ("runsc-kvm", "runsc", "runsc-kvm"),
+            ("runsc", "runsc-kvm", "runsc-kvm"),
+            ("kata", "runsc-kvm", "kata"),
+        ],
+    )
+    def test_highest_of_policy_and_tool(self, policy: str, tool: str, expected: str) -> None:
+        """Whichever of the two isolates more is taken, an operator's runtimes included."""
+        decision = read_decision(edited("obligations/runtime", policy), TOOL, self.ORDER)
+        clamped_ = clamp(decision, replace(OWN, runtime=tool), BROKER, self.ORDER)
+        assert clamped_.runtime == expected
+
+    def test_that_nobody_ranked_is_no_decision(self) -> None:
+        """A runtime that the operator did not name is refused, not taken for a strong one."""
+        with pytest.raises(PolicyInvalid, match="is one of crun, runc"):
+            read_decision(edited("obligations/runtime", "youki"), TOOL, self.ORDER)
+
+    @pytest.mark.parametrize(
+        ("new", "old", "expected"),
+        [
+            ("runsc-kvm", "runsc", True),
+            ("runsc", "runsc-kvm", False),
+            ("runc", "crun", True),
+            ("runsc", "gone", True),
+            ("runsc", "runsc", False),
+        ],
+    )
+    def test_stricter_by_the_operators_order(self, new: str, old: str, expected: bool) -> None:
+        """At release the same order counts; against one that lost its place nothing is weaker."""
+        approved = replace(TestStricter.APPROVED, runtime=old)
+        assert stricter(stated(runtime=new), approved, TestStricter.ONE, self.ORDER) == expected
 
     def test_rego_holds_the_same(self) -> None:
         """The Rego library orders runtimes as the clamp does."""

@@ -29,6 +29,10 @@ class TestPolicyInput:
         request = ask("workspace_read", {"path": "notes.txt"})
         assert Draft202012Validator(text).is_valid(request)
 
+    def test_runtimes_are_in_order(self) -> None:
+        """Policy is told which runtimes there are, the weakest first."""
+        assert ask("python_run")["runtimes"] == ["runc", "runsc", "kata"]
+
     def test_time_is_utc(self) -> None:
         """Rules about hours see UTC, whatever zone the value carries."""
         request = policy_input(

@@ -141,7 +141,7 @@ ENDINGS = {
         ran=True,
     ),
     "no such runtime": Ending(
-        make=program("1", purpose="kata"), state="SANDBOX_ERROR", cause="not_begun", ran=False
+        make=program("1", purpose="kata"), state="SANDBOX_ERROR", cause="runtime_missing", ran=False
     ),
 }
 

@@ -157,7 +157,7 @@ class TestImageChanged:
             agent = Rpc.of(served)
             before = agent.execute("python_run", {"code": "1"})
             served.restart()
-            engine.remove_image(image, force=True)
+            engine.remove_image(image, force=True, noprune=True)
             call = Rpc.of(served).execute("python_run", {"code": "1"})
         engine.close()
         assert (state(before), state(call), call.cause) == (
@@ -180,7 +180,7 @@ def copied_image(engine: docker.APIClient, image: str) -> Iterator[str]:
         yield made
     finally:
         if any(each["Id"] == made for each in engine.images()):
-            engine.remove_image(made, force=True)
+            engine.remove_image(made, force=True, noprune=True)
 
 
 class TestBetweenVoteAndStart:

@@ -1,4 +1,8 @@
-"""Containers to try things in: ours through the engine, others by the SDK."""
+"""Containers to try things in: ours through the engine, others by the SDK.
+
+The tests run wherever a `Place` says: here on the host's Engine with runc, in `conformance/` on an
+Engine of their own with other runtimes.
+"""
 
 import asyncio
 import json
@@ -14,11 +18,41 @@ from broker.core.catalog import Tool
 from broker.core.sandbox import Collect, Job, Profile, Report
 from broker.ports import Sandbox
 
-URL = "unix:///var/run/docker.sock"
 MIB = 1 << 20
 WORKSPACE = (("a/b.txt", b"hello"), ("c.bin", b"\xff\x00"))
 Call = Callable[..., Awaitable[Report]]
 """Calls a tool by name with arguments; `workspace`, `inputs`, `limits` may be given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An Engine, with the runtime that sandboxes and their twins get in it."""
+
+    url: str
+    runtime: str
+
+    def engine(
+        self, *, seccomp: str, boot: str = "b", workers: int = 2, **more: Any
+    ) -> DockerEngine:
+        """Make an engine, of an installation of its own unless one is named."""
+        more.setdefault("installation", f"test-{secrets.token_hex(6)}")
+        return DockerEngine(self.url, boot=boot, workers=workers, seccomp=seccomp, **more)
+
+    def twin(self, image: str, code: str, **settings: Any) -> str:
+        """Run a program in an ordinary container with these settings; give what it printed."""
+        client = docker.DockerClient(self.url)
+        settings.setdefault("network_mode", "none")
+        try:
+            return client.containers.run(
+                image,
+                ["/usr/bin/python3", "-c", code],
+                remove=True,
+                mem_limit="512m",
+                runtime=self.runtime,
+                **settings,
+            ).decode()
+        finally:
+            client.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +122,3 @@ async def tool_runs(client: docker.APIClient, sandbox: Sandbox) -> None:
     # The Engine has no event for a second process.
     while len((await asyncio.to_thread(client.top, container))["Processes"]) < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-
-
-def twin(image: str, code: str, **settings: Any) -> str:
-    """Run a program in an ordinary container with these settings; give what it printed."""
-    client = docker.DockerClient(URL)
-    try:
-        settings.setdefault("network_mode", "none")
-        return client.containers.run(
-            image, ["/usr/bin/python3", "-c", code], remove=True, mem_limit="512m", **settings
-        ).decode()
-    finally:
-        client.close()

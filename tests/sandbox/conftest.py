@@ -14,19 +14,26 @@ from broker.adapters.tool_files import read_catalog
 from broker.core.catalog import Tool
 from broker.core.sandbox import Collect, Job, Profile, Report
 from broker.shipped import tools_dir
-from tests.sandbox.bench import MIB, URL, WORKSPACE, Bench, Call, profile_of
+from tests.broker_process import DOCKER_URL
+from tests.sandbox.bench import MIB, WORKSPACE, Bench, Call, Place, profile_of
 
 
 @pytest.fixture(scope="session")
-def images() -> Mapping[str, str]:
+def place() -> Place:
+    """Where everything here runs."""
+    return Place(url=DOCKER_URL, runtime="runc")
+
+
+@pytest.fixture(scope="session")
+def images(place: Place) -> Mapping[str, str]:
     """Image name with its id, built from the tools' sources."""
-    return build_images(URL, tools_dir(), print)
+    return build_images(place.url, tools_dir(), print)
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[docker.APIClient]:
+def client(place: Place) -> Iterator[docker.APIClient]:
     """The Engine, asked behind the broker's back."""
-    client = docker.APIClient(URL)
+    client = docker.APIClient(place.url)
     yield client
     client.close()
 
@@ -38,12 +45,12 @@ def seccomp() -> str:
 
 
 @pytest.fixture
-def profile(images: Mapping[str, str]) -> Profile:
+def profile(place: Place, images: Mapping[str, str]) -> Profile:
     """What `python_run` gets, a little smaller."""
     return Profile(
         image=images["python_run"],
         command=("/usr/bin/python3", "-I", "-B", "/opt/toolwarrant/python_run.py"),
-        runtime="runc",
+        runtime=place.runtime,
         cpu_millicores=1000,
         memory_bytes=128 * MIB,
         pids=32,
@@ -52,10 +59,12 @@ def profile(images: Mapping[str, str]) -> Profile:
 
 
 @pytest.fixture
-async def engine(client: docker.APIClient, seccomp: str) -> AsyncIterator[DockerEngine]:
+async def engine(
+    place: Place, client: docker.APIClient, seccomp: str
+) -> AsyncIterator[DockerEngine]:
     """An engine of an installation of its own, which must leave no container behind."""
     installation = f"test-{secrets.token_hex(6)}"
-    engine = DockerEngine(URL, installation=installation, boot="boot-2", workers=4, seccomp=seccomp)
+    engine = place.engine(installation=installation, boot="boot-2", workers=4, seccomp=seccomp)
     yield engine
     label = f"org.toolwarrant.installation={installation}"
     left = client.containers(all=True, filters={"label": label})
@@ -76,13 +85,15 @@ def tools() -> Mapping[str, Tool]:
 
 
 @pytest.fixture
-def call(engine: DockerEngine, images: Mapping[str, str], tools: Mapping[str, Tool]) -> Call:
+def call(
+    place: Place, engine: DockerEngine, images: Mapping[str, str], tools: Mapping[str, Tool]
+) -> Call:
     """Calls a tool of the catalogue as the broker does."""
 
     async def call(name: str, arguments: dict[str, Any], **more: Any) -> Report:
         tool = tools[name]
         tool.check_arguments(arguments)
-        profile = profile_of(tool, images, **more.get("limits", {}))
+        profile = profile_of(tool, images, runtime=place.runtime, **more.get("limits", {}))
         sandbox = await engine.prepare(profile, slot=secrets.token_hex(4))
         try:
             return await sandbox.run(

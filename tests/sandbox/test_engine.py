@@ -16,8 +16,8 @@ import pytest
 from broker.adapters.docker_engine import DockerEngine
 from broker.core.call import Cause
 from broker.core.sandbox import Profile
-from broker.errors import SandboxError
-from tests.sandbox.bench import URL, Bench, job, tool_runs
+from broker.errors import RuntimeMissing, SandboxError
+from tests.sandbox.bench import Bench, Place, job, tool_runs
 
 ROGUE_LAUNCHER = """
 import os, struct, sys
@@ -49,7 +49,8 @@ def built(client: docker.APIClient, images: Mapping[str, str]) -> Iterator[objec
 
     yield build
     for tag in tags:
-        client.remove_image(tag, force=True)
+        # Its parent may have lost its name to another checkout; it is not this test's to remove.
+        client.remove_image(tag, force=True, noprune=True)
 
 
 @pytest.fixture
@@ -96,8 +97,8 @@ class TestPrepare:
         )
 
     async def test_refuses_a_runtime_that_is_not_there(self, bench: Bench) -> None:
-        """A runtime unknown to the Engine is named, nothing is left."""
-        with pytest.raises(SandboxError, match="no runtime 'kata'") as caught:
+        """A runtime unknown to the Engine is named with those there are, nothing is left."""
+        with pytest.raises(RuntimeMissing, match=r"no runtime 'kata', but .*runc") as caught:
             await bench.prepare(runtime="kata")
         assert caught.value.reason == "SANDBOX_RUNTIME_UNKNOWN"
 
@@ -258,21 +259,14 @@ class TestRun:
         assert note in report.notes[0]
 
     async def test_launcher_that_never_leaves_is_killed(
-        self, profile: Profile, built: object, seccomp: str
+        self, place: Place, profile: Profile, built: object, seccomp: str
     ) -> None:
         """A first process that announces the end but lives on is ended before the report."""
         text = ROGUE_LAUNCHER.format(body="send(b'Z', bytes([0, 0]))\nimport time; time.sleep(600)")
         image = built(  # type: ignore[operator]
             "COPY launcher.py /opt/toolwarrant/launcher.py", **{"launcher.py": text}
         )
-        engine = DockerEngine(
-            URL,
-            installation=f"test-{secrets.token_hex(6)}",
-            boot="b",
-            workers=1,
-            seccomp=seccomp,
-            grace_s=2,
-        )
+        engine = place.engine(seccomp=seccomp, grace_s=2)
         sandbox = await engine.prepare(replace(profile, image=image), slot="s")
         report = await sandbox.run(job("print(1)"))
         await sandbox.discard()
@@ -290,14 +284,12 @@ class TestClearing:
         await sandbox.discard()
 
     async def test_sweep_takes_earlier_boots_of_the_same_installation_only(
-        self, profile: Profile, seccomp: str, client: docker.APIClient
+        self, place: Place, profile: Profile, seccomp: str, client: docker.APIClient
     ) -> None:
         """An earlier boot's containers go; another installation's, or a live one's, stay."""
         mine, other = f"test-{secrets.token_hex(6)}", f"test-{secrets.token_hex(6)}"
         engines = {
-            name: DockerEngine(
-                URL, installation=installation, boot=boot, workers=2, seccomp=seccomp
-            )
+            name: place.engine(installation=installation, boot=boot, seccomp=seccomp)
             for name, installation, boot in (
                 ("old", mine, "boot-1"),
                 ("new", mine, "boot-2"),
@@ -316,11 +308,11 @@ class TestClearing:
         assert (swept, left) == (1, {"new", "foreign"})
 
     async def test_sweep_takes_containers_of_this_boot_that_nobody_has(
-        self, profile: Profile, seccomp: str, client: docker.APIClient
+        self, place: Place, profile: Profile, seccomp: str, client: docker.APIClient
     ) -> None:
         """A container that came late, when its call had been given up, goes with the next sweep."""
         installation = f"test-{secrets.token_hex(6)}"
-        engine = DockerEngine(URL, installation=installation, boot="b", workers=2, seccomp=seccomp)
+        engine = place.engine(installation=installation, seccomp=seccomp)
         held = await engine.prepare(profile, slot="held")
         labels = {"installation": installation, "boot": "b", "slot": "late"}
         late = client.create_container(
@@ -335,11 +327,11 @@ class TestClearing:
         assert (late in left, left) == (False, [held.enforced.container_id])
 
     async def test_close_discards_what_is_left_of_this_boot(
-        self, profile: Profile, seccomp: str, client: docker.APIClient
+        self, place: Place, profile: Profile, seccomp: str, client: docker.APIClient
     ) -> None:
         """Closing leaves no container of this boot."""
         installation = f"test-{secrets.token_hex(6)}"
-        engine = DockerEngine(URL, installation=installation, boot="b", workers=2, seccomp=seccomp)
+        engine = place.engine(installation=installation, seccomp=seccomp)
         await engine.prepare(profile, slot="one")
         await engine.close()
         label = f"org.toolwarrant.installation={installation}"

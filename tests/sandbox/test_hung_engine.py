@@ -12,13 +12,14 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.core.call import Cause
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
-from tests.sandbox.bench import URL, job, tool_runs
+from tests.sandbox.bench import Place, job, tool_runs
 
 
 class Proxy:
     """Stands between broker and Engine; what it holds back, it holds back for good or for now."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self._url = url
         self.flowing = asyncio.Event()
         self.flowing.set()
         self.swallowed = b""
@@ -26,7 +27,7 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection both ways."""
-        there = await asyncio.open_unix_connection(URL.removeprefix("unix://"))
+        there = await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
         for source, target in ((reader, there[1]), (there[0], writer)):
             pump = asyncio.create_task(self._pump(source, target))
             self._pumps.add(pump)
@@ -52,9 +53,9 @@ class Proxy:
 
 
 @pytest.fixture
-async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+async def proxy(place: Place, tmp_path: Path) -> AsyncIterator[Proxy]:
     """A proxy that forwards everything, until told otherwise."""
-    proxy = Proxy()
+    proxy = Proxy(place.url)
     server = await asyncio.start_unix_server(proxy.serve, tmp_path / "proxy.sock")
     yield proxy
     server.close()

@@ -6,7 +6,7 @@ import pytest
 
 from broker.core.call import Cause
 from broker.core.sandbox import Profile
-from tests.sandbox.bench import MIB, Bench, job, twin
+from tests.sandbox.bench import MIB, Bench, Place, job
 
 FORK_BOMB = """
 import os
@@ -134,14 +134,16 @@ class TestProcesses:
         report = await bench.run(DAEMON)
         assert (report.cause, report.stdout.data) == (Cause.EXITED, b"left a daemon\n")
 
-    async def test_daemon_outlives_its_parent_elsewhere(self, images: dict[str, str]) -> None:
+    async def test_daemon_outlives_its_parent_elsewhere(
+        self, place: Place, images: dict[str, str]
+    ) -> None:
         """The twin: under a first process that does not kill, the same daemon lives on."""
         code = f"""
 import os, subprocess, sys
 subprocess.run([sys.executable, "-c", {DAEMON!r}])
 print(len([name for name in os.listdir("/proc") if name.isdigit()]) - 1, "others live")
 """
-        assert twin(images["python_run"], code).splitlines()[-1] == "1 others live"
+        assert place.twin(images["python_run"], code).splitlines()[-1] == "1 others live"
 
     async def test_endless_forking_ends_with_its_parent(self, bench: Bench) -> None:
         """Processes that fork for ever are all dead when the report comes."""
@@ -281,9 +283,11 @@ class TestDisk:
         assert (report.cause, report.stdout.data) == (Cause.EXITED, b"ENOSPC\n")
         assert ("files" in report.limits_hit, len(report.outputs)) == (True, 1000)
 
-    async def test_million_files_find_room_elsewhere(self, images: dict[str, str]) -> None:
+    async def test_million_files_find_room_elsewhere(
+        self, place: Place, images: dict[str, str]
+    ) -> None:
         """The twin: without the cap on inodes they are all made."""
-        said = twin(images["python_run"], MANY_FILES, tmpfs={"/out": "size=64m,nr_inodes=0"})
+        said = place.twin(images["python_run"], MANY_FILES, tmpfs={"/out": "size=64m,nr_inodes=0"})
         assert said == "all made\n"
 
 

@@ -13,7 +13,10 @@ from broker.adapters.docker_engine import wire as wires
 from broker.adapters.docker_engine.cgroup import Cgroup, cgroup_of
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
 from broker.adapters.docker_engine.kernel import confirm_first_process
+from broker.adapters.docker_engine.last_resort import kill_processes
+from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded, registered
 from broker.adapters.docker_engine.sandbox import Container, DockerSandbox
+from broker.adapters.docker_engine.sentry import confirm_sentry
 from broker.adapters.docker_engine.settings import (
     BOOT_LABEL,
     INSTALLATION_LABEL,
@@ -23,7 +26,7 @@ from broker.adapters.docker_engine.settings import (
     enforced,
 )
 from broker.core.frames import PROTOCOL, Frame, FrameError, FrameKind
-from broker.core.sandbox import Profile
+from broker.core.sandbox import Enforced, Profile
 from broker.errors import SandboxError
 
 _REMOVALS = 3
@@ -116,6 +119,8 @@ class DockerEngine:
         ]
         for container_id in {*old, *stray, *self._leftovers}:
             await self._remove(container_id)
+            # An Engine can remove a container while the runtime's command that makes it hangs.
+            await asyncio.to_thread(kill_processes, container_id)
         if left := self._leftovers & set(old):
             raise SandboxError(
                 f"the Docker Engine did not remove {len(left)} containers of an earlier life of "
@@ -129,14 +134,10 @@ class DockerEngine:
         Raises:
             SandboxError: The Engine does not answer.
         """
-        info = await self._connection.call(
-            "ask the Docker Engine about itself",
-            lambda client: client.info(),
-            deadline_s=self._grace_s,
-        )
+        info = await self._info()
         return {
             "version": str(info.get("ServerVersion", "")),
-            "runtimes": ",".join(sorted(info.get("Runtimes") or ())),
+            "runtimes": ",".join(registered(info)),
             "default_runtime": str(info.get("DefaultRuntime", "")),
             "cgroup_version": str(info.get("CgroupVersion", "")),
             "cgroup_driver": str(info.get("CgroupDriver", "")),
@@ -173,7 +174,8 @@ class DockerEngine:
 
     async def _prepare(self, profile: Profile, slot: str) -> DockerSandbox:
         labels = self._labels(slot)
-        config = container_config(profile, seccomp=self._seccomp, labels=labels)
+        runtime = await self._runtime(profile.runtime)
+        config = container_config(profile, seccomp=self._seccomp, labels=labels, runtime=runtime)
         started = await self._connection.call(
             "start a container",
             lambda client: _start(client, config, f"toolwarrant-{self._boot}-{slot}"),
@@ -188,15 +190,7 @@ class DockerEngine:
                 slot=slot,
                 wire=started.wire,
                 cgroup=started.cgroup,
-                enforced=enforced(
-                    profile,
-                    started.inspection,
-                    seccomp=self._seccomp,
-                    labels=labels,
-                    kernel_confirmed=confirm_first_process(
-                        started.inspection["State"]["Pid"], started.id
-                    ),
-                ),
+                enforced=self._read_back(profile, runtime, labels, started),
             )
         except BaseException:
             started.wire.close()
@@ -207,6 +201,36 @@ class DockerEngine:
             self._connection,
             grace_s=self._grace_s,
             remove=partial(self._take_back, slot),
+        )
+
+    async def _runtime(self, name: str) -> Runtime:
+        """Look the demanded runtime up; asked each time, as an Engine can be reconfigured.
+
+        Raises:
+            RuntimeMissing: The Engine does not have it.
+        """
+        return RUNC if name == RUNC.name else demanded(await self._info(), name)
+
+    async def _info(self) -> dict[str, Any]:
+        return await self._connection.call(
+            "ask the Docker Engine about itself",
+            lambda client: client.info(),
+            deadline_s=self._grace_s,
+        )
+
+    def _read_back(
+        self, profile: Profile, runtime: Runtime, labels: Mapping[str, str], started: _Started
+    ) -> Enforced:
+        pid = started.inspection["State"]["Pid"]
+        is_gvisor = runtime.kernel is Kernel.GVISOR
+        return enforced(
+            profile,
+            started.inspection,
+            seccomp=self._seccomp,
+            labels=labels,
+            kernel_confirmed=not is_gvisor and confirm_first_process(pid, started.id),
+            runtime=runtime,
+            sentry=confirm_sentry(pid, started.id) if is_gvisor else None,
         )
 
     async def _greet(self, started: _Started) -> None:
@@ -248,6 +272,8 @@ class DockerEngine:
                     deadline_s=self._grace_s,
                 )
             except EngineFault:
+                # A hung runtime ends no container: what is left of this one is ended without it.
+                await asyncio.to_thread(kill_processes, container_id)
                 await asyncio.sleep(0.1 * 2**attempt)
             else:
                 self._leftovers.discard(container_id)
@@ -298,14 +324,6 @@ def _create(client: APIClient, config: dict[str, Any], name: str) -> str:
     try:
         created = cast("Any", client).create_container_from_config(config, name)
     except APIError as error:
-        text = str(error.explanation or error)
-        if "untime" in text:
-            runtime = config["HostConfig"]["Runtime"]
-            raise SandboxError(
-                f"the Docker Engine has no runtime {runtime!r}: {text}; add it to the Engine's "
-                "daemon.json, or take another",
-                reason="SANDBOX_RUNTIME_UNKNOWN",
-            ) from error
         if error.response is not None and error.response.status_code == _NOT_FOUND:
             raise SandboxError(
                 f"the Docker Engine has no image {config['Image']}: build it again with "

@@ -12,6 +12,7 @@ from docker import APIClient
 from broker.adapters.docker_engine.cgroup import Cgroup, Spent
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
 from broker.adapters.docker_engine.ending import Ending, Exit, Stop, judge
+from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause, Usage
 from broker.core.collect import Harvest
@@ -202,7 +203,11 @@ class DockerSandbox:
 
     async def _killed_exit(self) -> Exit | None:
         await self._kill_container()
-        return await self._exit(by_us=True)
+        exit_state = await self._exit(by_us=True)
+        if exit_state is None and await asyncio.to_thread(kill_processes, self._container.id) > 0:
+            # Its runtime hung, not the Engine: that tells the end now.
+            exit_state = await self._exit(by_us=True)
+        return exit_state
 
     async def _kill_container(self) -> None:
         await self._quietly(
@@ -278,9 +283,12 @@ def _report(
         "outputs": "tool",
         "stderr": "tool",
         "stdout": "tool",
-        "usage": spent.source,
         "usage.wall_ms": "broker",
     }
+    if spent != Spent():
+        sources["usage"] = spent.source
+    if "memory" in ending.limits_hit and not spent.oom_kills:
+        sources["limits_hit.memory"] = "engine"
     if "files" in ending.limits_hit:
         sources["limits_hit.files"] = "tool"
     if "output" in ending.limits_hit:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, filters
+from broker.adapters.docker_engine.sentry import Sentry
 from broker.core.canonical import JsonObject
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.sandbox import Enforced, Profile
@@ -19,7 +21,14 @@ _LAUNCHER = ("/usr/bin/python3", "-I", "-S", "-B", "/opt/toolwarrant/launcher.py
 _USER = f"{UID}:{UID}"
 _MAX_INODES = 16_384
 _MAX_OPEN_FILES = 1024
+# Host threads that gVisor needs for each of the tool's, and for itself. At most 2.4 and 40 were
+# seen on two cores; it has more where there are more.
+_HOST_PER_TOOL = 4
+_HOST_BASE = 128
+# What it takes in its options for a tmpfs, and does not apply; devices are the sentry's own there.
+_IGNORED_BY_GVISOR = ("tmpfs nodev", "tmpfs nr_inodes")
 _SECCOMP = "seccomp="
+_NPROC = "nproc"
 _MASKED = {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"}
 _READ_ONLY = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
@@ -28,12 +37,13 @@ Inspection = Mapping[str, Any]
 
 
 def container_config(
-    profile: Profile, *, seccomp: str, labels: Mapping[str, str]
+    profile: Profile, *, seccomp: str, labels: Mapping[str, str], runtime: Runtime = RUNC
 ) -> dict[str, Any]:
     """Give the body of the Engine's create request for a profile.
 
     Args:
         seccomp: The profile's JSON text, sent inline.
+        runtime: What the Engine has under the profile's runtime.
     """
     return {
         "Image": profile.image,
@@ -52,12 +62,13 @@ def container_config(
         "AttachStdout": True,
         "AttachStderr": True,
         "Tty": False,
-        "HostConfig": host_config(profile, seccomp=seccomp),
+        "HostConfig": host_config(profile, seccomp=seccomp, runtime=runtime),
     }
 
 
-def host_config(profile: Profile, *, seccomp: str) -> dict[str, Any]:
+def host_config(profile: Profile, *, seccomp: str, runtime: Runtime = RUNC) -> dict[str, Any]:
     """Give the part of the create request that holds a sandbox in."""
+    is_gvisor = runtime.kernel is Kernel.GVISOR
     return {
         "NetworkMode": "none",
         "ReadonlyRootfs": True,
@@ -68,7 +79,7 @@ def host_config(profile: Profile, *, seccomp: str) -> dict[str, Any]:
         "Memory": profile.memory_bytes,
         "MemorySwap": profile.memory_bytes,
         "NanoCpus": profile.cpu_millicores * 1_000_000,
-        "PidsLimit": profile.pids,
+        "PidsLimit": _host_pids(profile.pids) if is_gvisor else profile.pids,
         "OomKillDisable": False,
         "Tmpfs": _tmpfs(profile.tmp_bytes),
         "Runtime": profile.runtime,
@@ -94,18 +105,26 @@ def host_config(profile: Profile, *, seccomp: str) -> dict[str, Any]:
         "Ulimits": [
             {"Name": "core", "Soft": 0, "Hard": 0},
             {"Name": "nofile", "Soft": _MAX_OPEN_FILES, "Hard": _MAX_OPEN_FILES},
+            # The cgroup counts the sentry's threads, and a refused one ends the sandbox. gVisor
+            # counts the tool's itself; the host's kernel would count all containers of this uid.
+            *([{"Name": _NPROC, "Soft": profile.pids, "Hard": profile.pids}] if is_gvisor else []),
         ],
     }
 
 
 def differences(
-    profile: Profile, inspection: Inspection, *, seccomp: str, labels: Mapping[str, str]
+    profile: Profile,
+    inspection: Inspection,
+    *,
+    seccomp: str,
+    labels: Mapping[str, str],
+    runtime: Runtime = RUNC,
 ) -> list[str]:
     """List what the started container is, where that is not what was demanded."""
     config, host = inspection["Config"], inspection["HostConfig"]
     found = [
         f"{name} is {_short(host.get(name))}, not {_short(wanted)}"
-        for name, wanted in host_config(profile, seccomp=seccomp).items()
+        for name, wanted in host_config(profile, seccomp=seccomp, runtime=runtime).items()
         if not _same(host.get(name), wanted)
     ]
     networks = set((inspection["NetworkSettings"].get("Networks") or {}).keys())
@@ -133,16 +152,19 @@ def enforced(
     seccomp: str,
     labels: Mapping[str, str],
     kernel_confirmed: bool,
+    runtime: Runtime = RUNC,
+    sentry: Sentry | None = None,
 ) -> Enforced:
     """Give a container's settings as the Engine reads them back.
 
     Args:
         kernel_confirmed: Whether the host's /proc showed the same of the first process.
+        sentry: What the host's /proc showed of gVisor's, where it can be seen.
 
     Raises:
         SandboxError: Something is not as demanded.
     """
-    if faults := differences(profile, inspection, seccomp=seccomp, labels=labels):
+    if faults := differences(profile, inspection, seccomp=seccomp, labels=labels, runtime=runtime):
         raise SandboxError(
             "the Docker Engine made another container than was demanded: " + "; ".join(faults),
             reason="SANDBOX_NOT_AS_DEMANDED",
@@ -166,7 +188,28 @@ def enforced(
         "image": inspection["Image"],
         "kernel_confirmed": kernel_confirmed,
     }
+    if runtime.kernel is Kernel.GVISOR:
+        facts = {**facts, **_gvisor_facts(host, runtime, sentry)}
     return Enforced(container_id=cast("str", inspection["Id"]), seccomp_sha256=digest, facts=facts)
+
+
+def _host_pids(pids: int) -> int:
+    return pids * _HOST_PER_TOOL + _HOST_BASE
+
+
+def _gvisor_facts(host: Mapping[str, Any], runtime: Runtime, sentry: Sentry | None) -> JsonObject:
+    """Say what is so with gVisor alone: two counts of processes, what it does not apply."""
+    (nproc,) = (each["Hard"] for each in host["Ulimits"] if each["Name"] == _NPROC)
+    # As it was started, where that can be seen: the Engine's entry may have changed since.
+    arguments = sentry.arguments if sentry else runtime.arguments
+    ignored = [*_IGNORED_BY_GVISOR] if filters(arguments) else ["seccomp", *_IGNORED_BY_GVISOR]
+    return {
+        "kernel": runtime.kernel.value,
+        "pids": nproc,
+        "host_pids": host["PidsLimit"],
+        "sentry_confirmed": sentry is not None,
+        "ignored_by_runtime": ignored,
+    }
 
 
 def _tmpfs(size_bytes: int) -> dict[str, str]:

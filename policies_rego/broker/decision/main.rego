@@ -92,12 +92,10 @@ limits[name] := min(values) if {
 	count(values) > 0
 }
 
-default runtime := "runc"
-
 runtime := lib.isolation[max(ranks)] if {
 	ranks := {rank | some rank, name in lib.isolation; name in lib.runtimes}
 	count(ranks) > 0
-}
+} else := lib.isolation[0]
 
 # A contributing package narrows the list; where no package contributes, nothing is listed.
 default egress := set()

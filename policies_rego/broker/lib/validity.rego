@@ -5,7 +5,13 @@
 package broker.lib
 
 # From the weakest isolation to the strongest; the broker's clamp holds the same order.
-isolation := ["runc", "runsc", "kata"]
+default isolation := ["runc", "runsc", "kata"]
+
+isolation := input.runtimes if {
+	is_array(input.runtimes)
+	count(input.runtimes) > 0
+	every name in input.runtimes { valid_name(name) }
+}
 
 limit_names := {"cpu_millicores", "memory_bytes", "pids", "timeout_s", "output_bytes", "tmp_bytes"}
 

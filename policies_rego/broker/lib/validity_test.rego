@@ -56,3 +56,33 @@ test_incomplete_reason_keeps_its_effect if {
 test_isolation_goes_up if {
 	lib.isolation == ["runc", "runsc", "kata"]
 }
+
+ordered(given) := {"runtimes": given}
+
+test_operator_adds_runtimes_in_their_places if {
+	order := ["crun", "runc", "runsc", "kata", "kata-qemu"]
+	lib.isolation == order with input as ordered(order)
+	rows := {"crun": "runsc", "kata-qemu": "kata-qemu"}
+	every name, wanted in rows {
+		teams := {"a": {"runtime": {"runsc"}}, "b": {"runtime": {name}}}
+		answer := decision.result with data.teams as teams with input as ordered(order)
+		answer.obligations.runtime == wanted
+		not malformed_in(answer)
+	}
+}
+
+malformed_in(answer) if {
+	some reason in answer.reasons
+	reason.rule == "broker.contribution_invalid"
+}
+
+test_weakest_is_the_default if {
+	answer := decision.result with data.teams as {} with input as ordered(["crun", "runc"])
+	answer.obligations.runtime == "crun"
+}
+
+test_order_that_is_none_is_the_builtin_one if {
+	every given in [[], "runc", [""], [1], {"runc"}, null] {
+		lib.isolation == ["runc", "runsc", "kata"] with input as ordered(given)
+	}
+}

@@ -1,12 +1,13 @@
 """A Docker Engine of the test's own, to be stopped, killed and hung; never the host's."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +28,16 @@ class OwnEngine:
     In a network namespace of its own, without a bridge and packet filter: sandboxes have no
     network, and the host's are not for tests to change. A dockerd told to make no bridge removes
     the `docker0` that it finds, which would be the host Engine's.
+
+    Args:
+        runtimes: Container runtimes that it has besides runc: name with the path of the program
+            followed by its arguments.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runtimes: Mapping[str, list[str]] | None = None) -> None:
         # Short: the path of a socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="tw-engine-"))
+        self._configure(runtimes or {})
         self.url = f"unix://{self._folder}/docker.sock"
         self._log = self._folder / "dockerd.log"
         self.start()
@@ -45,16 +51,34 @@ class OwnEngine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            self.go_on()
-            for container in self.containers():
-                self._client().remove_container(container, force=True)
-            self.stop()
+        try:
+            if self.process.poll() is None:
+                self.go_on()
+                for container in self.containers():
+                    self._client().remove_container(container, force=True)
+                self.stop()
+        finally:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Leave nothing of it, whatever a test that failed has left."""
+        for entry in Path("/proc").iterdir():
+            # Its own containerd, shims, sandboxes: all of them name its folder.
+            if entry.name.isdigit() and f"{self._folder}/" in _command(entry):
+                with suppress(ProcessLookupError):
+                    os.kill(int(entry.name), signal.SIGKILL)
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             mount = line.split()[1]
             if mount.startswith(f"{self._folder}/"):
                 subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _configure(self, runtimes: Mapping[str, list[str]]) -> None:
+        entries = {
+            name: {"path": program, "runtimeArgs": arguments}
+            for name, (program, *arguments) in runtimes.items()
+        }
+        (self._folder / "daemon.json").write_text(json.dumps({"runtimes": entries}))
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -62,6 +86,7 @@ class OwnEngine:
             self.process = subprocess.Popen(
                 [
                     *("unshare", "--net", "dockerd"),
+                    *("--config-file", str(self._folder / "daemon.json")),
                     *("--data-root", str(self._folder / "data")),
                     *("--exec-root", str(self._folder / "exec")),
                     *("--pidfile", str(self._folder / "docker.pid")),
@@ -135,3 +160,10 @@ class OwnEngine:
         except (DockerException, OSError):
             return False
         return True
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,91 @@
+"""Kill a container's processes on this host, where the Engine or its runtime hangs."""
+
+import os
+import re
+import select
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+_PROC = Path("/proc")
+_ID = re.compile("[0-9a-f]{64}")
+_SHIM = "containerd-shim"
+_DEATH_S = 1.0
+
+
+def kill_processes(container_id: str) -> int:
+    """Kill whatever keeps a container from ending, wait until it is dead; return how many.
+
+    Those are the processes in its cgroup (gVisor's sentry among them, which answers no `runsc kill`
+    while it hangs), then the runtime's commands for it that never returned. Nothing is killed that
+    does not name this container; on another machine, or without the right to, nothing at all.
+
+    Args:
+        container_id: The Engine's id in full, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: It is no such id; part of one could stand in anybody's command line.
+    """
+    if not _ID.fullmatch(container_id):
+        raise ValueError(f"{container_id!r} is no container's id")
+    with ExitStack() as stack:
+        killed = [held for pid in list(_pids()) if (held := _kill(pid, container_id, stack))]
+        _wait_for_deaths(killed)
+        return len(killed)
+
+
+def _wait_for_deaths(killed: list[int]) -> None:
+    until_s = time.monotonic() + _DEATH_S
+    for held in killed:
+        death = select.poll()
+        death.register(held, select.POLLIN)
+        death.poll(max(0.0, until_s - time.monotonic()) * 1000)
+
+
+def _pids() -> Iterator[int]:
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            yield int(entry.name)
+
+
+def _kill(pid: int, container_id: str, stack: ExitStack) -> int | None:
+    """Kill a process of the container; give a descriptor that is readable when it is dead."""
+    if not _belongs(pid, container_id):
+        return None
+    try:
+        held = os.pidfd_open(pid)
+        stack.callback(os.close, held)
+        # Looked at again: held, its number can no longer become another process's.
+        if not _belongs(pid, container_id):
+            return None
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+    except OSError:
+        return None
+    return held
+
+
+def _belongs(pid: int, container_id: str) -> bool:
+    # `/docker/ID` by cgroupfs, `/system.slice/docker-ID.scope` by systemd.
+    if container_id in _text(pid, "cgroup"):
+        return True
+    program, *arguments = _arguments(pid)
+    # The shim itself is left to its Engine. It gives the runtime's commands the container's id
+    # beside a path of its bundle or log: together they stand in no one else's command line.
+    return (
+        not Path(program).name.startswith(_SHIM)
+        and container_id in arguments
+        and any(f"/{container_id}" in argument for argument in arguments)
+    )
+
+
+def _arguments(pid: int) -> list[str]:
+    return _text(pid, "cmdline").rstrip("\0").split("\0")
+
+
+def _text(pid: int, file: str) -> str:
+    try:
+        return (_PROC / str(pid) / file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

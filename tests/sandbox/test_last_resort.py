@@ -1,0 +1,72 @@
+"""What is killed past the Engine, and what is left alone."""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import docker
+import pytest
+
+from broker.adapters.docker_engine.last_resort import kill_processes
+from tests.sandbox.bench import Bench
+
+SLEEP = "import time; time.sleep(600)"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[object]:
+    """Starts processes with a command line of the test's choice."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen[bytes]:
+            started = subprocess.Popen([sys.executable, "-c", SLEEP, *arguments])
+            stack.callback(started.wait)
+            stack.callback(started.kill)
+            return started
+
+        yield start
+
+
+class TestKillProcesses:
+    """Whatever keeps one container from ending."""
+
+    async def test_kills_what_is_in_the_containers_cgroup(
+        self, bench: Bench, client: docker.APIClient
+    ) -> None:
+        """A container's processes die without the Engine, which then sees its end."""
+        sandbox = await bench.prepare()
+        container = sandbox.enforced.container_id
+        killed = kill_processes(container)
+        code = client.wait(container, timeout=20)["StatusCode"]
+        await sandbox.discard()
+        assert (killed, code) == (1, 137)
+
+    async def test_leaves_another_container_alone(
+        self, bench: Bench, client: docker.APIClient
+    ) -> None:
+        """The twin: by another id the same container lives on."""
+        sandbox = await bench.prepare()
+        killed = kill_processes(secrets.token_hex(32))
+        state = client.inspect_container(sandbox.enforced.container_id)["State"]
+        await sandbox.discard()
+        assert (killed, state["Running"]) == (0, True)
+
+    def test_kills_the_runtimes_command_for_it(self, sleeper: object) -> None:
+        """A command that names the container and its bundle is the runtime's, and ends."""
+        container = secrets.token_hex(32)
+        command = sleeper("create", "--bundle", f"/run/{container}", container)  # type: ignore[operator]
+        assert (kill_processes(container), command.wait(10)) == (1, -9)
+
+    def test_leaves_who_merely_names_it_alone(self, sleeper: object) -> None:
+        """Somebody's `docker logs ID` is nobody's runtime."""
+        container = secrets.token_hex(32)
+        command = sleeper("logs", container)  # type: ignore[operator]
+        assert (kill_processes(container), command.poll()) == (0, None)
+
+    @pytest.mark.parametrize("part", ["f" * 63, "f" * 65, "F" * 64, "g" * 64])
+    def test_refuses_what_is_no_id(self, part: str) -> None:
+        """A part of an id could stand in anybody's command line: it is refused."""
+        with pytest.raises(ValueError, match="no container's id"):
+            kill_processes(part)
