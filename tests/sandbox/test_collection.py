@@ -7,7 +7,7 @@ import pytest
 
 from broker.core.sandbox import Collect, FileChange
 from broker.errors import SandboxError
-from tests.sandbox.bench import MIB, Bench, job, twin
+from tests.sandbox.bench import MIB, Bench, Place, job
 
 TRICKS = r"""
 import os, socket
@@ -83,12 +83,14 @@ class TestOutputs:
             assert word in said
         assert report.limits_hit == ("files",)
 
-    async def test_a_plain_collector_takes_what_ours_leaves(self, bench: Bench) -> None:
+    async def test_a_plain_collector_takes_what_ours_leaves(
+        self, place: Place, bench: Bench
+    ) -> None:
         """The twin: who walks /out and opens what it finds reads through links, by any name."""
         code = f"{TRICKS}\n{PLAIN_COLLECTOR}"
         tmpfs = {"/out": "uid=65534"}
         image = bench.profile.image
-        said = await asyncio.to_thread(twin, image, code, tmpfs=tmpfs, user="65534")
+        said = await asyncio.to_thread(place.twin, image, code, tmpfs=tmpfs, user="65534")
         found = json.loads(said.splitlines()[-1])
         assert found["symlink"].startswith("root:")
         assert found["one"] == found["two"] == "1"
@@ -96,7 +98,7 @@ class TestOutputs:
         assert found["fifo"] == "opened"
         assert max(map(len, found)) > 5_000
 
-    async def test_a_device_cannot_be_made(self, bench: Bench) -> None:
+    async def test_a_device_cannot_be_made(self, place: Place, bench: Bench) -> None:
         """A tool can make no device, so none can lie in /out; who has the capability can."""
         code = """
 import os, stat
@@ -109,7 +111,7 @@ except PermissionError:
         report = await bench.run(code)
         assert (report.stdout.data, report.outputs) == (b"refused\n", ())
         tmpfs = {"/out": "mode=1777"}
-        made = await asyncio.to_thread(twin, bench.profile.image, code, tmpfs=tmpfs, user="0")
+        made = await asyncio.to_thread(place.twin, bench.profile.image, code, tmpfs=tmpfs, user="0")
         assert made == "made\n"
 
     async def test_a_sparse_file_counts_in_full(self, bench: Bench) -> None:
@@ -165,7 +167,7 @@ if os.fork() == 0:
         report = await bench.run(code)
         assert {each.data for each in report.outputs if each.path == "a"} <= {b"mine", b""}
 
-    async def test_renaming_child_that_lives_on_wins(self, bench: Bench) -> None:
+    async def test_renaming_child_that_lives_on_wins(self, place: Place, bench: Bench) -> None:
         """The twin: beside a living child, who looks first and opens then reads what it wants."""
         code = """
 import os, signal
@@ -184,7 +186,7 @@ print(said)
 """
         tmpfs = {"/out": "uid=65534"}
         image = bench.profile.image
-        said = await asyncio.to_thread(twin, image, code, tmpfs=tmpfs, user="65534")
+        said = await asyncio.to_thread(place.twin, image, code, tmpfs=tmpfs, user="65534")
         assert said.startswith("root:")
 
     async def test_quota_is_for_all_files_together(self, bench: Bench) -> None:

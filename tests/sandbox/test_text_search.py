@@ -8,7 +8,7 @@ import pytest
 
 from broker.core.catalog import Tool
 from broker.core.sandbox import Report
-from tests.sandbox.bench import MIB, Call, twin
+from tests.sandbox.bench import MIB, Call, Place
 
 FILES = (
     (".git/config", b"needle\n"),
@@ -194,13 +194,13 @@ class TestLinks:
     """A workspace has no links; the script would not follow one all the same."""
 
     async def test_are_not_followed(
-        self, images: Mapping[str, str], tools: Mapping[str, Tool]
+        self, place: Place, images: Mapping[str, str], tools: Mapping[str, Tool]
     ) -> None:
         """Neither a link nor a FIFO is read, by name or on the way; told to, ripgrep follows."""
         command = tools["text_search"].command
-        everything = in_tree(images, command, '{"pattern":"nobody"}')
+        everything = in_tree(place, images, command, '{"pattern":"nobody"}')
         assert [row["path"] for row in json.loads(everything)["matches"]] == ["real/x"]
-        named = in_tree(images, command, '{"pattern":"nobody","path":"folder"}')
+        named = in_tree(place, images, command, '{"pattern":"nobody","path":"folder"}')
         assert named == "cannot search 'folder': it is neither a file nor a folder"
         ripgrep = (
             "/usr/bin/rg",
@@ -211,10 +211,12 @@ class TestLinks:
             "folder/passwd",
             "real",
         )
-        assert in_tree(images, ripgrep, "") == "folder/passwd\nreal/file\nreal/x"
+        assert in_tree(place, images, ripgrep, "") == "folder/passwd\nreal/file\nreal/x"
 
 
-def in_tree(images: Mapping[str, str], command: tuple[str, ...], arguments: str) -> str:
+def in_tree(
+    place: Place, images: Mapping[str, str], command: tuple[str, ...], arguments: str
+) -> str:
     """Run a command where links lead out of the folder; give what it says."""
     code = f"""
 import os, subprocess
@@ -224,4 +226,4 @@ os.symlink("/etc/passwd", "real/file"); os.symlink("/etc", "folder"); os.mkfifo(
 done = subprocess.run({command!r}, input={arguments!r}.encode(), capture_output=True)
 print(done.stdout.decode() or done.stderr.decode())
 """
-    return twin(images["text_search"], code).strip()
+    return place.twin(images["text_search"], code).strip()
