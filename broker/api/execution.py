@@ -1,23 +1,25 @@
 """Serve the agents' API."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from broker.api.edge import Context
 from broker.api.identity import caller
-from broker.api.wire import call_message, filter_terms, page_size, seconds, timestamp
+from broker.api.watching import event_message, output_message
+from broker.api.wire import call_message, filter_terms, page_size, seconds
 from broker.core.call import Call
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, CallId, is_call_id
 from broker.core.lifecycle import CallState
 from broker.core.order import Wish
+from broker.core.output import Place
 from broker.errors import InvalidArgument, NotFound
 from broker.execute import Executor
 from broker.ports import CallFilter
 from broker.read import Reader
 from broker.tasks import Tasks
 from broker.v1 import call_pb2, execution_pb2, execution_pb2_grpc
+from broker.watch import Wrote
 
 _WAIT_DEFAULT_S = 30.0
 _WAIT_MOST_S = 300.0
@@ -54,7 +56,8 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             call = answer.call
             if hold_wait_s > 0:
                 call = await self._reader.wait_for_people(call, timedelta(seconds=hold_wait_s))
-            call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
+            if not request.no_wait:
+                call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
             answer = await self._reader.answer(call)
         return execution_pb2.ExecuteToolResponse(call=call_message(answer))
 
@@ -98,19 +101,20 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
     async def WatchCall(  # noqa: N802
         self, request: execution_pb2.WatchCallRequest, context: Context
     ) -> AsyncIterator[execution_pb2.WatchCallResponse]:
-        """Stream the events of a call."""
-        if request.after_sequence < 0:
-            raise InvalidArgument("after_sequence", "send 0 or the sequence of an event")
+        """Stream the events of a call with its output."""
+        after, place = _place(request)
         call = await self._reader.find(caller(), request.call)
-        async for event, fresh in self._reader.watch(call, request.after_sequence):
-            message = execution_pb2.WatchCallResponse(
-                sequence=event.sequence,
-                at=timestamp(event.at),
-                type=event.type,
-                data_json=json.dumps(event.data),
-            )
-            if fresh is not None:
-                message.call.CopyFrom(await self._shown(fresh))
+        seen = self._reader.watch(
+            caller(), call, after=after, place=place, events_only=request.events_only
+        )
+        async for item in seen:
+            if isinstance(item, Wrote):
+                yield output_message(item, after)
+                continue
+            after = item.event.sequence
+            message = event_message(item.event)
+            if item.call is not None:
+                message.call.CopyFrom(await self._shown(item.call))
             yield message
 
     async def CancelCall(  # noqa: N802
@@ -126,6 +130,14 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
     async def _shown(self, call: Call) -> call_pb2.Call:
         content = self._reader.may_see_content(caller(), call)
         return call_message(await self._reader.answer(call, content=content), content=content)
+
+
+def _place(request: execution_pb2.WatchCallRequest) -> tuple[int, Place]:
+    for field in ("after_sequence", "stdout_offset", "stderr_offset"):
+        if getattr(request, field) < 0:
+            raise InvalidArgument(field, "send 0, or what the stream said before it was cut")
+    place = Place(stdout=request.stdout_offset, stderr=request.stderr_offset)
+    return request.after_sequence, place
 
 
 def _wanted(text: str, reader: Identity) -> CallFilter:
