@@ -414,8 +414,8 @@ class Usage(_message.Message):
     max_memory_bytes: _builtins.int
     """Peak memory in bytes; unset where it could not be read."""
     max_pids: _builtins.int
-    """Most processes and threads at one time, the sandbox's own first process among them; unset where
-    the kernel does not count it.
+    """Most processes and threads at one time, those of the sandbox itself and of its start among them;
+    unset where the kernel does not count it.
     """
     files_bytes: _builtins.int
     """Bytes of the files that came back, as the broker counted them."""

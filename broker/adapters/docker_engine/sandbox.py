@@ -280,7 +280,7 @@ def _report(
     sources = {
         "cause": ending.source,
         "changes": "tool",
-        "exit_code": "engine",
+        "exit_code": "nobody" if exit_state is None else "engine",
         "limits_hit": "engine" if spent.oom_kills is None else spent.source,
         "notes": "tool",
         "outputs": "tool",
