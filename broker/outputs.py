@@ -8,6 +8,8 @@ from broker.board import Board
 from broker.core.ids import CallId
 from broker.core.output import Chunk, OutputBuffer, OutputSink, Place, Source
 
+_RESULTS_AT_ONCE = 2
+
 
 class Outputs:
     """One buffer for each call that runs, whoever reads it; it is gone when the call has ended.
@@ -23,6 +25,8 @@ class Outputs:
         self._calls = board
         self._written = Board()
         self._buffers: dict[CallId, OutputBuffer] = {}
+        self.reading = asyncio.Semaphore(_RESULTS_AT_ONCE)
+        """Held while a result is read for a piece of it: a hundred late readers are no crowd."""
 
     @contextmanager
     def of_run(self, call: CallId, cap_bytes: int) -> Iterator[OutputSink]:
@@ -45,6 +49,11 @@ class Outputs:
         """Give what comes next in a running call; None where nothing does, yet or ever."""
         buffer = self._buffers.get(call)
         return buffer.next_chunk(place, most_bytes) if buffer else None
+
+    def is_all(self, call: CallId, place: Place) -> bool:
+        """Tell whether a place is behind the last byte of a tool that is dead."""
+        buffer = self._buffers.get(call)
+        return buffer is not None and buffer.is_ended and buffer.next_chunk(place, 4) is None
 
     def is_growing(self, call: CallId) -> bool:
         """Tell whether the tool may still write."""

@@ -22,7 +22,7 @@ from broker.world import World
 _PAGE = 200
 _LIVE_BYTES = 1 << 16
 # The result is read again for each piece, so that nobody who is slow keeps it in memory.
-_STORED_BYTES = 1 << 18
+_STORED_BYTES = 1 << 17
 # One reader gets so many pieces in a row, then none for as long as they may cost: a tool that
 # writes byte by byte, on both its streams, would else keep the broker busy with telling.
 _BURST = 64
@@ -59,6 +59,7 @@ async def watch(
         place: How much of the output was already seen.
         with_output: Whether the reader may see, and wants, what the tool writes.
     """
+    has_all = not with_output
     with world.board.listen(call.id) as bell:
         while True:
             bell.clear()
@@ -66,7 +67,7 @@ async def watch(
             # After the events: what comes with the last of them is never older than it.
             fresh = await world.ledger.reread(call)
             for event in events:
-                if with_output and event.type in _LAST_STEPS:
+                if not has_all and event.type in _LAST_STEPS:
                     async for wrote in _stored(world, await world.ledger.reread(call), place):
                         place = place.after(wrote.chunk)
                         yield wrote
@@ -76,10 +77,11 @@ async def watch(
                 continue
             if fresh.state.is_final:
                 return
-            if with_output and fresh.state is CallState.RUNNING:
+            if not has_all and fresh.state is CallState.RUNNING:
                 async for wrote in _live(world, call, place, bell):
                     place = place.after(wrote.chunk)
                     yield wrote
+                has_all = world.outputs.is_all(call.id, place)
             await bell.wait()
 
 
@@ -108,14 +110,18 @@ async def _live(
 
 async def _stored(world: World, call: Call, place: Place) -> AsyncIterator[Wrote]:
     """Give the rest from the result; nothing where there is none, or it was erased."""
-    while call.result_sha256 is not None:
-        document = await world.store.document(call.result_sha256)
-        kept = _buffer(document.body) if document else OutputBuffer(0)
-        chunk = kept.next_chunk(place, _STORED_BYTES)
-        if chunk is None:
-            return
+    while (chunk := await _stored_chunk(world, call, place)) is not None:
         yield Wrote(chunk=chunk, is_live=False)
         place = place.after(chunk)
+
+
+async def _stored_chunk(world: World, call: Call, place: Place) -> Chunk | None:
+    """Cut the next piece out of the result, of which nothing else outlives this function."""
+    if call.result_sha256 is None:
+        return None
+    async with world.outputs.reading:
+        document = await world.store.document(call.result_sha256)
+        return _buffer(document.body).next_chunk(place, _STORED_BYTES) if document else None
 
 
 def _buffer(result: JsonObject) -> OutputBuffer:

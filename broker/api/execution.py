@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from broker.api.edge import Context
 from broker.api.identity import caller
-from broker.api.watching import event_message, output_message
+from broker.api.watching import Endings, event_message, output_message
 from broker.api.wire import call_message, filter_terms, page_size, seconds
 from broker.core.call import Call
 from broker.core.identity import Identity, Role
@@ -35,6 +35,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
         self._executor = executor
         self._reader = reader
         self._admissions = Tasks()
+        self._endings = Endings(self._message)
 
     async def ExecuteTool(  # noqa: N802
         self, request: execution_pb2.ExecuteToolRequest, context: Context
@@ -114,7 +115,8 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             after = item.event.sequence
             message = event_message(item.event)
             if item.call is not None:
-                message.call.CopyFrom(await self._shown(item.call))
+                content = self._reader.may_see_content(caller(), item.call)
+                message.call.CopyFrom(await self._endings.message(item.call, content))
             yield message
 
     async def CancelCall(  # noqa: N802
@@ -128,7 +130,9 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
         return execution_pb2.CancelCallResponse(call=await self._shown(call))
 
     async def _shown(self, call: Call) -> call_pb2.Call:
-        content = self._reader.may_see_content(caller(), call)
+        return await self._message(call, self._reader.may_see_content(caller(), call))
+
+    async def _message(self, call: Call, content: bool) -> call_pb2.Call:
         return call_message(await self._reader.answer(call, content=content), content=content)
 
 

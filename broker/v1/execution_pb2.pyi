@@ -331,7 +331,7 @@ Global___WatchCallRequest: _TypeAlias = WatchCallRequest  # noqa: Y015
 
 @_typing.final
 class OutputPiece(_message.Message):
-    """A piece of what the tool wrote: the tool's word, unsigned. At most 256 KiB."""
+    """A piece of what the tool wrote: the tool's word, unsigned. At most 128 KiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -396,7 +396,9 @@ class WatchCallResponse(_message.Message):
 
     @_builtins.property
     def call(self) -> _call_pb2.Call:
-        """The call after the event; set on the last event of those known."""
+        """The call after the event; set on the last event of those known. Its result is without the bytes
+        of the streams: they come as output, GetCall has both.
+        """
 
     @_builtins.property
     def output(self) -> Global___OutputPiece:
