@@ -2,12 +2,19 @@
 
 import asyncio
 import json
+import socket
+import struct
+from dataclasses import replace
 
 import docker
 
+from broker.adapters.docker_engine.ending import Stop
+from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause
+from broker.core.collect import Harvest
+from broker.core.frames import Frame, FrameKind
 from broker.core.output import OutputBuffer, Source
-from broker.core.sandbox import Report
+from broker.core.sandbox import Collect, Report
 from tests.sandbox.bench import MIB, Bench, job, tool_runs
 
 MIXED = """
@@ -128,6 +135,34 @@ class TestFlood:
         assert (report.cause, other.stdout.data) == (Cause.OUTPUT_CAP, b"served\n")
         assert max(len(recorder.kept(source)) for source in Source) == 100_000
         assert len(recorder.pieces) < 10_000
+
+    async def test_thousands_of_frames_at_once_leave_others_their_turn(self, bench: Bench) -> None:
+        """However many frames one read brings, the event loop turns between them."""
+        frames = Frame(kind=FrameKind.STDOUT, payload=b"x").encode() * 20_000
+        frames += Frame(kind=FrameKind.END, payload=b"\0\0").encode()
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        # As the Engine multiplexes; all of it is there before the first byte is read.
+        far.sendall(struct.pack(">BxxxL", 1, len(frames)) + frames)
+        sandbox = await bench.prepare()
+        sandbox._container.wire.close()  # type: ignore[attr-defined]
+        sandbox._container = replace(sandbox._container, wire=Wire(near))  # type: ignore[attr-defined]
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        harvest = Harvest(output_bytes=MIB, collect=Collect.OUTPUTS, workspace=frozenset())
+        stop = await sandbox._listen(harvest)  # type: ignore[attr-defined]
+        counting.cancel()
+        far.close()
+        await sandbox.discard()
+        assert (stop, len(harvest.stdout.data)) == (Stop.ENDED, 20_000)
+        assert turns > 50
 
 
 class TestForging:
