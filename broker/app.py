@@ -54,6 +54,7 @@ from broker.judge import Judge
 from broker.keyring import read_server_pair, read_signer
 from broker.ledger import Ledger
 from broker.notary import Notary
+from broker.outputs import Outputs
 from broker.people import People
 from broker.ports import EventDraft, PolicyEngine, Store
 from broker.read import Reader
@@ -214,6 +215,7 @@ async def _world(config: Config, outside: _Outside) -> World:
         ledger=Ledger(store, board, clock, outside.telemetry),
         halts=halts,
         board=board,
+        outputs=Outputs(board),
         clock=clock,
         entropy=entropy,
         telemetry=outside.telemetry,

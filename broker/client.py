@@ -28,6 +28,7 @@ from broker.client_attempts import ANSWER_S, Attempts
 from broker.client_channel import open_channel
 from broker.client_errors import ClientError, client_error
 from broker.client_files import Claim, Download, Listing, Source, WorkspaceFiles
+from broker.client_watch import Output, WatchItem, follow
 from broker.core.lifecycle import CallState
 from broker.v1 import (
     admin_pb2,
@@ -43,7 +44,16 @@ from broker.v1 import (
     tool_pb2_grpc,
 )
 
-__all__ = ["Client", "ClientError", "Download", "Listing", "config_path", "state_of"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "Download",
+    "Listing",
+    "Output",
+    "WatchItem",
+    "config_path",
+    "state_of",
+]
 
 CONFIG_VARIABLE = "TOOLWARRANT_CONFIG"
 
@@ -148,6 +158,7 @@ class Client:
         parent: str = "",
         timeout_s: float | None = None,
         hold_wait_s: float = 0,
+        no_wait: bool = False,
     ) -> call_pb2.Call:
         """Call a tool; return when the call is final, or held for longer than `hold_wait_s`.
 
@@ -160,6 +171,7 @@ class Client:
             parent: `calls/<ULID>` of the call that this one is a part of.
             timeout_s: How long the tool may run; more than allowed is cut down.
             hold_wait_s: How long to wait for people where the call is held.
+            no_wait: Return as soon as the call is decided, to `watch` it run.
 
         Raises:
             ClientError: The broker refused the request, or did not answer.
@@ -174,6 +186,7 @@ class Client:
             parent_call=parent,
             timeout=None if timeout_s is None else _duration(timeout_s),
             hold_wait=_duration(hold_wait_s),
+            no_wait=no_wait,
         )
         patience_s = _QUEUE_AND_RUN_S + (timeout_s or 0) + hold_wait_s
         return self._attempts.repeated(self._execution.ExecuteTool, request, patience_s).call
@@ -276,24 +289,34 @@ class Client:
             if (state and state.is_final) or (deadline_s is not None and left_s <= _POLL_S):
                 return found
 
-    def watch(self, call: str, after: int = 0) -> Iterator[execution_pb2.WatchCallResponse]:
-        """Follow the events of a call until it is final; a lost connection is taken up again.
+    def watch(
+        self,
+        call: str,
+        after: int = 0,
+        *,
+        stdout_offset: int = 0,
+        stderr_offset: int = 0,
+        events_only: bool = False,
+    ) -> Iterator[WatchItem]:
+        """Follow a call until it is final: events, and what its tool writes as it comes.
+
+        A lost connection is taken up again, without loss or repetition. Output that `is_live` may
+        still belong to a call whose end nobody will know; the result is what a receipt stands for.
 
         Args:
             after: Sequence of the last event already seen.
+            stdout_offset: Bytes of standard output already seen.
+            stderr_offset: Bytes of standard error already seen.
+            events_only: Leave the output out.
         """
-        failures = 0
-        while True:
-            request = execution_pb2.WatchCallRequest(call=call, after_sequence=after)
-            try:
-                for event in self._execution.WatchCall(request):
-                    after, failures = event.sequence, 0
-                    yield event
-            except grpc.RpcError as error:
-                failures += 1
-                self._attempts.pause(error, failures)
-            else:
-                return
+        request = execution_pb2.WatchCallRequest(
+            call=call,
+            after_sequence=after,
+            stdout_offset=stdout_offset,
+            stderr_offset=stderr_offset,
+            events_only=events_only,
+        )
+        return follow(self._execution.WatchCall, request, self._attempts.pause)
 
     def cancel(self, call: str) -> call_pb2.Call:
         """Cancel a call of one's own, by its name, its ULID or its whole short id."""

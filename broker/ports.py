@@ -11,6 +11,7 @@ from broker.core.document import Document
 from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.lifecycle import CallState, Step
+from broker.core.output import OutputSink
 from broker.core.receipt import ReceiptDraft
 from broker.core.sandbox import Enforced, Job, Profile, Report
 
@@ -140,11 +141,15 @@ class Sandbox(Protocol):
     def enforced(self) -> Enforced:
         """Its settings as read back from the Engine."""
 
-    async def run(self, job: Job) -> Report:
+    async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Send the job, then wait until everything in the container is dead.
 
         Returns a report however the run ended, a kill or a lost Engine included; returns within
         the job's timeout plus a fixed grace. Call it once.
+
+        Args:
+            sink: Gets the tool's output as it comes, its end as soon as nothing more can come, and
+                says what the report has of it. None: a buffer of the job's cap.
 
         Raises:
             SandboxError: The first byte certainly never reached the container.

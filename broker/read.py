@@ -11,14 +11,15 @@ from broker.core.document import Document
 from broker.core.identity import Identity, Role
 from broker.core.ids import CROCKFORD, AgentId, CallId, is_call_id
 from broker.core.lifecycle import CallState
+from broker.core.output import Place
 from broker.errors import InvalidArgument, NotFound
-from broker.ports import CallFilter, Event, Store, StoredReceipt
+from broker.ports import CallFilter, Store, StoredReceipt
 from broker.tasks import first
+from broker.watch import Happened, Wrote, watch
 from broker.world import World
 
 _SHORT_ID = 8
 _PREFIX = 4
-_PAGE = 200
 _WAITING = frozenset({CallState.HELD, CallState.QUEUED})
 _ALIASES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
@@ -125,24 +126,12 @@ class Reader:
                     return fresh
                 await first(bell.wait(), world.clock.sleep_until(until))
 
-    async def watch(self, call: Call, after: int) -> AsyncIterator[tuple[Event, Call | None]]:
-        """Give the events of a call in order, the last one known with the call; ends with it.
-
-        A slow reader costs nothing: the record is read again when it is ready for more.
-        """
-        world = self._world
-        with world.board.listen(call.id) as bell:
-            while True:
-                bell.clear()
-                fresh = await world.ledger.reread(call)
-                events = await world.store.events(after=after, limit=_PAGE, call=call.id)
-                for event in events:
-                    after = event.sequence
-                    yield event, fresh if event is events[-1] else None
-                if fresh.state.is_final and not events:
-                    return
-                if not events:
-                    await bell.wait()
+    def watch(
+        self, reader: Identity, call: Call, *, after: int, place: Place, events_only: bool
+    ) -> AsyncIterator[Happened | Wrote]:
+        """Follow a call that the reader may read: output only where they may see its content."""
+        with_output = not events_only and self.may_see_content(reader, call)
+        return watch(self._world, call, after=after, place=place, with_output=with_output)
 
     async def list_calls(
         self, wanted: CallFilter, *, limit: int, before: CallId | None

@@ -106,15 +106,17 @@ class Runs:
         call = await self._start(queued.id, sandbox, decided_here)
         if call is None:
             return
-        try:
-            report = await sandbox.run(job)
-        except SandboxError as error:
-            world.telemetry.alarm("the sandbox took no call", error)
-            ran = Ran(enforced=sandbox.enforced)
-            fail = partial(finish, world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
-            await self._insist(fail)
-            return
-        await self._insist(partial(end_run, world, call, sandbox.enforced, report))
+        # Until the receipt is durable: then who watches reads on in the result.
+        with world.outputs.of_run(call.id, job.output_bytes) as sink:
+            try:
+                report = await sandbox.run(job, sink)
+            except SandboxError as error:
+                world.telemetry.alarm("the sandbox took no call", error)
+                ran = Ran(enforced=sandbox.enforced)
+                fail = partial(finish, world, call, Step.FAIL_TO_BEGIN, Cause.NOT_BEGUN, ran=ran)
+                await self._insist(fail)
+                return
+            await self._insist(partial(end_run, world, call, sandbox.enforced, report))
 
     async def _start(self, call_id: CallId, sandbox: Sandbox, decided_here: bool) -> Call | None:
         """Bind the call to its container, durably, if all that it rests on still holds.

@@ -15,6 +15,7 @@ from broker.halts import Halts
 from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
+from broker.outputs import Outputs
 from broker.people import People
 from broker.ports import Clock, Entropy, SandboxEngine, Store, Telemetry
 from broker.sessions import Sessions
@@ -96,6 +97,7 @@ class World:
     ledger: Ledger
     halts: Halts
     board: Board
+    outputs: Outputs
     clock: Clock
     entropy: Entropy
     telemetry: Telemetry

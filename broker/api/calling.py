@@ -21,8 +21,13 @@ class Calling:
         self._reader = reader
         self._admissions = Tasks()
 
-    async def call(self, caller: Identity, wish: Wish, hold_wait_s: float) -> Answer:
+    async def call(
+        self, caller: Identity, wish: Wish, hold_wait_s: float, *, no_wait: bool = False
+    ) -> Answer:
         """Make a call; return when it is final, or held for longer than `hold_wait_s`.
+
+        Args:
+            no_wait: Return as soon as it is decided.
 
         Raises:
             Refusal: As `Executor.admit`.
@@ -34,5 +39,6 @@ class Calling:
         call, hold_wait_s = answer.call, min(hold_wait_s, _HOLD_WAIT_MOST_S)
         if hold_wait_s > 0:
             call = await self._reader.wait_for_people(call, timedelta(seconds=hold_wait_s))
-        call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
+        if not no_wait:
+            call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
         return await self._reader.answer(call)

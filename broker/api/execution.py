@@ -1,23 +1,25 @@
 """Serve the agents' API."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from broker.api.calling import Calling
 from broker.api.edge import Context
 from broker.api.identity import caller
-from broker.api.wire import call_message, filter_terms, page_size, seconds, timestamp
+from broker.api.watching import Endings, event_message, output_message
+from broker.api.wire import call_message, filter_terms, page_size, seconds
 from broker.core.call import Call
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, CallId, is_call_id
 from broker.core.lifecycle import CallState
 from broker.core.order import Wish
+from broker.core.output import Place
 from broker.errors import InvalidArgument, NotFound
 from broker.execute import Executor
 from broker.ports import CallFilter
 from broker.read import Reader
 from broker.v1 import call_pb2, execution_pb2, execution_pb2_grpc
+from broker.watch import Wrote
 
 _WAIT_DEFAULT_S = 30.0
 _WAIT_MOST_S = 300.0
@@ -31,6 +33,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
         self._executor = executor
         self._reader = reader
         self._calling = calling
+        self._endings = Endings(self._message)
 
     async def ExecuteTool(  # noqa: N802
         self, request: execution_pb2.ExecuteToolRequest, context: Context
@@ -46,7 +49,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             timeout_s=seconds("timeout", request.timeout) if request.HasField("timeout") else None,
         )
         hold_wait_s = seconds("hold_wait", request.hold_wait)
-        answer = await self._calling.call(caller(), wish, hold_wait_s)
+        answer = await self._calling.call(caller(), wish, hold_wait_s, no_wait=request.no_wait)
         return execution_pb2.ExecuteToolResponse(call=call_message(answer))
 
     async def GetCall(  # noqa: N802
@@ -89,19 +92,21 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
     async def WatchCall(  # noqa: N802
         self, request: execution_pb2.WatchCallRequest, context: Context
     ) -> AsyncIterator[execution_pb2.WatchCallResponse]:
-        """Stream the events of a call."""
-        if request.after_sequence < 0:
-            raise InvalidArgument("after_sequence", "send 0 or the sequence of an event")
+        """Stream the events of a call with its output."""
+        after, place = _place(request)
         call = await self._reader.find(caller(), request.call)
-        async for event, fresh in self._reader.watch(call, request.after_sequence):
-            message = execution_pb2.WatchCallResponse(
-                sequence=event.sequence,
-                at=timestamp(event.at),
-                type=event.type,
-                data_json=json.dumps(event.data),
-            )
-            if fresh is not None:
-                message.call.CopyFrom(await self._shown(fresh))
+        seen = self._reader.watch(
+            caller(), call, after=after, place=place, events_only=request.events_only
+        )
+        async for item in seen:
+            if isinstance(item, Wrote):
+                yield output_message(item, after)
+                continue
+            after = item.event.sequence
+            message = event_message(item.event)
+            if item.call is not None:
+                content = self._reader.may_see_content(caller(), item.call)
+                message.call.CopyFrom(await self._endings.message(item.call, content))
             yield message
 
     async def CancelCall(  # noqa: N802
@@ -115,8 +120,18 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
         return execution_pb2.CancelCallResponse(call=await self._shown(call))
 
     async def _shown(self, call: Call) -> call_pb2.Call:
-        content = self._reader.may_see_content(caller(), call)
+        return await self._message(call, self._reader.may_see_content(caller(), call))
+
+    async def _message(self, call: Call, content: bool) -> call_pb2.Call:
         return call_message(await self._reader.answer(call, content=content), content=content)
+
+
+def _place(request: execution_pb2.WatchCallRequest) -> tuple[int, Place]:
+    for field in ("after_sequence", "stdout_offset", "stderr_offset"):
+        if getattr(request, field) < 0:
+            raise InvalidArgument(field, "send 0, or what the stream said before it was cut")
+    place = Place(stdout=request.stdout_offset, stderr=request.stderr_offset)
+    return request.after_sequence, place
 
 
 def _wanted(text: str, reader: Identity) -> CallFilter:

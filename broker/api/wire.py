@@ -122,7 +122,11 @@ def _hold(hold: Hold) -> call_pb2.Hold:
 
 def _usage(usage: Usage) -> call_pb2.Usage:
     return call_pb2.Usage(
-        wall_ms=usage.wall_ms, cpu_ms=usage.cpu_ms, max_memory_bytes=usage.max_memory_bytes
+        wall_ms=usage.wall_ms,
+        cpu_ms=usage.cpu_ms,
+        max_memory_bytes=usage.max_memory_bytes,
+        max_pids=usage.max_pids,
+        files_bytes=usage.files_bytes,
     )
 
 
@@ -150,6 +154,7 @@ def _result(result: JsonObject) -> call_pb2.Result:
         limits_hit=_texts(result, "limits_hit"),
         changed_paths=_texts(result, "changed_paths"),
         notes=_texts(result, "notes"),
+        sources={field: str(who) for field, who in _object(result, "sources").items()},
     )
 
 

@@ -8,13 +8,16 @@ import typer
 from broker.cli.arguments import HELP, read_arguments
 from broker.cli.documents import plain
 from broker.cli.exits import OF_CALLS, exit_of_state
+from broker.cli.live import print_items
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.phrases import details, headline
-from broker.cli.terminal import document, note, raw_or_escaped
+from broker.cli.terminal import document, document_line, note, raw_or_escaped
 from broker.client import state_of
+from broker.core.lifecycle import CallState
 from broker.v1 import call_pb2
 
 EPILOG = OF_CALLS
+_GOES_ON = frozenset({CallState.QUEUED, CallState.RUNNING})
 
 
 def call(
@@ -31,6 +34,9 @@ def call(
     hold_wait: Annotated[
         float, typer.Option(help="Seconds to wait for people where the call is held.", min=0)
     ] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print what the tool writes while it runs.")
+    ] = False,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -38,7 +44,8 @@ def call(
 ) -> None:
     """Call a tool; print its output, then what became of the call.
 
-    The tool's standard output goes to standard output, everything else to standard error.
+    The tool's standard output goes to standard output, everything else to standard error. With
+    --follow and -o json: each piece of output is a JSON document on a line, the call the last one.
     """
     text = read_arguments(arguments or [], sys.stdin.read)
     with connect(config, identity or "agent", address) as broker:
@@ -51,12 +58,19 @@ def call(
                 purpose=purpose,
                 timeout_s=timeout,
                 hold_wait_s=hold_wait,
+                no_wait=follow,
             )
+            was_printed = follow and state_of(answer) in _GOES_ON
+            if was_printed:
+                print_items(broker.watch(answer.name), output, events=False)
+                answer = broker.get(answer.name)
         except KeyboardInterrupt:
             note("gave up waiting; a call that was recorded goes on: toolwarrant calls list")
             raise
     if output is Output.JSON:
-        document(plain(answer))
+        (document_line if follow else document)(plain(answer))
+    elif was_printed:
+        show_end(answer)
     else:
         show(answer)
     raise typer.Exit(exit_of_state(state_of(answer)))
@@ -67,6 +81,11 @@ def show(answer: call_pb2.Call) -> None:
     result = answer.result
     raw_or_escaped(sys.stdout, result.stdout or result.stdout_text.encode())
     raw_or_escaped(sys.stderr, result.stderr or result.stderr_text.encode())
+    show_end(answer)
+
+
+def show_end(answer: call_pb2.Call) -> None:
+    """Say what became of the call, where its output was printed before."""
     note(headline(answer))
     for line in details(answer):
         note(f"  {line}")

@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from broker.cli.call import show as show_call
+from broker.cli.call import show_end
 from broker.cli.documents import plain, time_text
 from broker.cli.exits import OF_CALLS, OF_OTHERS, exit_of_state
+from broker.cli.live import print_items
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.phrases import headline, state_word
-from broker.cli.terminal import document, document_line, lines, note, say, table
+from broker.cli.terminal import document, note, say, table
 from broker.client import state_of
 from broker.core.visible import visible
 
@@ -66,21 +68,23 @@ def show(
 def watch(
     call: CallArgument,
     after: Annotated[int, typer.Option(help="Only events after this sequence.", min=0)] = 0,
+    events_only: Annotated[
+        bool, typer.Option("--events-only", help="Without the tool's output.")
+    ] = False,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Follow the events of a call until it is final."""
+    """Follow a call until it is final: its events, and what its tool writes as it comes.
+
+    The tool's standard output goes to standard output, everything else to standard error.
+    """
     with connect(config, identity or "agent", address) as broker:
-        for event in broker.watch(call, after):
-            if output is Output.JSON:
-                document_line(plain(event))
-            else:
-                say(lines(f"{time_text(event.at)}  {event.sequence:>6}  {event.type}"))
+        print_items(broker.watch(call, after, events_only=events_only), output, events=True)
         found = broker.get(call)
     if output is Output.TABLE:
-        show_call(found)
+        show_end(found)
     raise typer.Exit(exit_of_state(state_of(found)))
 
 

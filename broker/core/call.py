@@ -111,6 +111,10 @@ class Usage:
     wall_ms: int
     cpu_ms: int | None
     max_memory_bytes: int | None
+    max_pids: int | None = None
+    """Most processes and threads at one time, the launcher among them."""
+    files_bytes: int = 0
+    """Of the files that came back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from broker.core.frames import (
     FrameError,
     FrameKind,
 )
+from broker.core.output import OutputBuffer, OutputSink, Source
 from broker.core.sandbox import Collect, FileChange, Stream
 
 _MAX_NOTES = 100
@@ -21,15 +22,24 @@ class Harvest:
         output_bytes: Cap on stdout, on stderr, on the sum of files, each.
         collect: Whether changes of the workspace are expected.
         workspace: The paths that went in: only these can have been deleted.
+        sink: Keeps both streams; by default a buffer of its own.
     """
 
-    def __init__(self, *, output_bytes: int, collect: Collect, workspace: frozenset[str]) -> None:
+    def __init__(
+        self,
+        *,
+        output_bytes: int,
+        collect: Collect,
+        workspace: frozenset[str],
+        sink: OutputSink | None = None,
+    ) -> None:
+        self._sink: OutputSink = OutputBuffer(output_bytes) if sink is None else sink
         self._collect = collect
         self._workspace = workspace
         self._left_files = MAX_FILES
         self._streams = {
-            FrameKind.STDOUT: _Stream(output_bytes),
-            FrameKind.STDERR: _Stream(output_bytes),
+            FrameKind.STDOUT: _Stream(Source.STDOUT, output_bytes),
+            FrameKind.STDERR: _Stream(Source.STDERR, output_bytes),
         }
         self._files: dict[FrameKind, dict[str, bytes | None]] = {
             FrameKind.OUTPUT: {},
@@ -64,6 +74,10 @@ class Harvest:
             self._collecting = True
             self._take_collected(frame)
 
+    def close(self) -> None:
+        """Say that no more frames come, for whatever reason."""
+        self._sink.end()
+
     @property
     def is_over(self) -> bool:
         """Tell whether the launcher has said its last word."""
@@ -77,12 +91,12 @@ class Harvest:
     @property
     def stdout(self) -> Stream:
         """The tool's standard output, as far as it was kept."""
-        return self._streams[FrameKind.STDOUT].value()
+        return self._stream(FrameKind.STDOUT)
 
     @property
     def stderr(self) -> Stream:
         """The tool's standard error, as far as it was kept."""
-        return self._streams[FrameKind.STDERR].value()
+        return self._stream(FrameKind.STDERR)
 
     @property
     def outputs(self) -> tuple[FileChange, ...]:
@@ -95,9 +109,22 @@ class Harvest:
         return self._complete(FrameKind.CHANGED)
 
     @property
+    def files_bytes(self) -> int:
+        """Size of the files that came back, together."""
+        return sum(len(file.data or b"") for file in (*self.outputs, *self.changes))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the launcher refused to collect, in its words."""
         return tuple(self._notes)
+
+    def _stream(self, kind: FrameKind) -> Stream:
+        stream = self._streams[kind]
+        return Stream(
+            data=self._sink.kept(stream.source),
+            size_bytes=stream.size_bytes,
+            truncated=stream.over_cap,
+        )
 
     def _complete(self, kind: FrameKind) -> tuple[FileChange, ...]:
         if self.end is None:
@@ -108,7 +135,8 @@ class Harvest:
         # A tool is dead before the first file is collected: later output is nobody's.
         if self._collecting:
             raise FrameError("output came after the tool's end")
-        self._streams[frame.kind].take(frame.payload)
+        stream = self._streams[frame.kind]
+        self._sink.take(stream.source, stream.count(frame.payload))
 
     def _take_collected(self, frame: Frame) -> None:
         match frame.kind:
@@ -164,25 +192,24 @@ class Harvest:
 
 
 class _Stream:
-    def __init__(self, cap_bytes: int) -> None:
+    def __init__(self, source: Source, cap_bytes: int) -> None:
+        self.source = source
+        self.size_bytes = 0
         self._cap_bytes = cap_bytes
-        self._data = bytearray()
-        self._size_bytes = 0
 
-    def take(self, data: bytes) -> None:
-        self._size_bytes += len(data)
-        self._data += data[: self._cap_bytes - len(self._data)]
+    def count(self, data: bytes) -> bytes:
+        """Count bytes; give those within the cap."""
+        left_bytes = max(self._cap_bytes - self.size_bytes, 0)
+        self.size_bytes += len(data)
+        return data[:left_bytes]
 
     @property
     def has_any(self) -> bool:
-        return self._size_bytes > 0
+        return self.size_bytes > 0
 
     @property
     def over_cap(self) -> bool:
-        return self._size_bytes > self._cap_bytes
-
-    def value(self) -> Stream:
-        return Stream(data=bytes(self._data), size_bytes=self._size_bytes, truncated=self.over_cap)
+        return self.size_bytes > self._cap_bytes
 
 
 class _OpenFile:

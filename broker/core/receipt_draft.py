@@ -215,12 +215,18 @@ def _stream(stream: Stream) -> JsonObject:
 def _usage(call: Call) -> JsonObject | None:
     if call.usage is None:
         return None
-    cpu, memory = call.usage.cpu_ms, call.usage.max_memory_bytes
+    usage = call.usage
     return {
-        "wall_ms": str(call.usage.wall_ms),
-        "cpu_ms": None if cpu is None else str(cpu),
-        "max_memory_bytes": None if memory is None else str(memory),
+        "wall_ms": str(usage.wall_ms),
+        "cpu_ms": _number(usage.cpu_ms),
+        "max_memory_bytes": _number(usage.max_memory_bytes),
+        "max_pids": _number(usage.max_pids),
+        "files_bytes": str(usage.files_bytes),
     }
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _times(call: Call) -> JsonObject:

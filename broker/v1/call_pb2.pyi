@@ -294,6 +294,26 @@ class Result(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SourcesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     STDOUT_TEXT_FIELD_NUMBER: _builtins.int
     STDOUT_FIELD_NUMBER: _builtins.int
@@ -307,6 +327,7 @@ class Result(_message.Message):
     LIMITS_HIT_FIELD_NUMBER: _builtins.int
     CHANGED_PATHS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """The tool's exit code as the Engine says it; unset where it is unknown."""
     stdout_text: _builtins.str
@@ -343,6 +364,12 @@ class Result(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was refused on the way out, in plain words."""
 
+    @_builtins.property
+    def sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Field of result or usage with who says it: `engine`, `cgroup`, `broker`, `tool`, or `nobody`
+        where it could not be read.
+        """
+
     def __init__(
         self,
         *,
@@ -359,10 +386,11 @@ class Result(_message.Message):
         limits_hit: _abc.Iterable[_builtins.str] | None = ...,
         changed_paths: _abc.Iterable[_builtins.str] | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_paths", b"changed_paths", "exit_code", b"exit_code", "limits_hit", b"limits_hit", "notes", b"notes", "outputs", b"outputs", "stderr", b"stderr", "stderr_size_bytes", b"stderr_size_bytes", "stderr_text", b"stderr_text", "stderr_truncated", b"stderr_truncated", "stdout", b"stdout", "stdout_size_bytes", b"stdout_size_bytes", "stdout_text", b"stdout_text", "stdout_truncated", b"stdout_truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_paths", b"changed_paths", "exit_code", b"exit_code", "limits_hit", b"limits_hit", "notes", b"notes", "outputs", b"outputs", "sources", b"sources", "stderr", b"stderr", "stderr_size_bytes", b"stderr_size_bytes", "stderr_text", b"stderr_text", "stderr_truncated", b"stderr_truncated", "stdout", b"stdout", "stdout_size_bytes", b"stdout_size_bytes", "stdout_text", b"stdout_text", "stdout_truncated", b"stdout_truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -379,31 +407,45 @@ class Usage(_message.Message):
     WALL_MS_FIELD_NUMBER: _builtins.int
     CPU_MS_FIELD_NUMBER: _builtins.int
     MAX_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PIDS_FIELD_NUMBER: _builtins.int
+    FILES_BYTES_FIELD_NUMBER: _builtins.int
     wall_ms: _builtins.int
     """Milliseconds from the first byte to the end."""
     cpu_ms: _builtins.int
     """Milliseconds of processor time; unset where it could not be read."""
     max_memory_bytes: _builtins.int
     """Peak memory in bytes; unset where it could not be read."""
+    max_pids: _builtins.int
+    """Most processes and threads at one time, those of the sandbox itself and of its start among them;
+    unset where the kernel does not count it.
+    """
+    files_bytes: _builtins.int
+    """Bytes of the files that came back, as the broker counted them."""
     def __init__(
         self,
         *,
         wall_ms: _builtins.int = ...,
         cpu_ms: _builtins.int | None = ...,
         max_memory_bytes: _builtins.int | None = ...,
+        max_pids: _builtins.int | None = ...,
+        files_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_ms", b"_cpu_ms", "_max_memory_bytes", b"_max_memory_bytes", "cpu_ms", b"cpu_ms", "max_memory_bytes", b"max_memory_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_ms", b"_cpu_ms", "_max_memory_bytes", b"_max_memory_bytes", "_max_pids", b"_max_pids", "cpu_ms", b"cpu_ms", "max_memory_bytes", b"max_memory_bytes", "max_pids", b"max_pids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_ms", b"_cpu_ms", "_max_memory_bytes", b"_max_memory_bytes", "cpu_ms", b"cpu_ms", "max_memory_bytes", b"max_memory_bytes", "wall_ms", b"wall_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_ms", b"_cpu_ms", "_max_memory_bytes", b"_max_memory_bytes", "_max_pids", b"_max_pids", "cpu_ms", b"cpu_ms", "files_bytes", b"files_bytes", "max_memory_bytes", b"max_memory_bytes", "max_pids", b"max_pids", "wall_ms", b"wall_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_ms: _TypeAlias = _typing.Literal["cpu_ms"]  # noqa: Y015
     _WhichOneofArgType__cpu_ms: _TypeAlias = _typing.Literal["_cpu_ms", b"_cpu_ms"]  # noqa: Y015
     _WhichOneofReturnType__max_memory_bytes: _TypeAlias = _typing.Literal["max_memory_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_memory_bytes: _TypeAlias = _typing.Literal["_max_memory_bytes", b"_max_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_pids: _TypeAlias = _typing.Literal["max_pids"]  # noqa: Y015
+    _WhichOneofArgType__max_pids: _TypeAlias = _typing.Literal["_max_pids", b"_max_pids"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_ms) -> _WhichOneofReturnType__cpu_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_memory_bytes) -> _WhichOneofReturnType__max_memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pids) -> _WhichOneofReturnType__max_pids | None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
 

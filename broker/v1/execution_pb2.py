@@ -27,37 +27,41 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62roker/v1/execution.proto\x12\tbroker.v1\x1a\x14\x62roker/v1/call.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n\x12\x45xecuteToolRequest\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x13\n\x0bparent_call\x18\x05 \x01(\t\x12\x0f\n\x07purpose\x18\x06 \x01(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\thold_wait\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x13\x45xecuteToolResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call\"\x1e\n\x0eGetCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"0\n\x0fGetCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call\"I\n\x10ListCallsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"L\n\x11ListCallsResponse\x12\x1e\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x0fWaitCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x10WaitCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call\"8\n\x10WatchCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\x8d\x01\n\x11WatchCallResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x11\n\tdata_json\x18\x04 \x01(\t\x12\x1d\n\x04\x63\x61ll\x18\x05 \x01(\x0b\x32\x0f.broker.v1.Call\"!\n\x11\x43\x61ncelCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"3\n\x12\x43\x61ncelCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call2\xc4\x03\n\x10\x45xecutionService\x12L\n\x0b\x45xecuteTool\x12\x1d.broker.v1.ExecuteToolRequest\x1a\x1e.broker.v1.ExecuteToolResponse\x12@\n\x07GetCall\x12\x19.broker.v1.GetCallRequest\x1a\x1a.broker.v1.GetCallResponse\x12\x46\n\tListCalls\x12\x1b.broker.v1.ListCallsRequest\x1a\x1c.broker.v1.ListCallsResponse\x12\x43\n\x08WaitCall\x12\x1a.broker.v1.WaitCallRequest\x1a\x1b.broker.v1.WaitCallResponse\x12H\n\tWatchCall\x12\x1b.broker.v1.WatchCallRequest\x1a\x1c.broker.v1.WatchCallResponse0\x01\x12I\n\nCancelCall\x12\x1c.broker.v1.CancelCallRequest\x1a\x1d.broker.v1.CancelCallResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62roker/v1/execution.proto\x12\tbroker.v1\x1a\x14\x62roker/v1/call.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x01\n\x12\x45xecuteToolRequest\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x13\n\x0bparent_call\x18\x05 \x01(\t\x12\x0f\n\x07purpose\x18\x06 \x01(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\thold_wait\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07no_wait\x18\t \x01(\x08\"4\n\x13\x45xecuteToolResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call\"\x1e\n\x0eGetCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"0\n\x0fGetCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call\"I\n\x10ListCallsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"L\n\x11ListCallsResponse\x12\x1e\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x0fWaitCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\x10WaitCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call\"{\n\x10WatchCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x15\n\rstdout_offset\x18\x03 \x01(\x03\x12\x15\n\rstderr_offset\x18\x04 \x01(\x03\x12\x13\n\x0b\x65vents_only\x18\x05 \x01(\x08\"p\n\x0bOutputPiece\x12\'\n\x06stream\x18\x01 \x01(\x0e\x32\x17.broker.v1.OutputStream\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0c\n\x04live\x18\x05 \x01(\x08\"\xb5\x01\n\x11WatchCallResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x11\n\tdata_json\x18\x04 \x01(\t\x12\x1d\n\x04\x63\x61ll\x18\x05 \x01(\x0b\x32\x0f.broker.v1.Call\x12&\n\x06output\x18\x06 \x01(\x0b\x32\x16.broker.v1.OutputPiece\"!\n\x11\x43\x61ncelCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"3\n\x12\x43\x61ncelCallResponse\x12\x1d\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Call*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x32\xc4\x03\n\x10\x45xecutionService\x12L\n\x0b\x45xecuteTool\x12\x1d.broker.v1.ExecuteToolRequest\x1a\x1e.broker.v1.ExecuteToolResponse\x12@\n\x07GetCall\x12\x19.broker.v1.GetCallRequest\x1a\x1a.broker.v1.GetCallResponse\x12\x46\n\tListCalls\x12\x1b.broker.v1.ListCallsRequest\x1a\x1c.broker.v1.ListCallsResponse\x12\x43\n\x08WaitCall\x12\x1a.broker.v1.WaitCallRequest\x1a\x1b.broker.v1.WaitCallResponse\x12H\n\tWatchCall\x12\x1b.broker.v1.WatchCallRequest\x1a\x1c.broker.v1.WatchCallResponse0\x01\x12I\n\nCancelCall\x12\x1c.broker.v1.CancelCallRequest\x1a\x1d.broker.v1.CancelCallResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'broker.v1.execution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_OUTPUTSTREAM']._serialized_start=1301
+  _globals['_OUTPUTSTREAM']._serialized_end=1398
   _globals['_EXECUTETOOLREQUEST']._serialized_start=128
-  _globals['_EXECUTETOOLREQUEST']._serialized_end=354
-  _globals['_EXECUTETOOLRESPONSE']._serialized_start=356
-  _globals['_EXECUTETOOLRESPONSE']._serialized_end=408
-  _globals['_GETCALLREQUEST']._serialized_start=410
-  _globals['_GETCALLREQUEST']._serialized_end=440
-  _globals['_GETCALLRESPONSE']._serialized_start=442
-  _globals['_GETCALLRESPONSE']._serialized_end=490
-  _globals['_LISTCALLSREQUEST']._serialized_start=492
-  _globals['_LISTCALLSREQUEST']._serialized_end=565
-  _globals['_LISTCALLSRESPONSE']._serialized_start=567
-  _globals['_LISTCALLSRESPONSE']._serialized_end=643
-  _globals['_WAITCALLREQUEST']._serialized_start=645
-  _globals['_WAITCALLREQUEST']._serialized_end=720
-  _globals['_WAITCALLRESPONSE']._serialized_start=722
-  _globals['_WAITCALLRESPONSE']._serialized_end=771
-  _globals['_WATCHCALLREQUEST']._serialized_start=773
-  _globals['_WATCHCALLREQUEST']._serialized_end=829
-  _globals['_WATCHCALLRESPONSE']._serialized_start=832
-  _globals['_WATCHCALLRESPONSE']._serialized_end=973
-  _globals['_CANCELCALLREQUEST']._serialized_start=975
-  _globals['_CANCELCALLREQUEST']._serialized_end=1008
-  _globals['_CANCELCALLRESPONSE']._serialized_start=1010
-  _globals['_CANCELCALLRESPONSE']._serialized_end=1061
-  _globals['_EXECUTIONSERVICE']._serialized_start=1064
-  _globals['_EXECUTIONSERVICE']._serialized_end=1516
+  _globals['_EXECUTETOOLREQUEST']._serialized_end=371
+  _globals['_EXECUTETOOLRESPONSE']._serialized_start=373
+  _globals['_EXECUTETOOLRESPONSE']._serialized_end=425
+  _globals['_GETCALLREQUEST']._serialized_start=427
+  _globals['_GETCALLREQUEST']._serialized_end=457
+  _globals['_GETCALLRESPONSE']._serialized_start=459
+  _globals['_GETCALLRESPONSE']._serialized_end=507
+  _globals['_LISTCALLSREQUEST']._serialized_start=509
+  _globals['_LISTCALLSREQUEST']._serialized_end=582
+  _globals['_LISTCALLSRESPONSE']._serialized_start=584
+  _globals['_LISTCALLSRESPONSE']._serialized_end=660
+  _globals['_WAITCALLREQUEST']._serialized_start=662
+  _globals['_WAITCALLREQUEST']._serialized_end=737
+  _globals['_WAITCALLRESPONSE']._serialized_start=739
+  _globals['_WAITCALLRESPONSE']._serialized_end=788
+  _globals['_WATCHCALLREQUEST']._serialized_start=790
+  _globals['_WATCHCALLREQUEST']._serialized_end=913
+  _globals['_OUTPUTPIECE']._serialized_start=915
+  _globals['_OUTPUTPIECE']._serialized_end=1027
+  _globals['_WATCHCALLRESPONSE']._serialized_start=1030
+  _globals['_WATCHCALLRESPONSE']._serialized_end=1211
+  _globals['_CANCELCALLREQUEST']._serialized_start=1213
+  _globals['_CANCELCALLREQUEST']._serialized_end=1246
+  _globals['_CANCELCALLRESPONSE']._serialized_start=1248
+  _globals['_CANCELCALLRESPONSE']._serialized_end=1299
+  _globals['_EXECUTIONSERVICE']._serialized_start=1401
+  _globals['_EXECUTIONSERVICE']._serialized_end=1853
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OutputStream:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutputStreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutputStream.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTPUT_STREAM_UNSPECIFIED: _OutputStream.ValueType  # 0
+    """Never sent."""
+    OUTPUT_STREAM_STDOUT: _OutputStream.ValueType  # 1
+    """Standard output."""
+    OUTPUT_STREAM_STDERR: _OutputStream.ValueType  # 2
+    """Standard error."""
+
+class OutputStream(_OutputStream, metaclass=_OutputStreamEnumTypeWrapper):
+    """Which of the tool's streams."""
+
+OUTPUT_STREAM_UNSPECIFIED: OutputStream.ValueType  # 0
+"""Never sent."""
+OUTPUT_STREAM_STDOUT: OutputStream.ValueType  # 1
+"""Standard output."""
+OUTPUT_STREAM_STDERR: OutputStream.ValueType  # 2
+"""Standard error."""
+Global___OutputStream: _TypeAlias = OutputStream  # noqa: Y015
 
 @_typing.final
 class ExecuteToolRequest(_message.Message):
@@ -35,6 +60,7 @@ class ExecuteToolRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     HOLD_WAIT_FIELD_NUMBER: _builtins.int
+    NO_WAIT_FIELD_NUMBER: _builtins.int
     tool: _builtins.str
     """`name` or `name@version`."""
     arguments_json: _builtins.str
@@ -51,6 +77,11 @@ class ExecuteToolRequest(_message.Message):
     """Optional: `calls/<ULID>` of the agent's own call that this one is a part of."""
     purpose: _builtins.str
     """Optional, at most 2,000 characters: why, in the agent's words; always shown as a claim."""
+    no_wait: _builtins.bool
+    """Optional: answer as soon as the call is recorded and decided (after `hold_wait`, where it is
+    held), without waiting for its run; to be followed by WatchCall. No part of the request that
+    `request_id` stands for.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Optional: how long the tool may run; a larger wish than allowed is clamped."""
@@ -70,10 +101,11 @@ class ExecuteToolRequest(_message.Message):
         purpose: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
         hold_wait: _duration_pb2.Duration | None = ...,
+        no_wait: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_wait", b"hold_wait", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "hold_wait", b"hold_wait", "parent_call", b"parent_call", "purpose", b"purpose", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "hold_wait", b"hold_wait", "no_wait", b"no_wait", "parent_call", b"parent_call", "purpose", b"purpose", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,7 +113,7 @@ Global___ExecuteToolRequest: _TypeAlias = ExecuteToolRequest  # noqa: Y015
 
 @_typing.final
 class ExecuteToolResponse(_message.Message):
-    """The call, final or held."""
+    """The call, final, held, or with `no_wait` as it stands."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -267,27 +299,82 @@ class WatchCallRequest(_message.Message):
 
     CALL_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    STDOUT_OFFSET_FIELD_NUMBER: _builtins.int
+    STDERR_OFFSET_FIELD_NUMBER: _builtins.int
+    EVENTS_ONLY_FIELD_NUMBER: _builtins.int
     call: _builtins.str
     """As in GetCallRequest."""
     after_sequence: _builtins.int
     """Sequence of the last event already seen; 0 for all."""
+    stdout_offset: _builtins.int
+    """Bytes of standard output already seen; 0 for all."""
+    stderr_offset: _builtins.int
+    """Bytes of standard error already seen; 0 for all."""
+    events_only: _builtins.bool
+    """Leave out what the tool writes. Those who may not see the call's result never get it."""
     def __init__(
         self,
         *,
         call: _builtins.str = ...,
         after_sequence: _builtins.int = ...,
+        stdout_offset: _builtins.int = ...,
+        stderr_offset: _builtins.int = ...,
+        events_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "call", b"call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "call", b"call", "events_only", b"events_only", "stderr_offset", b"stderr_offset", "stdout_offset", b"stdout_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchCallRequest: _TypeAlias = WatchCallRequest  # noqa: Y015
 
 @_typing.final
+class OutputPiece(_message.Message):
+    """A piece of what the tool wrote: the tool's word, unsigned. At most 128 KiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    stream: Global___OutputStream.ValueType
+    """Which stream it is of."""
+    offset: _builtins.int
+    """Bytes of this stream before it. With the size of the piece: the offset to resume from."""
+    text: _builtins.str
+    """The piece where it is UTF-8; it then begins and ends with a whole character."""
+    data: _builtins.bytes
+    """The piece where it is not UTF-8."""
+    live: _builtins.bool
+    """Whether the call has not ended, so that no receipt stands for it yet. Otherwise the piece is of
+    the result document, which the receipt names.
+    """
+    def __init__(
+        self,
+        *,
+        stream: Global___OutputStream.ValueType = ...,
+        offset: _builtins.int = ...,
+        text: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        live: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "live", b"live", "offset", b"offset", "stream", b"stream", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutputPiece: _TypeAlias = OutputPiece  # noqa: Y015
+
+@_typing.final
 class WatchCallResponse(_message.Message):
-    """One event of a call."""
+    """One event of a call, or one piece of its tool's output. Output comes between the event
+    `run.starting` and the last one, in the order in which the tool wrote it; once the call has ended,
+    standard output comes before standard error.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -296,19 +383,26 @@ class WatchCallResponse(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     DATA_JSON_FIELD_NUMBER: _builtins.int
     CALL_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Place in the broker's one history; resume after it."""
+    """Place in the broker's one history; resume after it. With output: of the last event before it."""
     type: _builtins.str
-    """Its type, such as `call.held` or `run.starting`."""
+    """Its type, such as `call.held` or `run.starting`; `run.output` with output."""
     data_json: _builtins.str
-    """Names, digests and numbers of the event, as JSON."""
+    """Names, digests and numbers of the event, as JSON; empty with output."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """When it happened."""
+        """When it happened; unset with output."""
 
     @_builtins.property
     def call(self) -> _call_pb2.Call:
-        """The call after the event; set on the last event of those known."""
+        """The call after the event; set on the last event of those known. Its result is without the bytes
+        of the streams: they come as output, GetCall has both.
+        """
+
+    @_builtins.property
+    def output(self) -> Global___OutputPiece:
+        """Set where this is no event, but output."""
 
     def __init__(
         self,
@@ -318,10 +412,11 @@ class WatchCallResponse(_message.Message):
         type: _builtins.str = ...,
         data_json: _builtins.str = ...,
         call: _call_pb2.Call | None = ...,
+        output: Global___OutputPiece | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "call", b"call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "call", b"call", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "call", b"call", "data_json", b"data_json", "sequence", b"sequence", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "call", b"call", "data_json", b"data_json", "output", b"output", "sequence", b"sequence", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,7 +101,8 @@ class ExecutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCall(self, request, context):
-        """Streams the events of a call until it is final.
+        """Streams the events of a call, with what its tool writes while it runs, until it is final. A
+        stream that was cut is taken up by its sequence and the bytes already seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

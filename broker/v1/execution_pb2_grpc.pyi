@@ -44,7 +44,9 @@ class ExecutionServiceStub:
     WaitCall: _grpc.UnaryUnaryMultiCallable[_execution_pb2.WaitCallRequest, _execution_pb2.WaitCallResponse]
     """Waits until a call is final, or the time is over."""
     WatchCall: _grpc.UnaryStreamMultiCallable[_execution_pb2.WatchCallRequest, _execution_pb2.WatchCallResponse]
-    """Streams the events of a call until it is final."""
+    """Streams the events of a call, with what its tool writes while it runs, until it is final. A
+    stream that was cut is taken up by its sequence and the bytes already seen.
+    """
     CancelCall: _grpc.UnaryUnaryMultiCallable[_execution_pb2.CancelCallRequest, _execution_pb2.CancelCallResponse]
     """Cancels a call of one's own, before or during its run."""
 
@@ -64,7 +66,9 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     WaitCall: _aio.UnaryUnaryMultiCallable[_execution_pb2.WaitCallRequest, _execution_pb2.WaitCallResponse]  # type: ignore[assignment]
     """Waits until a call is final, or the time is over."""
     WatchCall: _aio.UnaryStreamMultiCallable[_execution_pb2.WatchCallRequest, _execution_pb2.WatchCallResponse]  # type: ignore[assignment]
-    """Streams the events of a call until it is final."""
+    """Streams the events of a call, with what its tool writes while it runs, until it is final. A
+    stream that was cut is taken up by its sequence and the bytes already seen.
+    """
     CancelCall: _aio.UnaryUnaryMultiCallable[_execution_pb2.CancelCallRequest, _execution_pb2.CancelCallResponse]  # type: ignore[assignment]
     """Cancels a call of one's own, before or during its run."""
 
@@ -111,7 +115,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.WatchCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.WatchCallResponse], _abc.AsyncIterator[_execution_pb2.WatchCallResponse]]:
-        """Streams the events of a call until it is final."""
+        """Streams the events of a call, with what its tool writes while it runs, until it is final. A
+        stream that was cut is taken up by its sequence and the bytes already seen.
+        """
 
     @_abc_1.abstractmethod
     def CancelCall(

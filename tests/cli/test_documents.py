@@ -29,7 +29,13 @@ class TestPlain:
         assert value["hold"] is None
         assert value["ended_at"] is None
         assert value["agent"] == ""
-        assert value["usage"] == {"wall_ms": 5, "cpu_ms": None, "max_memory_bytes": None}
+        assert value["usage"] == {
+            "wall_ms": 5,
+            "cpu_ms": None,
+            "max_memory_bytes": None,
+            "max_pids": None,
+            "files_bytes": 0,
+        }
         assert value["decision"] == {
             "effect": "ALLOW",
             "reasons": [{"rule": "r", "agent_message": "", "severity": ""}],

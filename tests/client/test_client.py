@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from broker.client import Client, ClientError, state_of
+from broker.client import Client, ClientError, Output, WatchItem, state_of
 from broker.core.lifecycle import CallState
 from broker.v1 import (
     admin_pb2,
@@ -295,6 +295,7 @@ class TestWatch:
 
         def follow() -> None:
             for event in broker.client.watch("ABCD"):
+                assert not isinstance(event, Output)
                 seen.put(event.sequence)
 
         pending = broker.begin(follow)
@@ -312,6 +313,43 @@ class TestWatch:
         pending.result()
         assert seen.get_nowait() == 12
         assert broker.pauses_s == [0.1]
+
+    def test_output_is_taken_up_by_its_offsets(self, broker: StandIn) -> None:
+        """Pieces come typed; after a cut the client asks for what follows in each stream."""
+        seen: Queue[WatchItem] = Queue()
+
+        def follow() -> None:
+            for item in broker.client.watch("ABCD", 3, stdout_offset=2):
+                seen.put(item)
+
+        pending = broker.begin(follow)
+        request, rpc = broker.take_stream("WatchCall")
+        assert request == execution_pb2.WatchCallRequest(
+            call="ABCD", after_sequence=3, stdout_offset=2
+        )
+        rpc.send_response(_output("STDOUT", 2, text="hällo"))
+        rpc.send_response(_output("STDERR", 0, data=b"\xff"))
+        assert [seen.get(), seen.get()] == [
+            Output(stream="stdout", offset=2, data="hällo".encode(), is_live=True),
+            Output(stream="stderr", offset=0, data=b"\xff", is_live=True),
+        ]
+        rpc.terminate((), UNAVAILABLE, "restart")
+        request, rpc = broker.take_stream("WatchCall")
+        assert request == execution_pb2.WatchCallRequest(
+            call="ABCD", after_sequence=4, stdout_offset=8, stderr_offset=1
+        )
+        rpc.terminate((), grpc.StatusCode.OK, "")
+        pending.result()
+
+    def test_a_stream_of_a_later_broker_is_passed_over(self, broker: StandIn) -> None:
+        """Output of a stream that this client does not know is left out, the rest goes on."""
+        pending = broker.begin(lambda: list(broker.client.watch("ABCD")))
+        _, rpc = broker.take_stream("WatchCall")
+        piece = execution_pb2.OutputPiece(stream=9, text="x")  # type: ignore[arg-type]
+        rpc.send_response(execution_pb2.WatchCallResponse(sequence=1, output=piece))
+        rpc.send_response(execution_pb2.WatchCallResponse(sequence=2))
+        rpc.terminate((), grpc.StatusCode.OK, "")
+        assert pending.result() == [execution_pb2.WatchCallResponse(sequence=2)]
 
     def test_a_refused_stream_is_an_error(self, broker: StandIn) -> None:
         """Another code than UNAVAILABLE ends the watch."""
@@ -520,3 +558,16 @@ def test_the_client_closes_its_channel() -> None:
         pass
     with pytest.raises(ValueError, match="closed channel"):
         client.get("ABCD")
+
+
+def _output(
+    stream: str, offset: int, *, text: str = "", data: bytes = b""
+) -> execution_pb2.WatchCallResponse:
+    piece = execution_pb2.OutputPiece(
+        stream=execution_pb2.OutputStream.Value(f"OUTPUT_STREAM_{stream}"),
+        offset=offset,
+        text=text,
+        data=data,
+        live=True,
+    )
+    return execution_pb2.WatchCallResponse(sequence=4, type="run.output", output=piece)

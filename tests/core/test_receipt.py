@@ -195,6 +195,8 @@ class TestDraft:
             "wall_ms": "812",
             "cpu_ms": "40",
             "max_memory_bytes": "9000000000",
+            "max_pids": "4",
+            "files_bytes": "3",
         }
 
     def test_approvals_by_pseudonym(self, signer):

@@ -138,6 +138,20 @@ class TestCalls:
         types = [json.loads(text)["type"] for text in _documents(done.stdout)]
         assert types == ["call.received", "call.denied"]
 
+    def test_output_is_text(self, curl, ask):
+        """What a tool wrote is to be read in a watch as it was written, without base64."""
+        arguments = json.dumps({"code": "print('größer')"})
+        request = {"tool": "python_run", "arguments_json": arguments, "no_wait": True}
+        call = ask("agent", "ExecutionService/ExecuteTool", request)["call"]
+        done = curl(
+            "agent", "broker.v1.ExecutionService/WatchCall", request={"call": call["short_id"]}
+        )
+        items = [json.loads(text) for text in _documents(done.stdout)]
+        pieces = [item["output"] for item in items if "output" in item]
+        assert [(piece["stream"], piece["text"]) for piece in pieces] == [
+            ("OUTPUT_STREAM_STDOUT", "größer\n")
+        ]
+
 
 @pytest.fixture
 def held(ask: Callable[[str, str, object], dict[str, Any]]) -> dict[str, Any]:

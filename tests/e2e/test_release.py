@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import docker
 import pytest
 
+from broker.client import Output
 from broker.v1 import call_pb2, execution_pb2
 from tests.api.rpc import Rpc, fresh, rules, state, wish
 from tests.broker_process import DOCKER_URL, Served
@@ -32,7 +33,8 @@ def decide(served: Served, call: call_pb2.Call, who: str = "approver") -> call_p
 
 def settled(served: Served, call: call_pb2.Call) -> call_pb2.Call:
     """Follow a call until it has ended or is held anew."""
-    for event in served.client("auditor").watch(call.name):
+    for event in served.client("auditor").watch(call.name, events_only=True):
+        assert not isinstance(event, Output)
         if event.HasField("call"):
             found = event.call
             again = state(found) == "HELD" and found.hold.number > call.hold.number

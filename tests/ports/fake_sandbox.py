@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import Enum
 
 from broker.core.call import Cause, Usage
+from broker.core.output import OutputBuffer, OutputSink, Source
 from broker.core.sandbox import Collect, Enforced, FileChange, Job, Profile, Report, Stream
 from broker.errors import SandboxError
 from broker.ports import Clock
@@ -72,28 +73,31 @@ class FakeSandbox:
         """What it was made with."""
         return self._enforced
 
-    async def run(self, job: Job) -> Report:
+    async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Do the job."""
         host = self._engine.host
+        sink = OutputBuffer(job.output_bytes) if sink is None else sink
+        self._engine.sinks[self._slot] = sink
         if self._is_used or self._slot not in host.containers:
             raise SandboxError("this sandbox was used before")
         self._is_used = True
         await asyncio.sleep(0)
         if self._killed.done():
-            return _report(self._killed.result(), None)
+            return _report(self._killed.result(), None, sink)
         if host.strikes(Trouble.NOT_BEGUN):
             raise SandboxError("the stream is closed")
         host.began[job.arguments] += 1
         if host.strikes(Trouble.BROKEN):
             raise RuntimeError("a bug of the adapter")
         if host.strikes(Trouble.ENGINE_LOST):
-            return _report(Cause.ENGINE_LOST, None)
+            return _report(Cause.ENGINE_LOST, None, sink)
         await asyncio.sleep(0)
         if json.loads(job.arguments).get("code") == SLEEP:
-            return _report(await self._outlive(job.timeout_s), 137)
+            return _report(await self._outlive(job.timeout_s), 137, sink)
         if self._killed.done():
-            return _report(self._killed.result(), 137)
-        return _report(Cause.EXITED, 0, host.changes.get(job.arguments, ()), job.collect)
+            return _report(self._killed.result(), 137, sink)
+        sink.take(Source.STDOUT, b"done\n")
+        return _report(Cause.EXITED, 0, sink, host.changes.get(job.arguments, ()), job.collect)
 
     async def kill(self, cause: Cause) -> None:
         """End it now."""
@@ -124,6 +128,8 @@ class FakeSandboxEngine:
         self.host = host
         self.clock = clock
         self.is_dead = False
+        self.sinks: dict[str, OutputSink] = {}
+        """Slot with where its tool writes: a test writes there for it."""
         self._boot = boot
 
     async def prepare(self, profile: Profile, *, slot: str) -> FakeSandbox:
@@ -170,16 +176,20 @@ class FakeSandboxEngine:
 def _report(
     cause: Cause,
     exit_code: int | None,
+    sink: OutputSink,
     changes: tuple[FileChange, ...] = (),
     collect: Collect = Collect.OUTPUTS,
 ) -> Report:
-    nothing = Stream(data=b"", size_bytes=0, truncated=False)
-    printed = Stream(data=b"done\n", size_bytes=5, truncated=False)
+    sink.end()
+    streams = {
+        source: Stream(data=sink.kept(source), size_bytes=len(sink.kept(source)), truncated=False)
+        for source in Source
+    }
     return Report(
         cause=cause,
         exit_code=exit_code,
-        stdout=printed if cause is Cause.EXITED else nothing,
-        stderr=nothing,
+        stdout=streams[Source.STDOUT],
+        stderr=streams[Source.STDERR],
         outputs=(),
         changes=changes if collect is Collect.CHANGES else (),
         limits_hit=(),

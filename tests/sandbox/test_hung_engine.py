@@ -107,3 +107,5 @@ class TestHungEngine:
         left = client.containers(all=True, filters={"id": container})
         await behind.close()
         assert (report.cause, report.exit_code, left) == (Cause.ENGINE_LOST, None, [])
+        sources = dict(report.sources)
+        assert (sources["cause"], sources["exit_code"]) == ("broker", "nobody")

@@ -28,6 +28,7 @@ from broker.halts import Halts
 from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
+from broker.outputs import Outputs
 from broker.people import People
 from broker.ports import EventDraft
 from broker.run import BUNDLE_PREMISE
@@ -390,6 +391,7 @@ class Stage:
             halts=halts,
             ledger=Ledger(store, board, self.clock, self.alarms),
             board=board,
+            outputs=Outputs(board),
             clock=self.clock,
             entropy=self._entropy,
             telemetry=self.alarms,

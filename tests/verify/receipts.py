@@ -132,7 +132,9 @@ RAN = {
     "queued_at": AT,
     "started_at": AT + timedelta(seconds=1),
     "run": Run(slot="s-1", boot="b-1"),
-    "usage": Usage(wall_ms=812, cpu_ms=40, max_memory_bytes=9_000_000_000),
+    "usage": Usage(
+        wall_ms=812, cpu_ms=40, max_memory_bytes=9_000_000_000, max_pids=4, files_bytes=3
+    ),
     "result_sha256": RESULT.sha256,
 }
 NEVER_RAN = {"evaluations": (evaluation(Effect.ALLOW),), "obligations": OBLIGATIONS}
@@ -149,7 +151,9 @@ def report(cause: Cause, exit_code: int | None) -> Report:
         changes=(),
         limits_hit=("memory",) if cause is Cause.MEMORY else (),
         notes=("a link named secret-link",),
-        usage=Usage(wall_ms=812, cpu_ms=40, max_memory_bytes=9_000_000_000),
+        usage=Usage(
+            wall_ms=812, cpu_ms=40, max_memory_bytes=9_000_000_000, max_pids=4, files_bytes=3
+        ),
         sources=(("exit_code", "engine"), ("stdout", "tool"), ("usage", "cgroup")),
     )
 

@@ -1,7 +1,7 @@
 """Read from outside what a container used, from its cgroup files (v1 or v2)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -16,7 +16,9 @@ class Spent:
     max_memory_bytes: int | None = None
     oom_kills: int | None = None
     refused_forks: int | None = None
-    source: str = "cgroup"
+    max_pids: int | None = None
+    source: str = "nobody"
+    """Who said so: `cgroup` or `engine`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Cgroup:
     def read(self) -> Spent | None:
         """Read the counters; None where the cgroup is gone, or was never visible from here."""
         spent = self._read_v1() if "memory" in self.folders else self._read_v2()
-        return None if spent == Spent() else spent
+        return None if spent == Spent() else replace(spent, source="cgroup")
 
     def _read_v1(self) -> Spent:
         memory = self.folders["memory"]
@@ -37,6 +39,7 @@ class Cgroup:
             max_memory_bytes=_number(memory, "memory.max_usage_in_bytes"),
             oom_kills=_counter(memory, "memory.oom_control", "oom_kill"),
             refused_forks=_counter(self.folders.get("pids"), "pids.events", "max"),
+            max_pids=_number(self.folders.get("pids"), "pids.peak"),
         )
 
     def _read_v2(self) -> Spent:
@@ -46,6 +49,7 @@ class Cgroup:
             max_memory_bytes=_number(unified, "memory.peak"),
             oom_kills=_counter(unified, "memory.events", "oom_kill"),
             refused_forks=_counter(unified, "pids.events", "max"),
+            max_pids=_number(unified, "pids.peak"),
         )
 
 

@@ -69,6 +69,9 @@ def judge(
     """
     limits = _limits(spent, exit_state, files_capped)
     cause, source, note = _cause(stop, asked, word, exit_state, "memory" in limits)
+    if cause is Cause.MEMORY:
+        # Where the cgroup was gone, or out of sight, the Engine alone has counted.
+        source = "cgroup" if spent.oom_kills else "engine"
     if cause is Cause.OUTPUT_CAP:
         limits.add("output")
     if note and last_words:
@@ -115,7 +118,7 @@ def _of_word(word: EndWord | None, exit_state: Exit, oom: bool) -> tuple[Cause, 
     if word.signalled:
         # A child's OOM kill ends nothing: the tool's own process must have died of SIGKILL.
         memory = oom and exit_state.code == _KILLED
-        return (Cause.MEMORY, "cgroup", "") if memory else (Cause.SIGNALLED, "engine", "")
+        return (Cause.MEMORY if memory else Cause.SIGNALLED), "engine", ""
     return Cause.EXITED, "engine", ""
 
 

@@ -17,11 +17,14 @@ from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause, Usage
 from broker.core.collect import Harvest
 from broker.core.frames import Frame, FrameError, FrameKind, check_paths, job_frames
+from broker.core.output import OutputSink
 from broker.core.sandbox import Enforced, Job, Report
 from broker.errors import SandboxError
 
 T = TypeVar("T")
 
+_FRAMES_A_TURN = 256
+_COUNTED = ("cpu_ms", "max_memory_bytes", "max_pids")
 _LEAVE = Frame(kind=FrameKind.LEAVE, payload=b"").encode()
 
 
@@ -76,7 +79,7 @@ class DockerSandbox:
         """Its settings as read back from the Engine."""
         return self._container.enforced
 
-    async def run(self, job: Job) -> Report:
+    async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Send the job, then wait until everything in the container is dead.
 
         Raises:
@@ -93,9 +96,11 @@ class DockerSandbox:
             output_bytes=job.output_bytes,
             collect=job.collect,
             workspace=frozenset(path for path, _ in job.workspace),
+            sink=sink,
         )
         started_s = time.monotonic()
         stop = await self._converse(job, harvest)
+        harvest.close()
         self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
         spent, exit_state = await self._finish(stop)
@@ -165,7 +170,10 @@ class DockerSandbox:
     async def _listen(self, harvest: Harvest) -> Stop:
         try:
             while (frames := await self._container.wire.receive()) is not None:
-                for frame in frames:
+                for number, frame in enumerate(frames):
+                    if number % _FRAMES_A_TURN == _FRAMES_A_TURN - 1:
+                        # Thousands of tiny frames may come at once: others get their turn.
+                        await asyncio.sleep(0)
                     harvest.feed(frame)
                     if harvest.over_cap:
                         return Stop.OVER_CAP
@@ -277,18 +285,23 @@ def _report(
     sources = {
         "cause": ending.source,
         "changes": "tool",
-        "exit_code": "engine",
-        "limits_hit": spent.source,
+        "exit_code": "nobody" if exit_state is None else "engine",
+        "limits_hit": "engine" if spent.oom_kills is None else spent.source,
         "notes": "tool",
         "outputs": "tool",
         "stderr": "tool",
+        "stderr.size_bytes": "broker",
         "stdout": "tool",
+        "stdout.size_bytes": "broker",
+        "usage.files_bytes": "broker",
         "usage.wall_ms": "broker",
     }
     if spent != Spent():
         sources["usage"] = spent.source
     if "memory" in ending.limits_hit and not spent.oom_kills:
         sources["limits_hit.memory"] = "engine"
+    # What was not read says so: a zero, or another's source, would be a claim.
+    sources |= {f"usage.{name}": "nobody" for name in _COUNTED if getattr(spent, name) is None}
     if "files" in ending.limits_hit:
         sources["limits_hit.files"] = "tool"
     if "output" in ending.limits_hit:
@@ -302,6 +315,12 @@ def _report(
         changes=harvest.changes,
         limits_hit=ending.limits_hit,
         notes=ending.notes + harvest.notes,
-        usage=Usage(wall_ms=wall_ms, cpu_ms=spent.cpu_ms, max_memory_bytes=spent.max_memory_bytes),
+        usage=Usage(
+            wall_ms=wall_ms,
+            cpu_ms=spent.cpu_ms,
+            max_memory_bytes=spent.max_memory_bytes,
+            max_pids=spent.max_pids,
+            files_bytes=harvest.files_bytes,
+        ),
         sources=tuple(sorted(sources.items())),
     )

@@ -236,4 +236,6 @@ def _from_usage(usage: Usage) -> _Record:
         "wall_ms": usage.wall_ms,
         "cpu_ms": usage.cpu_ms,
         "max_memory_bytes": usage.max_memory_bytes,
+        "max_pids": usage.max_pids,
+        "files_bytes": usage.files_bytes,
     }

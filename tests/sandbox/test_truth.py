@@ -1,0 +1,88 @@
+"""Each cause of a run's end, on a real container, with who says so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import docker
+import pytest
+
+from broker.core.call import Cause
+from broker.core.sandbox import Report
+from tests.sandbox.bench import Bench, job, tool_runs
+
+Run = Callable[[Bench, docker.APIClient], Awaitable[Report]]
+
+
+def program(code: str, **more: object) -> Run:
+    """Run a program to its end."""
+    return lambda bench, _: bench.run(code, **more)  # type: ignore[arg-type]
+
+
+def killed(cause: Cause) -> Run:
+    """Run a program that is ended from outside."""
+
+    async def run(bench: Bench, client: docker.APIClient) -> Report:
+        sandbox = await bench.prepare()
+        running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
+        await tool_runs(client, sandbox)
+        await sandbox.kill(cause)
+        report = await running
+        await sandbox.discard()
+        return report
+
+    return run
+
+
+OF_A_CHILD = """
+import subprocess, sys
+subprocess.run([sys.executable, "-I", "-c", "x = bytearray(400 << 20)"])
+"""
+# Cause, exit code, limits that struck, who says the cause.
+ENDS: dict[str, tuple[Run, tuple[Cause, int, tuple[str, ...], str]]] = {
+    "exit": (program("raise SystemExit(3)"), (Cause.EXITED, 3, (), "engine")),
+    "signal": (
+        program("import os; os.kill(os.getpid(), 11)"),
+        (Cause.SIGNALLED, 139, (), "engine"),
+    ),
+    "oom": (program("x = bytearray(400 << 20)"), (Cause.MEMORY, 137, ("memory",), "cgroup")),
+    "oom of a child": (program(OF_A_CHILD), (Cause.EXITED, 0, ("memory",), "engine")),
+    "timeout": (
+        program("import time; time.sleep(600)", timeout_s=0.5),
+        (Cause.TIMEOUT, 137, (), "broker"),
+    ),
+    "output cap": (
+        program("while True: print('x' * 9999)", output_bytes=10_000),
+        (Cause.OUTPUT_CAP, 137, ("output",), "broker"),
+    ),
+    "cancelled": (killed(Cause.CANCELLED), (Cause.CANCELLED, 137, (), "broker")),
+    "halted": (killed(Cause.HALTED), (Cause.HALTED, 137, (), "broker")),
+}
+
+
+class TestCauses:
+    """How a run ended, from outside."""
+
+    @pytest.mark.parametrize("name", ENDS)
+    async def test_each_has_its_source(
+        self, bench: Bench, client: docker.APIClient, name: str
+    ) -> None:
+        """Cause, exit code, limits and usage are what was seen outside, and say by whom."""
+        run, expected = ENDS[name]
+        report = await run(bench, client)
+        sources = dict(report.sources)
+        said = (report.cause, report.exit_code, report.limits_hit, sources["cause"])
+        assert said == expected
+        outside = {
+            "exit_code": "engine",
+            "limits_hit": "cgroup",
+            "stderr": "tool",
+            "stderr.size_bytes": "broker",
+            "stdout": "tool",
+            "stdout.size_bytes": "broker",
+            "usage": "cgroup",
+            "usage.files_bytes": "broker",
+            "usage.wall_ms": "broker",
+        }
+        assert {field: sources[field] for field in outside} == outside
+        usage = report.usage
+        assert None not in (usage.cpu_ms, usage.max_memory_bytes, usage.max_pids)
