@@ -11,7 +11,9 @@ from broker.v1 import call_pb2, execution_pb2
 from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, state, wish
 
 FIELDS = execution_pb2.ExecuteToolRequest.DESCRIPTOR.fields
-COMPARED = [field.name for field in FIELDS if field.name not in ("request_id", "hold_wait")]
+# How long the RPC waits is no part of what is asked for.
+WAITS = ("hold_wait", "no_wait")
+COMPARED = [field.name for field in FIELDS if field.name not in ("request_id", *WAITS)]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,7 @@ class TestReuse:
         request_id = fresh("r")
         first = agent.execute("no_such_tool", request_id=request_id, hold_wait=1)
         assert agent.execute("no_such_tool", request_id=request_id, hold_wait=2) == first
+        assert agent.execute("no_such_tool", request_id=request_id, no_wait=True) == first
 
     def test_with_another_spelling(self, agent):
         """Arguments are compared by their canonical text."""
