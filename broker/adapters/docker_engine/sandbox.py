@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause, Usage
 from broker.core.collect import Harvest
 from broker.core.frames import Frame, FrameError, FrameKind, check_paths, job_frames
+from broker.core.redact import Redaction
 from broker.core.sandbox import Enforced, Job, Report
 from broker.errors import SandboxError
 
@@ -63,6 +64,7 @@ class DockerSandbox:
         self._grace_s = grace_s
         self._remove = remove
         self._phase = _Phase.FRESH
+        self._was_sent = False
         self._killed: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
 
     @property
@@ -92,6 +94,7 @@ class DockerSandbox:
             output_bytes=job.output_bytes,
             collect=job.collect,
             workspace=frozenset(path for path, _ in job.workspace),
+            redaction=Redaction.of(job.secrets),
         )
         started_s = time.monotonic()
         stop = await self._converse(job, harvest)
@@ -100,6 +103,7 @@ class DockerSandbox:
         spent, exit_state = await self._finish(stop)
         if harvest.not_begun is not None:
             raise SandboxError(f"the tool could not be started: {harvest.not_begun}")
+        given = tuple(secret.name for secret in job.secrets) if self._was_sent else ()
         ending = judge(
             stop,
             asked=self._killed.result() if self._killed.done() else Cause.CANCELLED,
@@ -107,9 +111,9 @@ class DockerSandbox:
             exit_state=exit_state,
             spent=spent,
             files_capped=harvest.files_capped,
-            last_words=self._container.wire.last_words,
+            last_words=harvest.redacted(self._container.wire.last_words.encode()),
         )
-        return _report(harvest, ending, exit_state, spent, wall_ms)
+        return replace(_report(harvest, ending, exit_state, spent, wall_ms), secrets=given)
 
     async def kill(self, cause: Cause) -> None:
         """End everything in the container now; `run` then returns with this cause."""
@@ -160,6 +164,7 @@ class DockerSandbox:
         except OSError:
             # The container is gone; the listener sees the end of the stream.
             return
+        self._was_sent = True
 
     async def _listen(self, harvest: Harvest) -> Stop:
         try:
@@ -296,4 +301,5 @@ def _report(
         notes=ending.notes + harvest.notes,
         usage=Usage(wall_ms=wall_ms, cpu_ms=spent.cpu_ms, max_memory_bytes=spent.max_memory_bytes),
         sources=tuple(sorted(sources.items())),
+        redactions=harvest.redactions,
     )
