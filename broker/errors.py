@@ -21,6 +21,7 @@ BrokerError                     everything below; has a reason and a message for
 ├── PolicyError                 policy gave no usable decision: always a denial
 │   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
 ├── SandboxError                the sandbox certainly never began the tool
+├── SecretUnavailable           a secret's value cannot be had now; names the secret
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
@@ -255,6 +256,21 @@ class SandboxError(BrokerError):
     """The sandbox could not be made as demanded; the tool certainly never began."""
 
     reason = "SANDBOX_ERROR"
+
+
+class SecretUnavailable(BrokerError):
+    """A secret's value cannot be had; what needs it does not begin.
+
+    Args:
+        name: Which secret.
+    """
+
+    reason = "SECRET_UNAVAILABLE"
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"secret {name}: {message}")
+        self.name = name
+        self.description = message
 
 
 class ImageBuildFailed(BrokerError):

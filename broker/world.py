@@ -16,7 +16,7 @@ from broker.judge import Judge
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.people import People
-from broker.ports import Clock, Entropy, SandboxEngine, Store, Telemetry
+from broker.ports import Clock, Entropy, SandboxEngine, SecretProvider, Store, Telemetry
 from broker.sessions import Sessions
 
 
@@ -80,6 +80,7 @@ class World:
     notary: Notary
     people: People
     sandboxes: SandboxEngine
+    secrets: SecretProvider
     sessions: Sessions
     admission: Admission
     toolbox: Toolbox

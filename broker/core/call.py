@@ -25,6 +25,8 @@ class Cause(Enum):
     RUN_BY_PASSED = "run_by_passed"
     START_BY_PASSED = "start_by_passed"
     NOT_BEGUN = "not_begun"
+    SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105 (a cause)
+    """A secret that the tool needs could not be read, so nothing was begun."""
     WORKSPACE_CONFLICT = "workspace_conflict"
     """Another call changed a path meanwhile, which was left as it is."""
     WORKSPACE_FULL = "workspace_full"
