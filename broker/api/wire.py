@@ -156,6 +156,7 @@ def _result(result: JsonObject) -> call_pb2.Result:
         limits_hit=_texts(result, "limits_hit"),
         changed_paths=_texts(result, "changed_paths"),
         notes=_texts(result, "notes"),
+        redactions=_number(result, "redactions"),
     )
 
 
