@@ -24,7 +24,7 @@ _HEAD = """\
 
 _SECRETS = """\
 # Secrets by the name that tools declare and policy grants: where each value is. Tools that run
-# the agent's own code get none. At least 8 bytes; docs/secrets.md says what is kept from output.
+# the agent's own code get none. At least 12 bytes; docs/secrets.md says what is kept from output.
 #   file:PATH        a file of mode 0600; read at each use, so a new value needs no restart
 #   credential:NAME  a credential that systemd gives the broker (LoadCredential=)
 #   env:VARIABLE     taken out of the broker's environment at its start

@@ -90,12 +90,12 @@ class Harvest:
     @property
     def stdout(self) -> Stream:
         """The tool's standard output, as far as it was kept."""
-        return self._streams[FrameKind.STDOUT].value(cut=self.end is None)
+        return self._streams[FrameKind.STDOUT].value()
 
     @property
     def stderr(self) -> Stream:
         """The tool's standard error, as far as it was kept."""
-        return self._streams[FrameKind.STDERR].value(cut=self.end is None)
+        return self._streams[FrameKind.STDERR].value()
 
     @property
     def outputs(self) -> tuple[FileChange, ...]:
@@ -114,8 +114,21 @@ class Harvest:
 
     @property
     def redactions(self) -> int:
-        """How many values were replaced; ask when both streams were read to their end."""
+        """How many values were replaced."""
         return self._redactions + sum(stream.redactions for stream in self._streams.values())
+
+    def close(self) -> None:
+        """Say that nothing more is fed: what was kept back comes, or is left out.
+
+        Where the tool did not come to its end, its streams may break off within a secret.
+        """
+        for kind, stream in self._streams.items():
+            left_out_bytes = stream.close(was_cut=self.end is None)
+            if left_out_bytes:
+                self._own_notes.append(
+                    f"{kind.name.lower()}: its last {left_out_bytes} bytes were left out: "
+                    "a secret could begin there"
+                )
 
     def redacted(self, text: bytes) -> str:
         """Give words from inside the sandbox as they may be told."""
@@ -232,8 +245,14 @@ class _Stream:
     def redactions(self) -> int:
         return self._redactor.count
 
-    def value(self, *, cut: bool) -> Stream:
-        self._add(self._redactor.end(cut=cut))
+    def close(self, *, was_cut: bool) -> int:
+        """Add what was kept back, or leave it out; tell how many bytes were left out."""
+        if was_cut:
+            return self._redactor.drop()
+        self._add(self._redactor.end())
+        return 0
+
+    def value(self) -> Stream:
         return Stream(data=bytes(self._data), size_bytes=self._size_bytes, truncated=self.over_cap)
 
     def _add(self, data: bytes) -> None:

@@ -10,8 +10,9 @@ NAME_PATTERN: Final = r"^(?!(?:path|home|lang)$|ld_|python)[a-z][a-z0-9_]{0,63}$
 The exceptions would steer the loader or the interpreter, or are the launcher's own.
 """
 
-LEAST_BYTES: Final = 8
-"""A shorter value stands in ordinary text by chance: it could not be redacted sensibly."""
+LEAST_BYTES: Final = 12
+"""A shorter value stands in ordinary text by chance, and could be found by trying which text is
+redacted."""
 
 MOST_BYTES: Final = 8192
 """Largest value: a private key with its certificates, not a data set."""
@@ -41,8 +42,8 @@ class Secret:
             raise ValueError(f"its value is longer than {MOST_BYTES} bytes")
         if len(self.value.strip()) < LEAST_BYTES:
             raise ValueError(
-                f"its value is shorter than {LEAST_BYTES} bytes: it could not be told from "
-                "ordinary output, so take a longer one"
+                f"its value is shorter than {LEAST_BYTES} bytes: it could not be kept out of "
+                "output without being guessed, so take a longer one, drawn at random"
             )
         if self.value.strip() in self.marker:
             raise ValueError("its value stands in the words that replace it: take another")

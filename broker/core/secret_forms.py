@@ -19,7 +19,7 @@ def forms_of(value: bytes) -> frozenset[bytes]:
     found inside a longer text too, such as `user:password`.
 
     Args:
-        value: At least 8 bytes besides white space.
+        value: At least 12 bytes besides white space.
     """
     forms: set[bytes] = set()
     for text in {value, value.strip()}:

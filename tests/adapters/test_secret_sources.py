@@ -75,9 +75,9 @@ class TestFile:
     @pytest.mark.parametrize(
         ("value", "word"),
         [
-            (b"1234567", "shorter than 8"),
+            (b"12345678901", "shorter than 12"),
             (b"x" * (MOST_BYTES + 1), "longer"),
-            (b"a" * 9 + b"\0", "NUL"),
+            (b"a" * 19 + b"\0", "NUL"),
         ],
         ids=["short", "long", "NUL"],
     )

@@ -348,7 +348,7 @@ class TestStart:
         ("spoil", "words"),
         [
             (unset, ["secrets.in_variable", "is not set"]),
-            (too_short, ["secrets.in_variable", "shorter than 8"]),
+            (too_short, ["secrets.in_variable", "shorter than 12"]),
             (absent, ["secrets.filed", "No such file"]),
             (for_everybody, ["secrets.filed", "mode 0644"]),
             (not_said, ["secrets: reveal asks for filed"]),

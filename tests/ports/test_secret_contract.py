@@ -55,11 +55,11 @@ class TestRead:
     async def test_as_it_is_now(self, kept: tuple[SecretProvider, Keep]) -> None:
         """Each read gives the value of that moment."""
         provider, keep = kept
-        keep("one", b"first value")
+        keep("one", b"the first value")
         (before,) = await provider.read(["one"])
-        keep("one", b"second value")
+        keep("one", b"the second value")
         (after,) = await provider.read(["one"])
-        assert (before.value, after.value) == (b"first value", b"second value")
+        assert (before.value, after.value) == (b"the first value", b"the second value")
 
     @pytest.mark.parametrize("missing", ["two", "three"])
     async def test_all_or_nothing(self, kept: tuple[SecretProvider, Keep], missing: str) -> None:

@@ -100,6 +100,7 @@ class DockerSandbox:
         stop = await self._converse(job, harvest)
         self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
+        harvest.close()
         spent, exit_state = await self._finish(stop)
         if harvest.not_begun is not None:
             raise SandboxError(f"the tool could not be started: {harvest.not_begun}")
