@@ -282,6 +282,8 @@ def _report(
         "limits_hit": spent.source,
         "notes": "tool",
         "outputs": "tool",
+        "redactions": "broker",
+        "secrets": "broker",
         "stderr": "tool",
         "stdout": "tool",
         "usage": spent.source,
