@@ -1,6 +1,7 @@
 """Put the broker together: the only place that knows every part."""
 
 import asyncio
+import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ from broker.adapters.image_lock import read_image_lock
 from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
+from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
 from broker.adapters.telemetry import Telemetry, configure_logs
@@ -59,6 +61,7 @@ from broker.people import People
 from broker.ports import EventDraft, PolicyEngine, Store
 from broker.read import Reader
 from broker.run import BUNDLE_PREMISE
+from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
 from broker.timekeeping import go_on_at
@@ -145,6 +148,7 @@ class _Outside:
     signer: FileSigner
     tls: Tls
     trust_root: str
+    secrets: ConfiguredSecrets
     toolbox: Toolbox
     telemetry: Telemetry
     clock: SystemClock
@@ -156,6 +160,9 @@ class _Outside:
 
 async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     """Open what the broker needs; whatever is missing or wrong stops the start here."""
+    # Before anything could start a child, which would inherit the variables.
+    ring = open_secrets(config, os.environ)
+    stack.callback(ring.close)
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
     toolbox = _toolbox(config)
@@ -177,6 +184,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         signer=signer,
         tls=tls,
         trust_root=trust_root,
+        secrets=ring,
         toolbox=toolbox,
         telemetry=Telemetry(),
         clock=clock,
@@ -223,6 +231,7 @@ async def _world(config: Config, outside: _Outside) -> World:
         notary=Notary(facts, people),
         people=people,
         sandboxes=outside.sandboxes,
+        secrets=outside.secrets,
         sessions=Sessions(store, entropy),
         admission=admission,
         toolbox=outside.toolbox,
@@ -270,6 +279,7 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
 
 def _toolbox(config: Config) -> Toolbox:
     catalog = read_catalog(config.sandbox.tools_dir or tools_dir())
+    check_declared(config, catalog.tools)
     lock = read_image_lock(config.sandbox.images_lock)
     missing = sorted({tool.image for tool in catalog.tools} - set(lock))
     if missing:

@@ -22,6 +22,8 @@ from broker.config_sections import (
     PolicySection,
     ReceiptsSection,
     SandboxSection,
+    SecretName,
+    SecretUri,
     Section,
     ServerSection,
     StoreSection,
@@ -52,6 +54,7 @@ class Config(Section):
     ceilings: CeilingsSection
     metrics: MetricsSection
     log: LogSection
+    secrets: dict[SecretName, SecretUri]
     identities: dict[Name, IdentityEntry]
 
     @property
@@ -71,7 +74,9 @@ SECTIONS: Mapping[str, type[Section]] = {
     "metrics": MetricsSection,
     "log": LogSection,
 }
-"""The tables in the file's order, `identities` apart."""
+"""The tables in the file's order, apart from those whose keys are the operator's own."""
+
+_NAMED = ("secrets", "identities")
 
 
 def load(path: Path | str) -> Config:
@@ -113,7 +118,7 @@ def parse(text: str, *, file: str, folder: Path) -> Config:
     if "file" in document:
         raise configuration_error(file, text, ("file",), "is not a table of this file: remove it")
     # An absent table is made of its defaults, by the same validation as a present one.
-    complete = {name: document.get(name, {}) for name in (*SECTIONS, "identities")}
+    complete = {name: document.get(name, {}) for name in (*SECTIONS, *_NAMED)}
     complete |= document
     complete["file"] = str(folder / Path(file).name)
     try:
@@ -126,6 +131,6 @@ def parse(text: str, *, file: str, folder: Path) -> Config:
 
 def _known(key: tuple[str, ...]) -> tuple[str, ...]:
     if len(key) == 1:
-        return (*SECTIONS, "identities")
+        return (*SECTIONS, *_NAMED)
     section = IdentityEntry if key[0] == "identities" else SECTIONS.get(key[0])
     return tuple(section.model_fields) if section else ()

@@ -1,5 +1,6 @@
 """Define every setting once: its name, default, range, meaning."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,9 +18,15 @@ from pydantic import (
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
+from broker.core.secret import NAME_PATTERN
 
 FILE_SCHEME = "file:"
 """How a key is named that lies in a file; other schemes name other keepers of keys."""
+
+_SECRET_NAME = re.compile(NAME_PATTERN)
+_SECRET_URI = re.compile(
+    r"file:.+|credential:(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}|env:[A-Za-z_][A-Za-z0-9_]{0,255}"
+)
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -50,6 +57,26 @@ def _key_uri(value: str, info: ValidationInfo) -> str:
     return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
 
 
+def _secret_name(value: str) -> str:
+    if _SECRET_NAME.fullmatch(value) is None:
+        raise ValueError(
+            "must be a-z, 0-9, _, beginning with a letter, and none that steers programs (path, "
+            "home, lang, ld_..., python...)"
+        )
+    return value
+
+
+def _secret_uri(value: str, info: ValidationInfo) -> str:
+    if _SECRET_URI.fullmatch(value) is None:
+        raise ValueError(
+            'must be "file:PATH", "credential:NAME" (systemd) or "env:VARIABLE", '
+            'such as "file:secrets/api_token"'
+        )
+    if value.startswith(FILE_SCHEME):
+        return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
+    return value
+
+
 def _engine_url(value: str) -> str:
     if not value.startswith(("unix:///", "tcp://", "http://", "https://")):
         raise ValueError('must be a URL such as "unix:///var/run/docker.sock"')
@@ -61,6 +88,8 @@ OptionalPath = Annotated[Path | None, PlainValidator(_path_or_none)]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
+SecretName = Annotated[str, AfterValidator(_secret_name)]
+SecretUri = Annotated[str, AfterValidator(_secret_uri)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]

@@ -22,6 +22,16 @@ _HEAD = """\
 # A mistake stops the start with its line; `toolwarrant doctor` checks the rest.
 """
 
+_SECRETS = """\
+# Secrets by the name that tools declare and policy grants: where each value is. Tools that run
+# the agent's own code get none. At least 12 bytes; docs/secrets.md says what is kept from output.
+#   file:PATH        a file of mode 0600; read at each use, so a new value needs no restart
+#   credential:NAME  a credential that systemd gives the broker (LoadCredential=)
+#   env:VARIABLE     taken out of the broker's environment at its start
+# api_token = "file:secrets/api_token"
+[secrets]
+"""
+
 _IDENTITIES_HEAD = """\
 # Who may call: one table for each certificate, named by its URI SAN (SPIFFE), or by its CN where
 # it has no URI SAN. A certificate that is not named here is refused.
@@ -38,7 +48,7 @@ def render(settings: Settings, identities: Mapping[str, IdentityEntry]) -> str:
     """
     tables = [_table(name, settings.get(name, {})) for name in SECTIONS]
     people = [_identity(name, entry) for name, entry in identities.items()]
-    return "\n".join([_HEAD, *tables, _IDENTITIES_HEAD + _identity_keys(), *people])
+    return "\n".join([_HEAD, *tables, _SECRETS, _IDENTITIES_HEAD + _identity_keys(), *people])
 
 
 def _table(name: str, settings: Mapping[str, Setting]) -> str:

@@ -18,10 +18,11 @@ from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.pki import key_fault, pair_fault, read_certificate
 from broker.adapters.policy_files import load_bundle
+from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.tool_files import read_catalog
 from broker.config import Config
 from broker.core.trust_root import KeyRole, read_trust_root
-from broker.errors import ConfigurationError, ReceiptInvalid
+from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
 from broker.finding import Finding, Level, ok
 from broker.isolation import isolation
 
@@ -42,6 +43,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
     return [
         *_certificates(config, now),
         *_receipts(config),
+        *_secrets(config),
         *_store(config),
         *_engine(config),
         *_policy(config),
@@ -131,6 +133,22 @@ def _receipts(config: Config) -> Iterator[Finding]:
     if receipts.development:
         remedy = "for production: own certificates and keys, then receipts.development = false"
         yield Finding(Level.WARN, "keys", "this is a development set", remedy)
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    # Of a copy: what is read here is to stay where the broker finds it.
+    secrets = ConfiguredSecrets(config.secrets, dict(os.environ))
+    secrets.close()
+    faults = 0
+    for name in config.secrets:
+        try:
+            secrets.read_now(name)
+        except SecretUnavailable as error:
+            faults += 1
+            remedy = f"mend it, or secrets.{name} in {config.file}"
+            yield Finding(Level.FAIL, f"secret {name}", error.description, remedy)
+    if config.secrets and not faults:
+        yield ok("secrets", f"{len(config.secrets)} can be read")
 
 
 def _store(config: Config) -> Iterator[Finding]:

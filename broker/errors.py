@@ -24,6 +24,7 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
 ├── SandboxError                the sandbox certainly never began the tool
 │   └── RuntimeMissing          the Engine lacks the demanded runtime; another is never taken
+├── SecretUnavailable           a secret's value cannot be had now; names the secret
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
@@ -287,6 +288,21 @@ class RuntimeMissing(SandboxError):
             f"the Docker Engine has no runtime {runtime!r}, but {', '.join(there) or 'none'}: add "
             "it to the Engine's daemon.json; a weaker one is never taken instead"
         )
+
+
+class SecretUnavailable(BrokerError):
+    """A secret's value cannot be had; what needs it does not begin.
+
+    Args:
+        name: Which secret.
+    """
+
+    reason = "SECRET_UNAVAILABLE"
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"secret {name}: {message}")
+        self.name = name
+        self.description = message
 
 
 class ImageBuildFailed(BrokerError):

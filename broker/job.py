@@ -24,9 +24,10 @@ def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
 
 
 async def job_of(world: World, call: Call) -> Job:
-    """Collect exactly what the decision was made on.
+    """Collect exactly what the decision was made on, with the secrets that it grants.
 
     Raises:
+        SecretUnavailable: One of them cannot be read.
         StoreUnavailable: Something of it was erased.
     """
     tool = world.toolbox.find(call.tool)
@@ -48,4 +49,8 @@ async def job_of(world: World, call: Call) -> Job:
         timeout_s=timeout_s,
         output_bytes=limits.output_bytes,
         collect=Collect.CHANGES if tool.tool.workspace == "write" else Collect.OUTPUTS,
+        # Clamped once more: what is given away cannot be taken back.
+        secrets=await world.secrets.read(
+            sorted(set(call.obligations.secrets) & set(tool.tool.secrets))
+        ),
     )

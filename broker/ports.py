@@ -14,6 +14,7 @@ from broker.core.lifecycle import CallState, Step
 from broker.core.output import OutputSink
 from broker.core.receipt import ReceiptDraft
 from broker.core.sandbox import Enforced, Job, Profile, Report
+from broker.core.secret import Secret
 
 HALTS_PREMISE = "halts"
 """Names what `PremiseChanged` says of a start that a halt forbids."""
@@ -90,6 +91,19 @@ class Signer(Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """Sign a message (Ed25519 raw, or ECDSA P-256 with SHA-256 in DER)."""
+
+
+class SecretProvider(Protocol):
+    """Give the values of secrets. Safe from one event loop; blocking reads have their threads."""
+
+    async def read(self, names: Sequence[str]) -> tuple[Secret, ...]:
+        """Read the values that these secrets have now, in the order of the names.
+
+        Bounded in time; nobody retries.
+
+        Raises:
+            SecretUnavailable: One is not configured, or cannot be read, or is no secret.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,13 @@ from broker.core.document import Document
 from broker.core.halt import Scope
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step, after
-from broker.errors import PremiseChanged, RuntimeMissing, SandboxError, StoreUnavailable
+from broker.errors import (
+    PremiseChanged,
+    RuntimeMissing,
+    SandboxError,
+    SecretUnavailable,
+    StoreUnavailable,
+)
 from broker.finish import Ran, deny, end_run, expire, finish
 from broker.job import job_of, profile_of
 from broker.ports import Sandbox
@@ -102,7 +108,12 @@ class Runs:
     async def _run(self, queued: Call, sandbox: Sandbox, decided_here: bool) -> None:
         """Go over the point of no return, to the signed receipt."""
         world = self._world
-        job = await job_of(world, queued)
+        try:
+            job = await job_of(world, queued)
+        except SecretUnavailable as error:
+            world.telemetry.alarm("a secret cannot be read", error)
+            await finish(world, queued, Step.FAIL_TO_BEGIN, Cause.SECRET_UNAVAILABLE)
+            return
         call = await self._start(queued.id, sandbox, decided_here)
         if call is None:
             return

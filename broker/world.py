@@ -17,7 +17,7 @@ from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
-from broker.ports import Clock, Entropy, SandboxEngine, Store, Telemetry
+from broker.ports import Clock, Entropy, SandboxEngine, SecretProvider, Store, Telemetry
 from broker.sessions import Sessions
 
 
@@ -105,6 +105,7 @@ class World:
     notary: Notary
     people: People
     sandboxes: SandboxEngine
+    secrets: SecretProvider
     sessions: Sessions
     admission: Admission
     toolbox: Toolbox

@@ -33,6 +33,10 @@ _NEXT = {
     CallState.SANDBOX_ERROR: "no sandbox could be had; it did not run: call again later",
 }
 
+_UNREADABLE = (
+    "a secret that the tool needs cannot be read; it did not run: tell the broker's operator, then "
+    "call again"
+)
 _HALTED = "an operator has halted it: it waits, and goes on or expires by itself"
 _KILLED_BY_HALT = "an operator halted it while it ran: check what it did before you call again"
 
@@ -81,6 +85,8 @@ def _next(answer: Answer) -> str:
         return _HALTED
     if answer.call.cause is Cause.HALTED:
         return _KILLED_BY_HALT
+    if answer.call.cause is Cause.SECRET_UNAVAILABLE:
+        return _UNREADABLE
     return _NEXT.get(answer.call.state, "")
 
 
@@ -155,6 +161,7 @@ def _result(result: JsonObject) -> call_pb2.Result:
         changed_paths=_texts(result, "changed_paths"),
         notes=_texts(result, "notes"),
         sources={field: str(who) for field, who in _object(result, "sources").items()},
+        redactions=_number(result, "redactions"),
     )
 
 

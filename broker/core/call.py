@@ -27,6 +27,8 @@ class Cause(Enum):
     NOT_BEGUN = "not_begun"
     RUNTIME_MISSING = "runtime_missing"
     """The Engine lacks the runtime that was demanded; a weaker one is never taken instead."""
+    SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105 (a cause)
+    """A secret that the tool needs could not be read, so nothing was begun."""
     WORKSPACE_CONFLICT = "workspace_conflict"
     """Another call changed a path meanwhile, which was left as it is."""
     WORKSPACE_FULL = "workspace_full"

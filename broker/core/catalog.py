@@ -36,11 +36,12 @@ class Tool:
 
     Args:
         image: Name of its image; which image that is, the lock file says.
+        runs_code: Whether it runs code that the agent wrote.
         effects: `read_only`, `destructive`, `idempotent`, `reversible`, `open_world`.
         input_schema: JSON Schema 2020-12 of the arguments.
 
     Raises:
-        ValueError: The input schema is none.
+        ValueError: The input schema is none, or the agent's own code would get secrets.
     """
 
     name: str
@@ -55,13 +56,16 @@ class Tool:
     limits: Limits
     egress: tuple[str, ...]
     secrets: tuple[str, ...]
+    runs_code: bool
     effects: Mapping[str, bool]
     labels: tuple[str, ...]
     runtime: str
     _arguments: Draft202012Validator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Compile the input schema."""
+        """Compile the input schema; refuse secrets for the agent's own code."""
+        if self.runs_code and self.secrets:
+            raise ValueError("a tool that runs the agent's own code gets no secret")
         object.__setattr__(self, "_arguments", _compiled(self.input_schema))
 
     def check_arguments(self, value: JsonObject) -> None:
@@ -110,6 +114,7 @@ def read_tool(text: str, file: str) -> Tool:
         ConfigurationError: It is not a definition; names file and line.
     """
     document = read_yaml(text, file)
+    _check_secrets(document, file)
     # A misspelt field is two errors; the one that names what was written comes first.
     for error in sorted(_definition.iter_errors(document.value), key=_is_of_absence):
         place = "/".join(str(part) for part in error.instance_path)
@@ -137,6 +142,7 @@ def _tool(document: YamlText, file: str) -> Tool:
             limits=Limits(**cast("dict[str, int]", fields["limits"])),
             egress=_texts(fields.get("egress", ())),
             secrets=_texts(fields.get("secrets", ())),
+            runs_code=cast("bool", fields.get("runs_code", False)),
             effects=cast("Mapping[str, bool]", fields["effects"]),
             labels=_texts(fields.get("labels", ())),
             runtime=cast("str", fields.get("runtime", "runc")),
@@ -144,6 +150,18 @@ def _tool(document: YamlText, file: str) -> Tool:
     except ValueError as error:
         line = document.line_of(("input_schema",))
         raise ConfigurationError(file, line, f"input_schema: {error}") from error
+
+
+def _check_secrets(document: YamlText, file: str) -> None:
+    """Refuse secrets that the agent's own code could read; the schema says it less plainly."""
+    fields = document.value
+    if fields.get("runs_code") is True and fields.get("secrets"):
+        raise ConfigurationError(
+            file,
+            document.line_of(("secrets",)),
+            "secrets: a tool that runs the agent's own code (runs_code: true) gets none: remove "
+            "them, or give them to a tool of its own that does one thing with them",
+        )
 
 
 def _check_marks(

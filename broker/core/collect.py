@@ -9,20 +9,23 @@ from broker.core.frames import (
     FrameKind,
 )
 from broker.core.output import OutputBuffer, OutputSink, Source
+from broker.core.redact import Redaction, Redactor
 from broker.core.sandbox import Collect, FileChange, Stream
 
 _MAX_NOTES = 100
 _MAX_NOTE_BYTES = 1001
+_NOTHING = Redaction({})
 
 
 class Harvest:
-    """What came back so far. Bounded in memory whatever is fed.
+    """What came back so far, redacted. Bounded in memory whatever is fed.
 
     Args:
         output_bytes: Cap on stdout, on stderr, on the sum of files, each.
         collect: Whether changes of the workspace are expected.
         workspace: The paths that went in: only these can have been deleted.
-        sink: Keeps both streams; by default a buffer of its own.
+        redaction: What may not come back.
+        sink: Keeps both streams, redacted; by default a buffer of its own.
     """
 
     def __init__(
@@ -31,23 +34,27 @@ class Harvest:
         output_bytes: int,
         collect: Collect,
         workspace: frozenset[str],
+        redaction: Redaction = _NOTHING,
         sink: OutputSink | None = None,
     ) -> None:
         self._sink: OutputSink = OutputBuffer(output_bytes) if sink is None else sink
         self._collect = collect
         self._workspace = workspace
+        self._redaction = redaction
+        self._redactions = 0
         self._left_files = MAX_FILES
         self._streams = {
-            FrameKind.STDOUT: _Stream(Source.STDOUT, output_bytes),
-            FrameKind.STDERR: _Stream(Source.STDERR, output_bytes),
+            FrameKind.STDOUT: _Stream(Source.STDOUT, output_bytes, redaction, self._sink),
+            FrameKind.STDERR: _Stream(Source.STDERR, output_bytes, redaction, self._sink),
         }
         self._files: dict[FrameKind, dict[str, bytes | None]] = {
             FrameKind.OUTPUT: {},
             FrameKind.CHANGED: {},
         }
-        self._left_bytes = output_bytes
+        self._left_bytes = self._left_kept_bytes = output_bytes
         self._open: _OpenFile | None = None
         self._notes: list[str] = []
+        self._own_notes: list[str] = []
         self._collecting = False
         self.files_capped = False
         self.end: EndWord | None = None
@@ -69,14 +76,10 @@ class Harvest:
             # What has written or left something did begin, whatever is said of it.
             if self._collecting or any(stream.has_any for stream in self._streams.values()):
                 raise FrameError("a tool that never began left something behind")
-            self.not_begun = frame.payload.decode("utf-8", "replace")
+            self.not_begun = self.redacted(frame.payload)
         else:
             self._collecting = True
             self._take_collected(frame)
-
-    def close(self) -> None:
-        """Say that no more frames come, for whatever reason."""
-        self._sink.end()
 
     @property
     def is_over(self) -> bool:
@@ -91,12 +94,12 @@ class Harvest:
     @property
     def stdout(self) -> Stream:
         """The tool's standard output, as far as it was kept."""
-        return self._stream(FrameKind.STDOUT)
+        return self._streams[FrameKind.STDOUT].value()
 
     @property
     def stderr(self) -> Stream:
         """The tool's standard error, as far as it was kept."""
-        return self._stream(FrameKind.STDERR)
+        return self._streams[FrameKind.STDERR].value()
 
     @property
     def outputs(self) -> tuple[FileChange, ...]:
@@ -115,16 +118,33 @@ class Harvest:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the launcher refused to collect, in its words."""
-        return tuple(self._notes)
+        """What the launcher refused to collect, in its words, and what was redacted."""
+        return (*self._notes, *self._own_notes[:_MAX_NOTES])
 
-    def _stream(self, kind: FrameKind) -> Stream:
-        stream = self._streams[kind]
-        return Stream(
-            data=self._sink.kept(stream.source),
-            size_bytes=stream.size_bytes,
-            truncated=stream.over_cap,
-        )
+    @property
+    def redactions(self) -> int:
+        """How many values were replaced."""
+        return self._redactions + sum(stream.redactions for stream in self._streams.values())
+
+    def close(self) -> None:
+        """Say that nothing more is fed: what was kept back comes, or is left out.
+
+        Where the tool did not come to its end, its streams may break off within a secret.
+        """
+        for kind, stream in self._streams.items():
+            left_out_bytes = stream.close(was_cut=self.end is None)
+            if left_out_bytes:
+                self._own_notes.append(
+                    f"{kind.name.lower()}: its last {left_out_bytes} bytes were left out: "
+                    "a secret could begin there"
+                )
+        self._sink.end()
+
+    def redacted(self, text: bytes) -> str:
+        """Give words from inside the sandbox as they may be told."""
+        found, count = self._redaction.apply(text)
+        self._redactions += count
+        return found.decode("utf-8", "replace")
 
     def _complete(self, kind: FrameKind) -> tuple[FileChange, ...]:
         if self.end is None:
@@ -135,8 +155,7 @@ class Harvest:
         # A tool is dead before the first file is collected: later output is nobody's.
         if self._collecting:
             raise FrameError("output came after the tool's end")
-        stream = self._streams[frame.kind]
-        self._sink.take(stream.source, stream.count(frame.payload))
+        self._streams[frame.kind].take(frame.payload)
 
     def _take_collected(self, frame: Frame) -> None:
         match frame.kind:
@@ -163,20 +182,38 @@ class Harvest:
         if head.size_bytes == 0:
             self._keep(kind, head.path, b"")
             return
-        self._open = _OpenFile(kind, head)
+        self._open = _OpenFile(kind, head, Redactor(self._redaction))
 
     def _take_data(self, payload: bytes) -> None:
         if self._open is None:
             raise FrameError("data came without a file")
         if self._open.take(payload):
-            self._keep(self._open.kind, self._open.path, bytes(self._open.data))
-            self._open = None
+            whole, self._open = self._open, None
+            self._redactions += whole.redactions
+            if self._has_room(whole):
+                self._keep(whole.kind, whole.path, bytes(whole.data))
+
+    def _has_room(self, file: "_OpenFile") -> bool:
+        """Tell whether a file fits: a secret's name may be longer than its value."""
+        where = self.redacted(file.path.encode())
+        if len(file.data) > self._left_kept_bytes:
+            self.files_capped = True
+            self._own_notes.append(f"{where!r}: too large with its secrets redacted")
+            return False
+        self._left_kept_bytes -= len(file.data)
+        if file.redactions:
+            self._own_notes.append(f"{where!r}: {file.redactions} values of secrets were replaced")
+        return True
 
     def _keep(self, kind: FrameKind, path: str, data: bytes | None) -> None:
         if kind is FrameKind.CHANGED and self._collect is not Collect.CHANGES:
             raise FrameError("changes of the workspace were not asked for")
         if path in self._files[kind]:
             raise FrameError("a path came twice")
+        if data is not None and self._redaction.apply(path.encode())[1]:
+            # Under another name it would be another file; two of them could get the same name.
+            self._own_notes.append(f"{self.redacted(path.encode())!r}: its name holds a secret")
+            return
         self._files[kind][path] = data
 
     def _take_deletion(self, path: str) -> None:
@@ -188,40 +225,79 @@ class Harvest:
         if not 1 <= len(payload) <= _MAX_NOTE_BYTES or len(self._notes) >= _MAX_NOTES:
             raise FrameError("a malformed note, or too many")
         self.files_capped = self.files_capped or payload[0] == 1
-        self._notes.append(payload[1:].decode("utf-8", "replace"))
+        self._notes.append(self.redacted(payload[1:]))
 
 
 class _Stream:
-    def __init__(self, source: Source, cap_bytes: int) -> None:
-        self.source = source
-        self.size_bytes = 0
-        self._cap_bytes = cap_bytes
+    """A stream on its way to the sink, redacted before; its size is that of what is told of it."""
 
-    def count(self, data: bytes) -> bytes:
-        """Count bytes; give those within the cap."""
-        left_bytes = max(self._cap_bytes - self.size_bytes, 0)
-        self.size_bytes += len(data)
-        return data[:left_bytes]
+    def __init__(
+        self, source: Source, cap_bytes: int, redaction: Redaction, sink: OutputSink
+    ) -> None:
+        self._source = source
+        self._cap_bytes = cap_bytes
+        self._redactor = Redactor(redaction)
+        self._sink = sink
+        self._size_bytes = 0
+        # A tool that prints nothing but its secrets is over the cap by what it wrote.
+        self._written_bytes = 0
+
+    def take(self, data: bytes) -> None:
+        self._written_bytes += len(data)
+        self._add(self._redactor.feed(data))
 
     @property
     def has_any(self) -> bool:
-        return self.size_bytes > 0
+        return self._written_bytes > 0
 
     @property
     def over_cap(self) -> bool:
-        return self.size_bytes > self._cap_bytes
+        return max(self._written_bytes, self._size_bytes) > self._cap_bytes
+
+    @property
+    def redactions(self) -> int:
+        return self._redactor.count
+
+    def close(self, *, was_cut: bool) -> int:
+        """Add what was kept back, or leave it out; tell how many bytes were left out."""
+        if was_cut:
+            return self._redactor.drop()
+        self._add(self._redactor.end())
+        return 0
+
+    def value(self) -> Stream:
+        return Stream(
+            data=self._sink.kept(self._source),
+            size_bytes=self._size_bytes,
+            truncated=self.over_cap,
+        )
+
+    def _add(self, data: bytes) -> None:
+        left_bytes = max(self._cap_bytes - self._size_bytes, 0)
+        self._size_bytes += len(data)
+        self._sink.take(self._source, data[:left_bytes])
 
 
 class _OpenFile:
-    def __init__(self, kind: FrameKind, head: FileHead) -> None:
+    def __init__(self, kind: FrameKind, head: FileHead, redactor: Redactor) -> None:
         self.kind = kind
         self.path = head.path
         self.data = bytearray()
-        self._size_bytes = head.size_bytes
+        self._left_bytes = head.size_bytes
+        self._redactor = redactor
 
     def take(self, payload: bytes) -> bool:
         """Add bytes; tell whether the file is whole now."""
-        if not payload or len(self.data) + len(payload) > self._size_bytes:
+        if not payload or len(payload) > self._left_bytes:
             raise FrameError("a file is not as long as announced")
-        self.data += payload
-        return len(self.data) == self._size_bytes
+        self._left_bytes -= len(payload)
+        self.data += self._redactor.feed(payload)
+        if self._left_bytes:
+            return False
+        self.data += self._redactor.end()
+        return True
+
+    @property
+    def redactions(self) -> int:
+        """How many values were replaced in it."""
+        return self._redactor.count

@@ -4,7 +4,8 @@ A frame is one byte that names its kind, four bytes of length (big-endian), the 
 launcher keeps its own copy of this format, since it can import nothing of the broker.
 
 To the launcher, in this order: `JOB`, then any number of `WORKSPACE` and `INPUT` files and the
-one `ARGUMENTS`, each followed by its bytes in `DATA` frames, then `GO`; at the very end `LEAVE`.
+one `ARGUMENTS`, each followed by its bytes in `DATA` frames, and of `SECRET`s (a variable, NUL, its
+value), then `GO`; at the very end `LEAVE`.
 From the launcher: `HELLO`; `STDOUT` and `STDERR` while the tool runs; then, when everything in
 the container is dead, files (`OUTPUT` and `CHANGED` followed by their `DATA`, `DELETED` without)
 with `NOTE`s between them; then `END`, or `NOT_BEGUN` where the tool could not be started.
@@ -12,12 +13,12 @@ with `NOTE`s between them; then `END`, or `NOT_BEGUN` where the tool could not b
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from broker.core.sandbox import Collect, Job
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of this format; the launcher's `HELLO` names the one that it speaks."""
 
 MAX_PAYLOAD_BYTES = 1 << 16
@@ -46,6 +47,7 @@ class FrameKind(Enum):
     WORKSPACE = b"W"
     INPUT = b"I"
     ARGUMENTS = b"A"
+    SECRET = b"S"
     DATA = b"D"
     GO = b"G"
     LEAVE = b"L"
@@ -62,10 +64,10 @@ class FrameKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One frame."""
+    """One frame; its payload, which may be a secret, is not printed with it."""
 
     kind: FrameKind
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a payload beyond the cap."""
@@ -195,6 +197,9 @@ def job_frames(job: Job) -> Iterator[bytes]:
     for argument, data in job.inputs:
         yield from _file(FrameKind.INPUT, argument, data)
     yield from _file(FrameKind.ARGUMENTS, "stdin", job.arguments)
+    for secret in job.secrets:
+        payload = secret.variable.encode() + b"\0" + secret.value
+        yield Frame(kind=FrameKind.SECRET, payload=payload).encode()
     yield Frame(kind=FrameKind.GO, payload=b"").encode()
 
 

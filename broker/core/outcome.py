@@ -71,6 +71,8 @@ def result_body(report: Report, outcome: Outcome, changed: tuple[str, ...]) -> J
         "changed_paths": list(changed),
         "limits_hit": list(report.limits_hit),
         "notes": list(outcome.notes),
+        "secrets": list(report.secrets),
+        "redactions": report.redactions,
         "sources": dict(report.sources),
     }
 

@@ -80,7 +80,7 @@ def draft(
         },
         "request": _request(call),
         "decision": {"evaluations": [_evaluation(entry) for entry in call.evaluations]},
-        "obligations": _obligations(call.obligations, enforced, ran=report is not None),
+        "obligations": _obligations(call.obligations, enforced, report),
         "approvals": _approvals(call),
         "sandbox": _sandbox(enforced, broker.sandbox_engine),
         "result": _result(call, report),
@@ -127,11 +127,12 @@ _READ_BACK = ("cpu_millicores", "memory_bytes", "pids")
 
 
 def _obligations(
-    obligations: Obligations | None, enforced: Enforced | None, *, ran: bool
+    obligations: Obligations | None, enforced: Enforced | None, report: Report | None
 ) -> list[JsonValue]:
     """List each obligation with whether it was enforced; values stand in the documents."""
     if obligations is None:
         return []
+    ran = report is not None
     facts: JsonObject = enforced.facts if enforced else {}
     listed: list[JsonValue] = [
         {"name": "runtime", "enforced": facts.get("runtime") == obligations.runtime}
@@ -146,9 +147,10 @@ def _obligations(
     listed.append(
         {"name": "egress", "count": len(obligations.egress), "enforced": no_network},
     )
-    for name, count in (("secrets", len(obligations.secrets)), ("redact", len(obligations.redact))):
-        # No secret is given out and no content is exported yet, so that nothing exceeds them.
-        listed.append({"name": name, "count": count, "enforced": ran})
+    given = report is not None and set(report.secrets) == set(obligations.secrets)
+    listed.append({"name": "secrets", "count": len(obligations.secrets), "enforced": given})
+    # No content is exported yet, so that nothing exceeds it.
+    listed.append({"name": "redact", "count": len(obligations.redact), "enforced": ran})
     return listed
 
 

@@ -6,6 +6,7 @@ from enum import Enum
 from broker.core.call import Cause, Usage
 from broker.core.canonical import JsonObject
 from broker.core.ids import Sha256
+from broker.core.secret import Secret
 
 
 class Collect(Enum):
@@ -45,11 +46,13 @@ class Job:
     output_bytes: int
     """Cap on stdout, on stderr and on the sum of collected files, each."""
     collect: Collect
+    secrets: tuple[Secret, ...] = ()
+    """What the tool's own process finds in its environment, and nobody in what comes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One of the tool's output streams.
+    """One of the tool's output streams, its secrets redacted.
 
     `data` is what was kept, `size_bytes` what the tool wrote as far as it was read.
     """
@@ -86,6 +89,10 @@ class Report:
     usage: Usage
     sources: tuple[tuple[str, str], ...]
     """Result field with who says it: `engine`, `cgroup`, `broker` or `tool`."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that were sent to the tool."""
+    redactions: int = 0
+    """How often a secret's name stands where its value was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from broker.core.canonical import JsonObject
+from broker.core.secret import NAME_PATTERN
 
 _GIB = 1 << 30
 
@@ -119,7 +120,15 @@ TOOL_SCHEMA: JsonObject = {
         "egress": _names(
             "Destinations it may ask for, host:port.", "^[a-z0-9.-]{1,253}:[0-9]{1,5}$"
         ),
-        "secrets": _names("Secrets it may ask for, by name.", "^[a-z0-9_.-]{1,64}$"),
+        "secrets": _names(
+            "Secrets it may ask for, by name; it finds `api_token` in the variable `API_TOKEN`.",
+            NAME_PATTERN,
+        ),
+        "runs_code": {
+            "description": "It runs code that the agent wrote, so it may ask for no secret.",
+            "type": "boolean",
+            "default": False,
+        },
         "effects": _record(
             "What it does to the world.",
             {
@@ -138,4 +147,6 @@ TOOL_SCHEMA: JsonObject = {
             "default": "runc",
         },
     },
+    "if": {"required": ["runs_code"], "properties": {"runs_code": {"const": True}}},
+    "then": {"properties": {"secrets": {"maxItems": 0}}},
 }

@@ -34,6 +34,7 @@ class BoundTool:
             "limits": tool.limits.by_name(),
             "egress": list(tool.egress),
             "secrets": list(tool.secrets),
+            "runs_code": tool.runs_code,
             "effects": dict(tool.effects),
             "labels": list(tool.labels),
             "runtime": tool.runtime,

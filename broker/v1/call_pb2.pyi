@@ -328,6 +328,7 @@ class Result(_message.Message):
     CHANGED_PATHS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    REDACTIONS_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """The tool's exit code as the Engine says it; unset where it is unknown."""
     stdout_text: _builtins.str
@@ -339,13 +340,15 @@ class Result(_message.Message):
     stderr: _builtins.bytes
     """Standard error where it is not UTF-8."""
     stdout_size_bytes: _builtins.int
-    """Bytes that the tool wrote to standard output, as far as they were read."""
+    """Bytes that the tool wrote to standard output, as far as they were read, secrets redacted."""
     stderr_size_bytes: _builtins.int
-    """Bytes that the tool wrote to standard error, as far as they were read."""
+    """Bytes that the tool wrote to standard error, as far as they were read, secrets redacted."""
     stdout_truncated: _builtins.bool
     """Whether standard output was cut."""
     stderr_truncated: _builtins.bool
     """Whether standard error was cut."""
+    redactions: _builtins.int
+    """How often `[secret NAME]` stands where the value of a secret was, in streams, files and notes."""
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Output]:
         """Files from /out."""
@@ -387,10 +390,11 @@ class Result(_message.Message):
         changed_paths: _abc.Iterable[_builtins.str] | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
         sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        redactions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_paths", b"changed_paths", "exit_code", b"exit_code", "limits_hit", b"limits_hit", "notes", b"notes", "outputs", b"outputs", "sources", b"sources", "stderr", b"stderr", "stderr_size_bytes", b"stderr_size_bytes", "stderr_text", b"stderr_text", "stderr_truncated", b"stderr_truncated", "stdout", b"stdout", "stdout_size_bytes", b"stdout_size_bytes", "stdout_text", b"stdout_text", "stdout_truncated", b"stdout_truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "changed_paths", b"changed_paths", "exit_code", b"exit_code", "limits_hit", b"limits_hit", "notes", b"notes", "outputs", b"outputs", "redactions", b"redactions", "sources", b"sources", "stderr", b"stderr", "stderr_size_bytes", b"stderr_size_bytes", "stderr_text", b"stderr_text", "stderr_truncated", b"stderr_truncated", "stdout", b"stdout", "stdout_size_bytes", b"stdout_size_bytes", "stdout_text", b"stdout_text", "stdout_truncated", b"stdout_truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -83,6 +83,7 @@ class Job:
         )
         self.before = {}
         self.arguments = b""
+        self.secrets = {}
         self.fault = None
         self.take_files()
 
@@ -91,6 +92,10 @@ class Job:
             kind, payload = receive()
             if kind == b"G":
                 break
+            if kind == b"S":
+                variable, _, value = payload.partition(b"\0")
+                self.secrets[variable] = value
+                continue
             (size,) = struct.unpack_from(">Q", payload)
             if kind == b"A":
                 self.arguments = b"".join(data_of(size))
@@ -164,11 +169,11 @@ def sha256():
 class Tool:
     """The tool's own process with the pipes to it."""
 
-    def __init__(self, command, arguments, set_oom_score):
+    def __init__(self, command, job, set_oom_score):
         child_in, self.stdin = os.pipe()
         self.stdout, child_out = os.pipe()
         self.stderr, child_err = os.pipe()
-        self.arguments = memoryview(arguments)
+        self.arguments = memoryview(job.arguments)
         self.status = None
         # The tool goes first when memory runs out, not the process that tells of its end.
         set_oom_score(1000)
@@ -176,7 +181,7 @@ class Tool:
             self.pid = os.posix_spawnp(
                 command[0],
                 command,
-                ENVIRONMENT,
+                {**ENVIRONMENT, **job.secrets},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, child_in, 0),
                     (os.POSIX_SPAWN_DUP2, child_out, 1),
@@ -191,6 +196,8 @@ class Tool:
             raise NotBegun(f"cannot start {command[0]!r}: {error.strerror}") from None
         finally:
             set_oom_score(0)
+            # The tool has them now; this process, which it cannot read, needs them no more.
+            job.secrets.clear()
         for fd in (child_in, child_out, child_err):
             os.close(fd)
         for fd in (self.stdin, self.stdout, self.stderr):
@@ -460,11 +467,11 @@ def main(command):
     os.set_blocking(woken, False)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     _signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    send(b"H", b"\1")
+    send(b"H", b"\2")
     try:
         job = Job()
         os.chdir("/workspace")
-        tool = Tool(command, job.arguments, set_oom_score)
+        tool = Tool(command, job, set_oom_score)
     except NotBegun as fault:
         kill_all()
         send(b"X", str(fault).encode("utf-8", "backslashreplace")[:1000])

@@ -161,6 +161,7 @@ CATALOGUES = {
     "another tool's name": replaced("name: python_run", "name: workspace_list"),
     "no YAML": replaced("schema:", "{schema:"),
     "nothing": lambda tool: tool.write_text(""),
+    "secrets for code": replaced("runs_code: true", "runs_code: true\nsecrets: [api_token]"),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema_rs import Draft202012Validator
 
 from broker.adapters.tool_files import read_catalog
 from broker.core.catalog import Catalog, Tool, read_tool
@@ -86,6 +87,15 @@ class TestReadTool:
             ("title: Echo", "1: Echo", 4, "quotes"),
             ("open_world: false", "open_world: maybe", 32, "open_world"),
             ("type: object", "type: object\n  $ref: https://example.com/x", 9, "input_schema"),
+            (
+                "title: Echo",
+                "title: Echo\nruns_code: true\nsecrets: [token]",
+                6,
+                "agent's own code",
+            ),
+            ("title: Echo", "title: Echo\nsecrets: [path]", 5, "secrets"),
+            ("title: Echo", "title: Echo\nsecrets: [api-token]", 5, "secrets"),
+            ("title: Echo", "title: Echo\nruns_code: yes please", 5, "runs_code"),
         ],
     )
     def test_names_the_line_of_a_fault(self, old: str, new: str, line: int, word: str) -> None:
@@ -94,6 +104,25 @@ class TestReadTool:
             read_tool(GOOD.replace(old, new, 1), "echo/tool.yaml")
         assert (caught.value.file, caught.value.line) == ("echo/tool.yaml", line)
         assert word in caught.value.message
+
+    @pytest.mark.parametrize(
+        ("runs_code", "secrets"), [("true", "[]"), ("false", "[token]"), ("false", "[]")]
+    )
+    def test_secrets_go_where_the_agents_code_does_not(self, runs_code: str, secrets: str) -> None:
+        """The twin: either alone is a good definition, for us as for the published schema."""
+        fields = f"title: Echo\nruns_code: {runs_code}\nsecrets: {secrets}"
+        found = read_tool(GOOD.replace("title: Echo", fields), "echo/tool.yaml")
+        assert (str(found.runs_code).lower(), f"[{','.join(found.secrets)}]") == (
+            runs_code,
+            secrets,
+        )
+
+    def test_the_published_schema_knows_it_too(self) -> None:
+        """An editor that checks by the schema refuses secrets beside the agent's own code."""
+        definition = yaml.safe_load(GOOD) | {"runs_code": True, "secrets": ["token"]}
+        schema = Draft202012Validator(dict(TOOL_SCHEMA))
+        assert not schema.is_valid(definition)
+        assert schema.is_valid(definition | {"runs_code": False})
 
     @pytest.mark.parametrize("text", ["", "[]", "just words", "\x00", "a: &x [*x]", "- " * 5000])
     def test_refuses_what_is_no_definition(self, text: str) -> None:

@@ -41,7 +41,7 @@ MISTAKES = {
         "xyz = 3",
         (
             "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, "
-            "sandbox, limits, ceilings, metrics, log, identities"
+            "sandbox, limits, ceilings, metrics, log, secrets, identities"
         ),
     ),
     "a table that is a number": (
@@ -162,6 +162,27 @@ MISTAKES = {
         "[identities.'']\nroles = ['agent']",
         'dev.toml:1: identities.: must have at least 1 character, not ""',
     ),
+    "a secret without a keeper": (
+        "[secrets]\napi_token = 'abc'",
+        (
+            'dev.toml:2: secrets.api_token: must be "file:PATH", "credential:NAME" (systemd) or '
+            '"env:VARIABLE", such as "file:secrets/api_token"'
+        ),
+    ),
+    "a credential elsewhere": (
+        "[secrets]\na = 'credential:x'\nb = 'credential:..'",
+        (
+            'dev.toml:3: secrets.b: must be "file:PATH", "credential:NAME" (systemd) or '
+            '"env:VARIABLE", such as "file:secrets/api_token"'
+        ),
+    ),
+    "a secret that steers programs": (
+        "[secrets]\nld_preload = 'env:X'",
+        (
+            "dev.toml:2: secrets.ld_preload: must be a-z, 0-9, _, beginning with a letter, and "
+            "none that steers programs (path, home, lang, ld_..., python...)"
+        ),
+    ),
     "several at once": (
         "[limits]\nburst = 0\n[log]\nlevel = 'x'\n[server]\nlisten = ''",
         (
@@ -251,6 +272,15 @@ class TestReading:
             expires_at=datetime(2027, 1, 31, tzinfo=UTC),
         )
         assert entry.daily_budget == 7
+
+    def test_a_secret_says_where_its_value_is(self) -> None:
+        """Files start from the folder; credentials and variables are names."""
+        text = "[secrets]\na = 'file:s/a'\nb = 'credential:db.pw'\nc = 'env:TOKEN'"
+        assert read(text).secrets == {
+            "a": "file:/srv/dev/s/a",
+            "b": "credential:db.pw",
+            "c": "env:TOKEN",
+        }
 
     def test_it_cannot_be_changed(self) -> None:
         """What was checked stays as it was checked."""

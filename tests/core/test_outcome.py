@@ -81,3 +81,9 @@ class TestResultBody:
             {"base64": "/w==", "size_bytes": 9, "truncated": True},
             ["x"],
         )
+
+    def test_names_the_secrets_and_counts_what_was_replaced(self) -> None:
+        """The document says which secrets the tool got, and how often one was kept from it."""
+        run = report(Cause.EXITED, secrets=("token",), redactions=3)
+        body = result_body(run, read_report(run), ())
+        assert (body["secrets"], body["redactions"]) == (["token"], 3)

@@ -246,6 +246,21 @@ class TestDraft:
         listed = predicate(replace(ENDINGS["succeeded"], enforced=enforced), signer)["obligations"]
         assert [entry["name"] for entry in listed if not entry["enforced"]] == [obligation]
 
+    @pytest.mark.parametrize(
+        ("given", "enforced"), [(("a", "b"), True), (("a",), False), ((), False), (("c",), False)]
+    )
+    def test_secrets_are_counted_and_enforced_where_given(self, given, enforced, signer):
+        """How many, and whether the tool got exactly those; never which."""
+        ending = ENDINGS["succeeded"]
+        call = replace(
+            ending.call, obligations=replace(ending.call.obligations, secrets=("a", "b"))
+        )
+        ran = replace(ending, call=call, report=replace(ending.report, secrets=given))
+        listed = predicate(ran, signer)["obligations"]
+        assert [entry for entry in listed if entry["name"] == "secrets"] == [
+            {"name": "secrets", "count": 2, "enforced": enforced}
+        ]
+
     def test_nothing_is_enforced_where_nothing_was_made(self, signer):
         """Without a container no obligation was enforced."""
         listed = predicate(ENDINGS["expired"], signer)["obligations"]

@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 
 from broker.core.call import Cause, Usage
 from broker.core.output import OutputBuffer, OutputSink, Source
 from broker.core.sandbox import Collect, Enforced, FileChange, Job, Profile, Report, Stream
+from broker.core.secret import Secret
 from broker.errors import SandboxError
 from broker.ports import Clock
 from tests.ports import samples
@@ -36,11 +37,13 @@ class ContainerHost:
     Args:
         containers: Slot with the boot that made it.
         began: Exact arguments with how often a tool began with them.
+        given: Exact arguments with the secrets that the tool got.
         changes: What a tool with these exact arguments changes in the workspace.
     """
 
     containers: dict[str, str] = field(default_factory=dict)
     began: Counter[bytes] = field(default_factory=Counter)
+    given: dict[bytes, tuple[Secret, ...]] = field(default_factory=dict)
     changes: dict[bytes, tuple[FileChange, ...]] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     is_reachable: bool = True
@@ -87,6 +90,7 @@ class FakeSandbox:
         if host.strikes(Trouble.NOT_BEGUN):
             raise SandboxError("the stream is closed")
         host.began[job.arguments] += 1
+        host.given[job.arguments] = job.secrets
         if host.strikes(Trouble.BROKEN):
             raise RuntimeError("a bug of the adapter")
         if host.strikes(Trouble.ENGINE_LOST):
@@ -97,7 +101,8 @@ class FakeSandbox:
         if self._killed.done():
             return _report(self._killed.result(), 137, sink)
         sink.take(Source.STDOUT, b"done\n")
-        return _report(Cause.EXITED, 0, sink, host.changes.get(job.arguments, ()), job.collect)
+        report = _report(Cause.EXITED, 0, sink, host.changes.get(job.arguments, ()), job.collect)
+        return replace(report, secrets=tuple(secret.name for secret in job.secrets))
 
     async def kill(self, cause: Cause) -> None:
         """End it now."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from broker.adapters.image_builder import build_images
 from broker.adapters.system import SystemClock
 from broker.core.call import Cause
 from broker.core.sandbox import Collect, Job, Profile
+from broker.core.secret import Secret
 from broker.errors import SandboxError
 from broker.ports import SandboxEngine
 from broker.shipped import tools_dir
@@ -86,6 +88,14 @@ class TestRun:
         await sandbox.discard()
         assert (report.cause, report.exit_code) == (Cause.EXITED, 0)
         assert report.stdout.data == b"done\n"
+
+    async def test_secrets(self, life: Life, profile: Profile) -> None:
+        """A run that got secrets names them, in the order given."""
+        secrets = tuple(Secret(name=name, value=b"0123456789ab") for name in ("b", "a"))
+        sandbox = await life("now").prepare(profile, slot="slot-1")
+        report = await sandbox.run(replace(job("print('done')"), secrets=secrets))
+        await sandbox.discard()
+        assert (report.secrets, report.redactions) == (("b", "a"), 0)
 
     async def test_once(self, life: Life, profile: Profile) -> None:
         """A sandbox is used once."""

@@ -6,9 +6,9 @@ Engine of their own with other runtimes.
 
 import asyncio
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 import docker
@@ -16,6 +16,7 @@ import docker
 from broker.adapters.docker_engine import DockerEngine
 from broker.core.catalog import Tool
 from broker.core.sandbox import Collect, Job, Profile, Report
+from broker.core.secret import Secret
 from broker.ports import Sandbox
 
 MIB = 1 << 20
@@ -35,7 +36,7 @@ class Place:
         self, *, seccomp: str, boot: str = "b", workers: int = 2, **more: Any
     ) -> DockerEngine:
         """Make an engine, of an installation of its own unless one is named."""
-        more.setdefault("installation", f"test-{secrets.token_hex(6)}")
+        more.setdefault("installation", f"test-{token_hex(6)}")
         return DockerEngine(self.url, boot=boot, workers=workers, seccomp=seccomp, **more)
 
     def twin(self, image: str, code: str, **settings: Any) -> str:
@@ -64,16 +65,16 @@ class Bench:
 
     async def prepare(self, **changes: Any) -> Sandbox:
         """Make a sandbox, with the profile changed so."""
-        return await self.engine.prepare(
-            replace(self.profile, **changes), slot=secrets.token_hex(4)
-        )
+        return await self.engine.prepare(replace(self.profile, **changes), slot=token_hex(4))
 
     async def run(
         self, code: str, *, stdin: str = "", timeout_s: float = 20, **more: Any
     ) -> Report:
         """Run a Python program as `python_run` does, then discard the sandbox."""
         files = {name: more.pop(name) for name in ("workspace", "inputs") if name in more}
-        caps = {name: more.pop(name) for name in ("output_bytes", "collect") if name in more}
+        caps = {
+            name: more.pop(name) for name in ("output_bytes", "collect", "secrets") if name in more
+        }
         sandbox = await self.prepare(**more)
         try:
             return await sandbox.run(job(code, stdin=stdin, timeout_s=timeout_s, **files, **caps))
@@ -90,6 +91,7 @@ def job(
     workspace: Sequence[tuple[str, bytes]] = (),
     inputs: Sequence[tuple[str, bytes]] = (),
     collect: Collect = Collect.OUTPUTS,
+    secrets: Sequence[Secret] = (),
 ) -> Job:
     """Make a job for `python_run`."""
     return Job(
@@ -99,6 +101,7 @@ def job(
         timeout_s=timeout_s,
         output_bytes=output_bytes,
         collect=collect,
+        secrets=tuple(secrets),
     )
 
 

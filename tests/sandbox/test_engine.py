@@ -15,16 +15,17 @@ import pytest
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.core.call import Cause
+from broker.core.frames import PROTOCOL
 from broker.core.sandbox import Profile
 from broker.errors import RuntimeMissing, SandboxError
 from tests.sandbox.bench import Bench, Place, job, tool_runs
 
-ROGUE_LAUNCHER = """
+ROGUE_LAUNCHER = f"""
 import os, struct, sys
 def send(kind, payload): os.write(1, struct.pack(">cI", kind, len(payload)) + payload)
-send(b"H", bytes([1]))
+send(b"H", bytes([{PROTOCOL}]))
 os.read(0, 1 << 16)
-{body}
+{{body}}
 """
 
 

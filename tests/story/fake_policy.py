@@ -21,6 +21,7 @@ class FakePolicy:
     Args:
         rules: What is not in it is denied.
         limits: Limits that every answer sets.
+        secrets: Names that every answer grants.
         requirements: Group with how many of it must approve; the empty group is anybody.
     """
 
@@ -30,6 +31,7 @@ class FakePolicy:
         self.rules = dict(rules)
         self.limits: dict[str, int] = {}
         self.requirements: dict[str, int] = {"": 1}
+        self.secrets: list[str] = []
         self.revision = 1
         self.asked = 0
         self.is_there = True
@@ -75,7 +77,7 @@ class FakePolicy:
                 "runtime": "runc",
                 "limits": dict(self.limits),
                 "egress": [],
-                "secrets": [],
+                "secrets": list(self.secrets),
                 "redact": [],
             },
             "labels": [],

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from broker.adapters.tool_files import read_catalog
@@ -38,6 +38,7 @@ from broker.world import FileLimits, Gate, Settings, World
 from tests.ports import history, samples
 from tests.ports.fake_clock import FakeClock
 from tests.ports.fake_sandbox import ContainerHost, FakeSandboxEngine
+from tests.ports.fake_secrets import FakeSecrets
 from tests.ports.memory_store import Fault, MemoryDisk, MemoryStore
 from tests.story.fake_policy import ALLOW, HOLD, FakePolicy
 
@@ -162,6 +163,7 @@ class Stage:
         self.clock = FakeClock()
         self.policy = FakePolicy({ALLOWED: ALLOW, HELD: HOLD, "workspace_write": ALLOW})
         self.alarms = Alarms()
+        self.secrets = FakeSecrets()
         self.lives = 0
         self.actors: set[asyncio.Task[object] | None] = set()
         """Tasks of the test besides the current one: they outlive a broker."""
@@ -173,6 +175,15 @@ class Stage:
         self._toolbox = Toolbox(
             BoundTool(tool=tool, image="sha256:" + samples.digest(tool.image))
             for tool in images.values()
+        )
+
+    def declare(self, name: str, *secrets: str) -> None:
+        """Let a tool ask for secrets; from the next life on."""
+        self._toolbox = Toolbox(
+            replace(bound, tool=replace(bound.tool, secrets=secrets))
+            if bound.name == name
+            else bound
+            for bound in self._toolbox.all()
         )
 
     # --- lives ----------------------------------------------------------------------------
@@ -399,6 +410,7 @@ class Stage:
             notary=Notary(facts, people),
             people=people,
             sandboxes=sandboxes,
+            secrets=self.secrets,
             sessions=Sessions(store, self._entropy),
             admission=Admission(quotas, [tool.name for tool in self._toolbox.all()]),
             toolbox=self._toolbox,

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -18,6 +18,7 @@ from broker.core.call import Cause, Usage
 from broker.core.collect import Harvest
 from broker.core.frames import Frame, FrameError, FrameKind, check_paths, job_frames
 from broker.core.output import OutputSink
+from broker.core.redact import Redaction
 from broker.core.sandbox import Enforced, Job, Report
 from broker.errors import SandboxError
 
@@ -67,6 +68,7 @@ class DockerSandbox:
         self._grace_s = grace_s
         self._remove = remove
         self._phase = _Phase.FRESH
+        self._was_sent = False
         self._killed: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
 
     @property
@@ -97,15 +99,17 @@ class DockerSandbox:
             collect=job.collect,
             workspace=frozenset(path for path, _ in job.workspace),
             sink=sink,
+            redaction=Redaction.of(job.secrets),
         )
         started_s = time.monotonic()
         stop = await self._converse(job, harvest)
-        harvest.close()
         self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
+        harvest.close()
         spent, exit_state = await self._finish(stop)
         if harvest.not_begun is not None:
             raise SandboxError(f"the tool could not be started: {harvest.not_begun}")
+        given = tuple(secret.name for secret in job.secrets) if self._was_sent else ()
         ending = judge(
             stop,
             asked=self._killed.result() if self._killed.done() else Cause.CANCELLED,
@@ -113,9 +117,9 @@ class DockerSandbox:
             exit_state=exit_state,
             spent=spent,
             files_capped=harvest.files_capped,
-            last_words=self._container.wire.last_words,
+            last_words=harvest.redacted(self._container.wire.last_words.encode()),
         )
-        return _report(harvest, ending, exit_state, spent, wall_ms)
+        return replace(_report(harvest, ending, exit_state, spent, wall_ms), secrets=given)
 
     async def kill(self, cause: Cause) -> None:
         """End everything in the container now; `run` then returns with this cause."""
@@ -166,6 +170,7 @@ class DockerSandbox:
         except OSError:
             # The container is gone; the listener sees the end of the stream.
             return
+        self._was_sent = True
 
     async def _listen(self, harvest: Harvest) -> Stop:
         try:
@@ -289,6 +294,8 @@ def _report(
         "limits_hit": "engine" if spent.oom_kills is None else spent.source,
         "notes": "tool",
         "outputs": "tool",
+        "redactions": "broker",
+        "secrets": "broker",
         "stderr": "tool",
         "stderr.size_bytes": "broker",
         "stdout": "tool",
@@ -323,4 +330,5 @@ def _report(
             files_bytes=harvest.files_bytes,
         ),
         sources=tuple(sorted(sources.items())),
+        redactions=harvest.redactions,
     )
