@@ -6,6 +6,7 @@ import pytest
 
 from broker.core.collect import Harvest
 from broker.core.frames import FileHead, Frame, FrameKind, FrameReader, job_frames
+from broker.core.output import OutputBuffer, Source
 from broker.core.redact import Redaction
 from broker.core.sandbox import Collect, FileChange, Job
 from broker.core.secret import Secret
@@ -16,13 +17,16 @@ MARKER = SECRET.marker
 END = Frame(kind=FrameKind.END, payload=b"\0\0")
 
 
-def harvest(output_bytes: int = 1000, *, redacts: bool = True) -> Harvest:
+def harvest(
+    output_bytes: int = 1000, *, redacts: bool = True, sink: OutputBuffer | None = None
+) -> Harvest:
     """Make one that redacts, or its twin."""
     return Harvest(
         output_bytes=output_bytes,
         collect=Collect.CHANGES,
         workspace=frozenset({"a"}),
         redaction=Redaction.of([SECRET] if redacts else []),
+        sink=sink,
     )
 
 
@@ -70,6 +74,21 @@ class TestStreams:
         found = feed(harvest(redacts=False), *self.PIECES, END)
         assert VALUE in found.stdout.data
         assert (base64.b64encode(VALUE) in found.stdout.data, found.redactions) == (True, 0)
+
+    @pytest.mark.parametrize("redacts", [True, False], ids=["redacted", "twin"])
+    def test_who_reads_along_sees_no_more_than_the_result(self, redacts: bool) -> None:
+        """Before each frame is taken in, as after, no piece of a value is there to be read."""
+        buffer = OutputBuffer(1000)
+        gathered = harvest(redacts=redacts, sink=buffer)
+        seen = []
+        for frame in self.PIECES:
+            gathered.feed(frame)
+            seen.append(buffer.kept(Source.STDOUT))
+        gathered.feed(END)
+        gathered.close()
+        assert buffer.is_ended
+        assert buffer.kept(Source.STDOUT) == gathered.stdout.data
+        assert any(VALUE[:5] in early for early in seen) is not redacts
 
     @pytest.mark.parametrize("size", range(len(VALUE)))
     def test_a_beginning_at_the_cap_is_not_given_away(self, size: int) -> None:

@@ -148,6 +148,11 @@ class TestFlood:
         assert agent.get(call.name).result.stdout_text.encode() == place.data["stdout"]
         assert place.call.result.stdout_size_bytes == MIB
         assert place.call.result.stdout_text == ""
+        assert (
+            dict(place.call.result.sources).items()
+            >= {"cause": "engine", "usage": "cgroup"}.items()
+        )
+        assert place.call.usage.max_pids > 1
         assert place.pieces < 2_000
 
     def test_readers_who_do_not_read_cost_nobody(self, served: Served, agent: Rpc) -> None:

@@ -14,7 +14,7 @@ from broker.config import load
 from broker.core.trust_root import read_trust_root
 from broker.diagnosis import Level, diagnose
 from broker.shipped import tools_dir
-from broker.v1 import approval_pb2, call_pb2
+from broker.v1 import approval_pb2, call_pb2, execution_pb2
 from broker.verify.receipt import Validity, verify_receipt
 from tests.api.rpc import TIMEOUT_S, Rpc, fresh, state
 from tests.broker_process import Folder, NotServed, Served
@@ -238,6 +238,22 @@ class TestWhereTheyAreNot:
         sizes = {output.path: output.size_bytes for output in result.outputs}
         assert sizes[str(len(FILED))] == len("[secret filed]")
         assert f"'{len(FILED)}': 1 values of secrets were replaced" in result.notes
+
+    def test_live_output(self, broker: Served) -> None:
+        """Who watches a tool print its secret in two pieces sees its name, never a part of it."""
+        do = (
+            "import os, sys; value = os.environ['FILED']; print('begun', flush=True);"
+            "sys.stdout.write(value[:5]); sys.stdout.flush(); print(value[5:], flush=True)"
+        )
+        agent = Rpc.of(broker)
+        call = agent.execute("reveal", {"do": do}, session_id=fresh("s"), no_wait=True)
+        request = execution_pb2.WatchCallRequest(call=call.name)
+        pieces = [
+            message.output.data or message.output.text.encode()
+            for message in agent.execution.WatchCall(request, timeout=TIMEOUT_S)
+            if message.HasField("output")
+        ]
+        assert b"".join(pieces) == b"begun\n[secret filed]\n"
 
     def test_the_workspace(self, broker: Served) -> None:
         """A file that a tool wrote a secret into has its name in its place, for the next call."""

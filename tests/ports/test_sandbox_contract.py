@@ -12,6 +12,7 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.image_builder import build_images
 from broker.adapters.system import SystemClock
 from broker.core.call import Cause
+from broker.core.output import OutputBuffer, Source
 from broker.core.sandbox import Collect, Job, Profile
 from broker.core.secret import Secret
 from broker.errors import SandboxError
@@ -96,6 +97,30 @@ class TestRun:
         report = await sandbox.run(replace(job("print('done')"), secrets=secrets))
         await sandbox.discard()
         assert (report.secrets, report.redactions) == (("b", "a"), 0)
+
+    async def test_sink(self, life: Life, profile: Profile) -> None:
+        """A sink gets what the tool writes; the report has what it kept, its end included."""
+
+        class Signing(OutputBuffer):
+            def end(self) -> None:
+                self.take(Source.STDOUT, b"signed")
+                super().end()
+
+        sandbox, sink = await life("now").prepare(profile, slot="slot-1"), Signing(65536)
+        report = await sandbox.run(job("print('done')"), sink)
+        await sandbox.discard()
+        assert sink.is_ended
+        assert report.stdout.data == b"done\nsigned"
+
+    async def test_sink_of_a_killed_run(self, life: Life, profile: Profile) -> None:
+        """However a run ends, its sink is told that nothing more comes."""
+        sandbox, sink = await life("now").prepare(profile, slot="slot-1"), OutputBuffer(65536)
+        running = asyncio.ensure_future(sandbox.run(job(SLEEP), sink))
+        await asyncio.sleep(0)
+        await sandbox.kill(Cause.HALTED)
+        await running
+        await sandbox.discard()
+        assert sink.is_ended
 
     async def test_once(self, life: Life, profile: Profile) -> None:
         """A sandbox is used once."""
