@@ -116,8 +116,9 @@ def _message(fault: ErrorDetails, known: Sequence[str]) -> str:
         return said.removeprefix("Value error, ")
     for theirs, ours in _WORDS:
         said = said.replace(theirs, ours)
-    shown = f", not {json.dumps(given, default=str)}" if _is_scalar(given) else ""
-    return f"{said}{shown}"
+    # Who mistakes [secrets] for the place of the values themselves does not find them in a log.
+    is_told = _is_scalar(given) and fault["loc"][0] != "secrets"
+    return f"{said}, not {json.dumps(given, default=str)}" if is_told else said
 
 
 def _is_scalar(value: object) -> bool:

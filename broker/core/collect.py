@@ -241,6 +241,7 @@ class _Stream:
         self._size_bytes = 0
         # A tool that prints nothing but its secrets is over the cap by what it wrote.
         self._written_bytes = 0
+        self._left_out_bytes = 0
 
     def take(self, data: bytes) -> None:
         self._written_bytes += len(data)
@@ -261,15 +262,16 @@ class _Stream:
     def close(self, *, was_cut: bool) -> int:
         """Add what was kept back, or leave it out; tell how many bytes were left out."""
         if was_cut:
-            return self._redactor.drop()
-        self._add(self._redactor.end())
-        return 0
+            self._left_out_bytes += self._redactor.drop()
+        else:
+            self._add(self._redactor.end())
+        return self._left_out_bytes
 
     def value(self) -> Stream:
         return Stream(
             data=self._sink.kept(self._source),
             size_bytes=self._size_bytes,
-            truncated=self.over_cap,
+            truncated=self.over_cap or self._left_out_bytes > 0,
         )
 
     def _add(self, data: bytes) -> None:

@@ -169,6 +169,10 @@ MISTAKES = {
             '"env:VARIABLE", such as "file:secrets/api_token"'
         ),
     ),
+    "a secret itself, which is not told": (
+        "[secrets]\npin = 1234567890123",
+        "dev.toml:2: secrets.pin: must be a valid string",
+    ),
     "a credential elsewhere": (
         "[secrets]\na = 'credential:x'\nb = 'credential:..'",
         (

@@ -8,7 +8,7 @@ from broker.core.collect import Harvest
 from broker.core.frames import FileHead, Frame, FrameKind, FrameReader, job_frames
 from broker.core.output import OutputBuffer, Source
 from broker.core.redact import Redaction
-from broker.core.sandbox import Collect, FileChange, Job
+from broker.core.sandbox import Collect, FileChange, Job, Stream
 from broker.core.secret import Secret
 
 VALUE = b"s3cr3t-Token/42"
@@ -94,8 +94,8 @@ class TestStreams:
     def test_a_beginning_at_the_cap_is_not_given_away(self, size: int) -> None:
         """Where the output is cut, what could be the beginning of a value is left out, and said."""
         line = b"a line\n"
-        found = feed(harvest(10 + size), out(line + b"012" + VALUE[:size]))
-        assert (found.stdout.data, found.stdout.size_bytes) == (line, len(line))
+        found = feed(harvest(100), out(line + b"012" + VALUE[:size]))
+        assert found.stdout == Stream(data=line, size_bytes=len(line), truncated=True)
         assert found.notes == (
             f"stdout: its last {3 + size} bytes were left out: a secret could begin there",
         )
@@ -110,6 +110,13 @@ class TestStreams:
         """The twin: a stream that came to its own end keeps its last byte."""
         found = feed(harvest(), out(b"0123456789" + VALUE[:3]), END)
         assert (found.stdout.data, found.notes) == (b"0123456789" + VALUE[:3], ())
+        assert not found.stdout.truncated
+
+    def test_whole_lines_are_not_cut(self) -> None:
+        """A cut behind a line end leaves nothing out, and says nothing."""
+        found = feed(harvest(), out(b"a line\n"))
+        assert found.stdout == Stream(data=b"a line\n", size_bytes=7, truncated=False)
+        assert found.notes == ()
 
     def test_the_cap_counts_what_was_written_and_what_is_kept(self) -> None:
         """Neither a tool that prints nothing but secrets nor their long names pass the cap."""
