@@ -21,6 +21,7 @@ BrokerError                     everything below; has a reason and a message for
 ├── PolicyError                 policy gave no usable decision: always a denial
 │   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
 ├── SandboxError                the sandbox certainly never began the tool
+├── EgressRefused               a tool may not connect there, or cannot; names the reason
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
@@ -255,6 +256,12 @@ class SandboxError(BrokerError):
     """The sandbox could not be made as demanded; the tool certainly never began."""
 
     reason = "SANDBOX_ERROR"
+
+
+class EgressRefused(BrokerError):
+    """A tool may not connect to where it wants, or the place cannot be reached."""
+
+    reason = "EGRESS_REFUSED"
 
 
 class ImageBuildFailed(BrokerError):
