@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from broker.core.call import Call, Cause
 from broker.core.canonical import JsonObject
 from broker.core.document import Document, DocumentKind
+from broker.core.egress import event_of
 from broker.core.lifecycle import Step, after
 from broker.core.outcome import Outcome, read_report, result_body
 from broker.core.sandbox import Enforced, Report
@@ -67,6 +68,9 @@ async def finish(
         files=ran.files if ran else (),
         receipt=world.notary.draft(ended, enforced=ran.enforced if ran else None, report=report),
         workspace=ran.workspace if ran else None,
+        notes=[event_of(visit) for visit in report.egress.visits]
+        if report is not None and report.egress is not None
+        else (),
     )
     if step is Step.DENY:
         # Only now: counted at each attempt, one denial would give back the budget of several calls.

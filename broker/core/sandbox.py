@@ -5,6 +5,7 @@ from enum import Enum
 
 from broker.core.call import Cause, Usage
 from broker.core.canonical import JsonObject
+from broker.core.egress import NO_EGRESS, Egress, EgressReport
 from broker.core.ids import Sha256
 
 
@@ -29,6 +30,8 @@ class Profile:
     memory_bytes: int
     pids: int
     tmp_bytes: int
+    egress: Egress = NO_EGRESS
+    """Where any: a folder of sockets, of this container's own, is its one mount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,8 @@ class Report:
     usage: Usage
     sources: tuple[tuple[str, str], ...]
     """Result field with who says it: `engine`, `cgroup`, `broker` or `tool`."""
+    egress: EgressReport | None = None
+    """What went through the container's sockets; None where it had none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,7 @@ class Enforced:
 
     `facts` is JSON of strings, booleans, numbers and lists, for the receipt: runtime, network,
     read_only_root, cap_drop, no_new_privileges, user, memory_bytes, memory_swap_bytes,
-    cpu_millicores, pids, seccomp_sha256, mounts, image.
+    cpu_millicores, pids, seccomp_sha256, mounts, image, egress_destinations.
     """
 
     container_id: str

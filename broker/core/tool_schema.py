@@ -117,8 +117,16 @@ TOOL_SCHEMA: JsonObject = {
             },
         ),
         "egress": _names(
-            "Destinations it may ask for, host:port.", "^[a-z0-9.-]{1,253}:[0-9]{1,5}$"
+            "Destinations it may ask for, host:port; `*:*` is whatever policy lists.",
+            r"^(\*:\*|[a-z0-9.-]{1,253}:[0-9]{1,5})$",
         ),
+        "egress_protocol": {
+            "description": "http: through /egress/http.sock, a proxy that checks names in requests "
+            "and TLS. tcp: through /egress/tcp/HOST:PORT, whose bytes nobody looks at.",
+            "type": "string",
+            "enum": ["http", "tcp"],
+            "default": "http",
+        },
         "secrets": _names("Secrets it may ask for, by name.", "^[a-z0-9_.-]{1,64}$"),
         "effects": _record(
             "What it does to the world.",

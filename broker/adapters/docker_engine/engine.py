@@ -25,6 +25,7 @@ from broker.adapters.docker_engine.settings import (
 from broker.core.frames import PROTOCOL, Frame, FrameError, FrameKind
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
+from broker.ports import EgressGateway, Outlet
 
 _REMOVALS = 3
 _NOT_FOUND = 404
@@ -49,6 +50,7 @@ class DockerEngine:
         boot: Names this life of the broker; the sweep leaves its containers alone.
         workers: How many containers are being made at a time.
         seccomp: JSON text of the seccomp profile.
+        egress: Makes the sockets of containers that may reach something; without it none may.
         grace_s: How long each step of an ending may take.
         start_s: How long making a container may take, until its launcher answers.
     """
@@ -61,6 +63,7 @@ class DockerEngine:
         boot: str,
         workers: int,
         seccomp: str,
+        egress: EgressGateway | None = None,
         grace_s: float = 10.0,
         start_s: float = 60.0,
     ) -> None:
@@ -70,6 +73,7 @@ class DockerEngine:
         self._installation = installation
         self._boot = boot
         self._seccomp = seccomp
+        self._egress = egress
         self._grace_s = grace_s
         self._start_s = start_s
         self._leftovers: set[str] = set()
@@ -116,6 +120,8 @@ class DockerEngine:
         ]
         for container_id in {*old, *stray, *self._leftovers}:
             await self._remove(container_id)
+        if self._egress is not None:
+            await self._egress.sweep(self._slots)
         if left := self._leftovers & set(old):
             raise SandboxError(
                 f"the Docker Engine did not remove {len(left)} containers of an earlier life of "
@@ -172,8 +178,27 @@ class DockerEngine:
         self._connection.close()
 
     async def _prepare(self, profile: Profile, slot: str) -> DockerSandbox:
+        outlet = await self._open_outlet(profile, slot)
+        try:
+            return await self._prepare_with(outlet, profile, slot)
+        except BaseException:
+            if outlet is not None:
+                await outlet.close()
+            raise
+
+    async def _open_outlet(self, profile: Profile, slot: str) -> Outlet | None:
+        if not profile.egress:
+            return None
+        if self._egress is None:
+            raise SandboxError("this broker opens no way out: no sockets can be made for egress")
+        return await self._egress.open(slot, profile.egress)
+
+    async def _prepare_with(
+        self, outlet: Outlet | None, profile: Profile, slot: str
+    ) -> DockerSandbox:
         labels = self._labels(slot)
-        config = container_config(profile, seccomp=self._seccomp, labels=labels)
+        sockets = outlet.folder if outlet else None
+        config = container_config(profile, seccomp=self._seccomp, labels=labels, sockets=sockets)
         started = await self._connection.call(
             "start a container",
             lambda client: _start(client, config, f"toolwarrant-{self._boot}-{slot}"),
@@ -188,11 +213,13 @@ class DockerEngine:
                 slot=slot,
                 wire=started.wire,
                 cgroup=started.cgroup,
+                outlet=outlet,
                 enforced=enforced(
                     profile,
                     started.inspection,
                     seccomp=self._seccomp,
                     labels=labels,
+                    sockets=sockets,
                     kernel_confirmed=confirm_first_process(
                         started.inspection["State"]["Pid"], started.id
                     ),

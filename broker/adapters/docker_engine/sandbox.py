@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -15,9 +15,11 @@ from broker.adapters.docker_engine.ending import Ending, Exit, Stop, judge
 from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause, Usage
 from broker.core.collect import Harvest
+from broker.core.egress import EgressReport
 from broker.core.frames import Frame, FrameError, FrameKind, check_paths, job_frames
 from broker.core.sandbox import Enforced, Job, Report
 from broker.errors import SandboxError
+from broker.ports import Outlet
 
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ class Container:
     wire: Wire
     cgroup: Cgroup
     enforced: Enforced
+    outlet: Outlet | None
 
 
 class DockerSandbox:
@@ -95,6 +98,8 @@ class DockerSandbox:
         )
         started_s = time.monotonic()
         stop = await self._converse(job, harvest)
+        # Before anybody is told that the container is dead: nothing may go out after that.
+        went_out = await self._close_outlet()
         self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
         spent, exit_state = await self._finish(stop)
@@ -109,7 +114,11 @@ class DockerSandbox:
             files_capped=harvest.files_capped,
             last_words=self._container.wire.last_words,
         )
-        return _report(harvest, ending, exit_state, spent, wall_ms)
+        report = _report(harvest, ending, exit_state, spent, wall_ms)
+        if went_out is None:
+            return report
+        sources = tuple(sorted((*report.sources, ("egress", "broker"))))
+        return replace(report, egress=went_out, sources=sources)
 
     async def kill(self, cause: Cause) -> None:
         """End everything in the container now; `run` then returns with this cause."""
@@ -117,6 +126,7 @@ class DockerSandbox:
             self._killed.set_result(cause)
         # A run that is ending already ends as it was; a kill would only blur the exit code.
         if self._phase in (_Phase.FRESH, _Phase.USED):
+            await self._close_outlet()
             await self._kill_container()
 
     async def discard(self) -> None:
@@ -125,7 +135,12 @@ class DockerSandbox:
             return
         self._phase = _Phase.DISCARDED
         self._container.wire.close()
+        await self._close_outlet()
         await self._remove(self._container.id)
+
+    async def _close_outlet(self) -> EgressReport | None:
+        outlet = self._container.outlet
+        return await outlet.close() if outlet else None
 
     async def _converse(self, job: Job, harvest: Harvest) -> Stop:
         """Send the job while listening, until there is a reason to stop."""
