@@ -29,11 +29,13 @@ class Names:
     def __init__(self, table: Mapping[str, Sequence[str]] | None = None) -> None:
         self.table = dict(table or {})
         self.asked: list[str] = []
+        self.heard = asyncio.Event()
 
     async def addresses(self, host: str) -> Sequence[Address]:
         """Give the chosen addresses; every other name is this machine."""
         await asyncio.sleep(0)
         self.asked.append(host)
+        self.heard.set()
         return [ipaddress.ip_address(text) for text in self.table.get(host, ("127.0.0.1",))]
 
 
