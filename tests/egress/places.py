@@ -21,6 +21,9 @@ from broker.core.address import Address
 
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 SITE, OTHER = "site.test", "other.test"
+HERE = "localhost"
+"""What the machine itself resolves to its loopback."""
+IDN = "xn--bcher-kva.test"
 
 
 class Names:
@@ -40,7 +43,7 @@ class Names:
 
 
 class _Answers(BaseHTTPRequestHandler):
-    """Says what it was asked; `/to/URL` redirects there, `/big/N` gives N bytes."""
+    """Says what it was asked; `/to/URL` redirects there, `/big/N` gives N bytes, `/slow` waits."""
 
     protocol_version = "HTTP/1.1"
 
@@ -50,6 +53,12 @@ class _Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(size)
         if self.path.startswith("/to/"):
             self._say(302, b"", location=self.path.removeprefix("/to/"))
+        elif self.path == "/bytes":
+            self._say(200, b"\xff\x00")
+        elif self.path == "/slow":
+            self.server.heard.set()  # type: ignore[attr-defined]
+            self.server.over.wait()  # type: ignore[attr-defined]
+            self._say(200, b"at last")
         elif self.path.startswith("/big/"):
             self._say(200, b"x" * int(self.path.removeprefix("/big/")))
         else:
@@ -80,6 +89,8 @@ class Places:
 
     def __init__(self, folder: Path) -> None:
         self._stack = ExitStack()
+        self.heard, self.over = threading.Event(), threading.Event()
+        self._stack.callback(self.over.set)
         self.ca, chain = _certificates(folder)
         self.http = self._serve(None)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,6 +101,7 @@ class Places:
     def _serve(self, tls: ssl.SSLContext | None) -> int:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
         server.daemon_threads = True
+        server.heard, server.over = self.heard, self.over  # type: ignore[attr-defined]
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
             # A client that is refused breaks off; that is no fault of the server.
@@ -144,7 +156,7 @@ def _certificates(folder: Path) -> tuple[bytes, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    hosts = x509.SubjectAlternativeName([x509.DNSName(SITE), x509.DNSName(OTHER)])
+    hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in (SITE, OTHER, HERE, IDN)])
     server = (
         builder(x509.Name([]), key.public_key())
         .add_extension(hosts, critical=True)
