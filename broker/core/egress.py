@@ -90,7 +90,8 @@ class EgressReport:
     """What one container did with its way out.
 
     Args:
-        unlisted: Further wishes, all refused, that no list has room for.
+        unlisted: Further wishes, all refused, that the list had no room for; at the first one the
+            sockets close, so that there are few.
     """
 
     visits: tuple[Visit, ...] = ()

@@ -81,13 +81,15 @@ class TestBounds:
         ]
 
     async def test_wishes_in_all(self, way_out):
-        """Beyond its bound a call's connections are only counted: no flood fills the record."""
+        """With one wish too many the sockets close: no flood fills the record, or the loop."""
         tool = await way_out.open("site.test:80", wishes=3)
-        for _ in range(5):
+        for _ in range(4):
+            await tool.get("evil.test:80")
+        with pytest.raises(ConnectionRefusedError):
             await tool.get("evil.test:80")
         report = await tool.report()
-        assert (len(report.visits), report.unlisted) == (3, 2)
-        assert report.totals["refused"] == "5"
+        assert (len(report.visits), report.unlisted) == (3, 1)
+        assert report.totals["refused"] == "4"
 
     @pytest.mark.parametrize(("size", "passes"), [(1000, True), (1001, False)])
     async def test_bytes_of_the_whole_call(self, way_out, echo, size, passes):
@@ -101,6 +103,15 @@ class TestBounds:
             writer.close()
         assert (len(got) == size - 600) is passes
         assert (await tool.visits())[1][2] == ("" if passes else "TOO_MANY_BYTES")
+
+    async def test_bytes_that_go_out(self, way_out, places):
+        """A tool that sends more than the call may send is cut off, whatever comes back."""
+        place = f"site.test:{places.http}"
+        tool = await way_out.open(place, bytes_each_way=4000)
+        head = f"POST http://{place}/to/x HTTP/1.1\r\nHost: {place}\r\nContent-Length: 5000\r\n\r\n"
+        await tool.say(head.encode() + b"x" * 5000)
+        (visit,) = (await tool.report()).visits
+        assert (visit.reason.value, visit.received_bytes) == ("TOO_MANY_BYTES", 0)
 
     async def test_bytes_that_come_back(self, way_out, places):
         """A place that sends more than the call may receive is cut off."""

@@ -9,7 +9,7 @@ class Bounds:
 
     Args:
         connections: At one time.
-        wishes: Connections made or wanted in the whole call; more are refused and only counted.
+        wishes: Connections made or wanted in the whole call; with the next its sockets close.
         bytes_each_way: Sum over the call's connections; head and body, TLS included.
         connect_s: For the lookup and for the connection together.
         first_bytes_s: For the head of a request, and for a ClientHello.

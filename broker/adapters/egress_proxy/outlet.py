@@ -58,13 +58,16 @@ class SocketOutlet:
         return await asyncio.shield(self._closing)
 
     async def _close(self) -> EgressReport:
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await asyncio.to_thread(remove, self._folder)
         return self._tally.report
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
 
     def _take(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tool = Wire(reader, writer, piece_bytes=self._bounds.piece_bytes)
@@ -72,6 +75,9 @@ class SocketOutlet:
         wish = None if self._closing else self._tally.begin()
         if wish is None:
             tool.abort()
+            if self._tally.is_spent:
+                # From here on the kernel refuses: a flood must not be work for the broker.
+                self._stop_listening()
             return
         connection = asyncio.create_task(self._serve(door, tool, wish))
         self._connections.add(connection)

@@ -86,6 +86,11 @@ class Tally:
         self._open += 1
         return wish
 
+    @property
+    def is_spent(self) -> bool:
+        """Tell whether the call had more wishes than it may have."""
+        return self._unlisted > 0
+
     def end(self) -> None:
         """Count a connection that is closed."""
         self._open -= 1

@@ -116,7 +116,7 @@ test_search_of_a_path_not_understood if {
 }
 
 test_workspace_unknown if {
-	every workspace in [{}, {"paths": "x"}] {
+	every workspace in [{}, {"paths": "x"}, {"paths": ["x", {}]}] {
 		request := object.union(object.remove(search([]), {"workspace"}), {"workspace": workspace})
 		outcome(request) == ["deny", {"default.workspace_unknown"}]
 	}

@@ -66,6 +66,7 @@ fetch_understood if {
 
 # What is not known is not plain reading.
 fetch_reads if {
+	is_object(input.tool.arguments)
 	object.get(input.tool.arguments, "method", "GET") in {"GET", "HEAD"}
 	input.derived.url.has_query == false
 	not input.tool.arguments.headers
@@ -79,4 +80,6 @@ place := sprintf("%s:%d", [input.derived.url.host, input.derived.url.port]) if {
 	input.derived.url.host != ""
 	is_number(input.derived.url.port)
 	input.derived.url.port > 0
+	input.derived.url.port < 65536
+	input.derived.url.port == round(input.derived.url.port)
 }

@@ -24,6 +24,7 @@ deny contains {
 } if {
 	input.tool.name == "text_search"
 	some path in input.workspace.paths
+	is_string(path)
 	is_searched(path)
 	some part in split(path, "/")
 	credential_name(lower(part))
@@ -60,7 +61,12 @@ deny contains {
 	not path_known
 }
 
-paths_known if is_array(input.workspace.paths)
+paths_known if {
+	is_array(input.workspace.paths)
+	every path in input.workspace.paths {
+		is_string(path)
+	}
+}
 
 path_known if {
 	is_string(input.derived.path.normalized)
