@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [denied|cold|memory ...]`; SHORT=1 for the quick form."""
+"""Run the benchmarks: `python -m bench [denied|cold|memory|egress ...]`; SHORT=1: quick form."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cold, denied, memory
+from bench import cold, denied, egress, memory
 from bench.figure import Figure, machine, table, write
 from tests.broker_process import UNHURRIED, Folder, Served
 
@@ -20,6 +20,7 @@ def main(wanted: list[str]) -> int:
             served, calls=1_000 if short else 4_000, blocks=5 if short else 15
         ),
         "cold": lambda served: cold.measure(served, pairs=30 if short else 60),
+        "egress": lambda _: egress.measure(rounds=5 if short else 20),
     }
     if unknown := set(wanted) - benches.keys():
         print(f"no benchmark {', '.join(unknown)}: {', '.join(benches)}", file=sys.stderr)

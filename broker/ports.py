@@ -196,6 +196,9 @@ class EgressGateway(Protocol):
             SandboxError: Something cannot be removed.
         """
 
+    async def close(self) -> None:
+        """Close every outlet that is still open."""
+
 
 class SandboxEngine(Protocol):
     """Make sandboxes. Safe from one event loop; blocking work happens in its own threads."""

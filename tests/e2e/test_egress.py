@@ -198,6 +198,21 @@ class TestClosed:
         assert (state(call), rules(call)) == ("DENIED", ["default.fetch_closed"])
 
 
+class TestStop:
+    def test_leaves_nothing(self, folder: Folder, places: Places, tmp_path: Path) -> None:
+        """Stopped in the middle of a fetch, with no time for it to end: no folder stays."""
+        with Served(folder.copy(tmp_path / "dev", {"server": {"drain_timeout_s": 0}})) as served:
+            places.heard.clear()
+            url = f"http://localhost:{places.http}/slow"
+            cut_off = Rpc.of(served).execution.ExecuteTool.future(wish("http_fetch", {"url": url}))
+            assert places.heard.wait(60)
+            sockets = served.folder.path / "egress"
+            assert len(list(sockets.iterdir())) == 1
+            served.stop()
+            assert cut_off.exception() is not None
+            assert list(sockets.iterdir()) == []
+
+
 class TestCrash:
     def test_leaves_nothing_when_it_starts_again(
         self, folder: Folder, places: Places, tmp_path: Path

@@ -102,10 +102,10 @@ class Places:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
         server.daemon_threads = True
         server.heard, server.over = self.heard, self.over  # type: ignore[attr-defined]
+        # A client that is cut off breaks off; that is no fault of the server.
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-            # A client that is refused breaks off; that is no fault of the server.
-            server.handle_error = lambda *_: None  # type: ignore[method-assign]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._stack.callback(server.server_close)
         self._stack.callback(server.shutdown)

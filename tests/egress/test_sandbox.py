@@ -293,6 +293,15 @@ s.recv(1)
         assert [visit.reason for visit in report.egress.visits] == [EgressReason.CALL_ENDED]
         assert ("egress", "broker") in report.sources
 
+    async def test_of_the_engine_closes_what_is_open(
+        self, bench: Bench, root: Path, places: Places
+    ) -> None:
+        """A container that nobody discarded has no way out when the engine is closed."""
+        await bench.prepare(egress=to(f"site.test:{places.http}"))
+        assert len(_entries(root)) == 1
+        await bench.engine.close()
+        assert _entries(root) == []
+
     async def test_leaves_no_folder_where_no_container_came(
         self,
         bench: Bench,

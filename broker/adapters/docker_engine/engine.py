@@ -168,6 +168,8 @@ class DockerEngine:
         """Discard every container of this boot, then release the connections."""
         for preparing in list(self._preparing):
             await self._discard_prepared(preparing)
+        if self._egress is not None:
+            await self._egress.close()
         try:
             for container_id, (boot, _) in (await self._own_containers()).items():
                 if boot == self._boot:

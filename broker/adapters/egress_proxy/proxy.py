@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 from broker.adapters.egress_proxy.bounds import Bounds
 from broker.adapters.egress_proxy.dial import Dialler
@@ -39,6 +40,8 @@ class EgressProxy:
         self._bounds = bounds or Bounds()
         self._dialler = Dialler(resolver, allow, self._bounds)
         self._ca = ca
+        # The loop holds what listens; what is closed nobody needs to hold.
+        self._outlets: WeakSet[SocketOutlet] = WeakSet()
 
     async def open(self, slot: str, egress: Egress) -> SocketOutlet:
         """Listen for one container.
@@ -51,6 +54,7 @@ class EgressProxy:
             self._folders.make, slot, [name for name, _ in doors], self._ca
         )
         outlet = SocketOutlet(folder, self._bounds)
+        self._outlets.add(outlet)
         for listening, (_, door) in zip(sockets, doors, strict=True):
             await outlet.listen(listening, door)
         return outlet
@@ -62,6 +66,11 @@ class EgressProxy:
             SandboxError: Something cannot be removed.
         """
         await asyncio.to_thread(self._folders.sweep, frozenset(slots))
+
+    async def close(self) -> None:
+        """Close every outlet that is still open."""
+        for outlet in list(self._outlets):
+            await outlet.close()
 
     def _doors(self, egress: Egress) -> list[tuple[str, Door]]:
         match egress.protocol:
