@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [denied|cold|memory|gvisor ...]`; SHORT=1: the quick form.
+"""Run the benchmarks: `python -m bench [denied|cold|memory|egress|gvisor ...]`; SHORT=1: quick.
 
 `gvisor` starts a Docker Engine of its own and needs runsc, so it runs only when it is named.
 """
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cold, denied, gvisor, memory
+from bench import cold, denied, egress, gvisor, memory
 from bench.figure import Figure, machine, table, write
 from tests.broker_process import UNHURRIED, Folder, Served
 
@@ -23,6 +23,7 @@ def main(wanted: list[str]) -> int:
             served, calls=1_000 if short else 4_000, blocks=5 if short else 15
         ),
         "cold": lambda served: cold.measure(served, pairs=30 if short else 60),
+        "egress": lambda _: egress.measure(rounds=5 if short else 20),
     }
     if unknown := set(wanted) - {*benches, "gvisor"}:
         print(f"no benchmark {', '.join(unknown)}: {', '.join(benches)}, gvisor", file=sys.stderr)

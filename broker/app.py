@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_network
 from pathlib import Path
 
 import uvloop
 from grpc import aio
 
 from broker.adapters.docker_engine import DockerEngine
+from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.opa_server import OpaServerEngine
@@ -330,7 +332,47 @@ def _sandboxes(config: Config, installation: str, boot: str) -> DockerEngine:
         boot=boot,
         workers=config.sandbox.max_running,
         seccomp=(tools_dir() / "seccomp.json").read_text(),
+        egress=_egress(config, installation),
     )
+
+
+def _egress(config: Config, installation: str) -> EgressProxy:
+    egress = config.egress
+    return EgressProxy(
+        egress.state_dir,
+        installation=installation,
+        resolver=SystemResolver(),
+        allow=[ip_network(text) for text in sorted(egress.allow_cidrs)],
+        bounds=Bounds(
+            connections=egress.connections_per_call,
+            bytes_each_way=egress.bytes_per_call,
+            connect_s=egress.connect_timeout_s,
+            idle_s=egress.idle_timeout_s,
+        ),
+        ca=_tools_ca(config),
+    )
+
+
+def _tools_ca(config: Config) -> bytes:
+    """Read the authorities that tools trust besides.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or holds none.
+    """
+    file = config.egress.ca_file
+    if file is None:
+        return b""
+    try:
+        pem = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            str(config.file), None, f"egress.ca_file: {file} cannot be read: {error.strerror}"
+        ) from error
+    if b"-----BEGIN CERTIFICATE-----" not in pem:
+        raise ConfigurationError(
+            str(config.file), None, f"egress.ca_file: {file} holds no certificate in PEM"
+        )
+    return pem
 
 
 def _admission(config: Config, toolbox: Toolbox) -> Admission:

@@ -13,6 +13,7 @@ from broker.config_faults import as_json, configuration_error, first_fault, pars
 from broker.config_sections import (
     FILE_SCHEME,
     CeilingsSection,
+    EgressSection,
     FilePath,
     IdentityEntry,
     LimitsSection,
@@ -50,6 +51,7 @@ class Config(Section):
     receipts: ReceiptsSection
     policy: PolicySection
     sandbox: SandboxSection
+    egress: EgressSection
     limits: LimitsSection
     ceilings: CeilingsSection
     metrics: MetricsSection
@@ -69,6 +71,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "receipts": ReceiptsSection,
     "policy": PolicySection,
     "sandbox": SandboxSection,
+    "egress": EgressSection,
     "limits": LimitsSection,
     "ceilings": CeilingsSection,
     "metrics": MetricsSection,

@@ -1,5 +1,6 @@
 """Define every setting once: its name, default, range, meaning."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -83,10 +84,19 @@ def _engine_url(value: str) -> str:
     return value
 
 
+def _cidr(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f'must be a network such as "10.20.0.0/24": {error}') from error
+    return value
+
+
 FilePath = Annotated[Path, PlainValidator(_path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_path_or_none)]
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
@@ -231,6 +241,44 @@ class SandboxSection(Section):
         if tuple(name for name in self.runtimes if name in RUNTIMES) != RUNTIMES:
             raise ValueError(f"runtimes must have {', '.join(RUNTIMES)} in this order")
         return self
+
+
+class EgressSection(Section):
+    """How a container without a network reaches the places that policy lists for its call."""
+
+    state_dir: FilePath = Field(
+        default=Path("egress"),
+        description=(
+            "Folder of the sockets that go into containers, on the Engine's machine; made with "
+            "mode 0700, the broker's own."
+        ),
+    )
+    allow_cidrs: frozenset[Cidr] = Field(
+        default=frozenset(),
+        description=(
+            "Networks that listed names may lead to although they are private, loopback or "
+            'otherwise not public, such as ["10.20.0.0/24"].'
+        ),
+    )
+    ca_file: OptionalPath = Field(
+        default=None,
+        description="PEM of further certificate authorities for tools; empty: the public ones.",
+    )
+    connections_per_call: int = Field(
+        default=16, ge=1, le=1000, description="Connections of one call at the same time."
+    )
+    bytes_per_call: int = Field(
+        default=64 * 1024**2,
+        ge=1024,
+        le=1024**4,
+        description="Bytes that one call may send, and that it may receive.",
+    )
+    connect_timeout_s: float = Field(
+        default=10, gt=0, le=300, description="For lookup with connection, in seconds."
+    )
+    idle_timeout_s: float = Field(
+        default=60, gt=0, le=3600, description="A connection without a byte ends, in seconds."
+    )
 
 
 class LimitsSection(Section):

@@ -25,6 +25,7 @@ BrokerError                     everything below; has a reason and a message for
 ├── SandboxError                the sandbox certainly never began the tool
 │   └── RuntimeMissing          the Engine lacks the demanded runtime; another is never taken
 ├── SecretUnavailable           a secret's value cannot be had now; names the secret
+├── EgressRefused               a tool may not connect there, or cannot; names the reason
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
@@ -303,6 +304,12 @@ class SecretUnavailable(BrokerError):
         super().__init__(f"secret {name}: {message}")
         self.name = name
         self.description = message
+
+
+class EgressRefused(BrokerError):
+    """A tool may not connect to where it wants, or the place cannot be reached."""
+
+    reason = "EGRESS_REFUSED"
 
 
 class ImageBuildFailed(BrokerError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from broker.core.call import Call, Cause
 from broker.core.canonical import JsonObject
 from broker.core.document import Document, DocumentKind
+from broker.core.egress import event_of
 from broker.core.lifecycle import Step, after
 from broker.core.outcome import Outcome, read_report, result_body
 from broker.core.room import Room
@@ -71,6 +72,9 @@ async def finish(
         most_file_bytes=world.settings.files.agent_bytes if ran and ran.files else None,
         receipt=world.notary.draft(ended, enforced=ran.enforced if ran else None, report=report),
         workspace=ran.workspace if ran else None,
+        notes=[event_of(visit) for visit in report.egress.visits]
+        if report is not None and report.egress is not None
+        else (),
     )
     if step is Step.DENY:
         # Only now: counted at each attempt, one denial would give back the budget of several calls.

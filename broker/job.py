@@ -4,6 +4,8 @@ from broker.answer import read_request
 from broker.core.call import Call
 from broker.core.canonical import canonical_json
 from broker.core.decision import Obligations
+from broker.core.destination import read_destination
+from broker.core.egress import NO_EGRESS, Egress, EgressProtocol
 from broker.core.sandbox import Collect, Job, Profile
 from broker.core.toolbox import BoundTool
 from broker.world import World
@@ -12,6 +14,7 @@ from broker.world import World
 def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
     """Give the profile of the container that the call was decided for."""
     limits = obligations.limits
+    places = {read_destination(place) for place in obligations.egress}
     return Profile(
         image=tool.image,
         command=tool.tool.command,
@@ -20,6 +23,12 @@ def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
         memory_bytes=limits.memory_bytes,
         pids=limits.pids,
         tmp_bytes=limits.tmp_bytes,
+        egress=Egress(
+            destinations=tuple(sorted(places, key=str)),
+            protocol=EgressProtocol(tool.tool.egress_protocol),
+        )
+        if places
+        else NO_EGRESS,
     )
 
 

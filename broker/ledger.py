@@ -51,6 +51,7 @@ class Ledger:
         receipt: ReceiptDraft | None = None,
         premises: Sequence[tuple[str, str]] = (),
         workspace: WorkspaceUpdate | None = None,
+        notes: Sequence[tuple[str, JsonObject]] = (),
     ) -> tuple[Call, StoredReceipt | None]:
         """Commit steps of a call.
 
@@ -60,6 +61,7 @@ class Ledger:
         Args:
             call: The call as it shall stand, but with the version it was read at (0 when new).
             steps: What happened, each with its event's data.
+            notes: What happened besides: type with data of an event that is no step.
 
         Raises:
             StoreError: Nothing was written; the subclass says why.
@@ -75,6 +77,7 @@ class Ledger:
             receipt=receipt,
             premises=tuple(premises),
             workspace=workspace,
+            notes=tuple(EventDraft(type=kind, at=now, data=data) for kind, data in notes),
         )
         commit = self._commit(change, [step for step, _ in steps])
         return written, await self._tasks.detached(commit)

@@ -1,13 +1,16 @@
 """Name what the story needs of the world; each adapter is one of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import NewType, Protocol
 
+from broker.core.address import Address
 from broker.core.call import Call, Cause
 from broker.core.canonical import JsonObject
 from broker.core.document import Document
+from broker.core.egress import Egress, EgressReport
 from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.lifecycle import CallState, Step
@@ -176,6 +179,52 @@ class Sandbox(Protocol):
         """Kill what is left, remove the container. Idempotent; never raises; retried by sweep."""
 
 
+class Resolver(Protocol):
+    """Look up names. Safe from one event loop; blocking work happens in its own threads."""
+
+    async def addresses(self, host: str) -> Sequence[Address]:
+        """Give every address of a name, in the order to try them; empty where there is none.
+
+        Args:
+            host: A name in normal form, never an address.
+        """
+
+
+class Outlet(Protocol):
+    """The way out of one container: a folder of sockets behind which a proxy listens."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder on this machine, to be mounted into the one container."""
+
+    async def close(self) -> EgressReport:
+        """Close every socket and connection, remove the folder; say what went through.
+
+        Idempotent, never raises: each further call gives the same report.
+        """
+
+
+class EgressGateway(Protocol):
+    """Let containers reach listed places. Safe from one event loop."""
+
+    async def open(self, slot: str, egress: Egress) -> Outlet:
+        """Listen for one container, on sockets of its own.
+
+        Raises:
+            SandboxError: The folder or a socket cannot be made; nothing is left.
+        """
+
+    async def sweep(self, slots: Collection[str]) -> None:
+        """Remove what containers in no such slot left: of an earlier life, or of a lost one.
+
+        Raises:
+            SandboxError: Something cannot be removed.
+        """
+
+    async def close(self) -> None:
+        """Close every outlet that is still open."""
+
+
 class SandboxEngine(Protocol):
     """Make sandboxes. Safe from one event loop; blocking work happens in its own threads."""
 
@@ -271,6 +320,7 @@ class Change:
         receipt: Sealed and appended with the next sequence, if and only if the state is final.
         premises: Name with the value it must have; see `Store.set_premise`.
         workspace: Moves the session's tree.
+        notes: Events of the call that are no steps; they come before those of the steps.
     """
 
     call: Call
@@ -281,6 +331,7 @@ class Change:
     receipt: ReceiptDraft | None = None
     premises: tuple[tuple[str, str], ...] = ()
     workspace: WorkspaceUpdate | None = None
+    notes: tuple[EventDraft, ...] = ()
 
     @property
     def starts(self) -> bool:

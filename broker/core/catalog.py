@@ -13,6 +13,7 @@ from jsonschema_rs import (
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.decision import Limits
+from broker.core.destination import ANY_DESTINATION, read_destination
 from broker.core.tool_schema import TOOL_SCHEMA
 from broker.core.visible import visible
 from broker.core.yaml_text import YamlText, read_yaml
@@ -37,6 +38,8 @@ class Tool:
     Args:
         image: Name of its image; which image that is, the lock file says.
         runs_code: Whether it runs code that the agent wrote.
+        egress: `host:port` in normal form, or `ANY_DESTINATION`.
+        egress_protocol: Value of an `EgressProtocol`.
         effects: `read_only`, `destructive`, `idempotent`, `reversible`, `open_world`.
         input_schema: JSON Schema 2020-12 of the arguments.
 
@@ -55,6 +58,7 @@ class Tool:
     workspace: WorkspaceUse
     limits: Limits
     egress: tuple[str, ...]
+    egress_protocol: str
     secrets: tuple[str, ...]
     runs_code: bool
     effects: Mapping[str, bool]
@@ -122,6 +126,7 @@ def read_tool(text: str, file: str) -> Tool:
         line = document.line_of([*error.instance_path, *_unexpected(error)])
         raise ConfigurationError(file, line, f"{place}: {message}" if place else message)
     _check_marks(document, file, document.value, ())
+    _check_egress(document, file)
     return _tool(document, file)
 
 
@@ -141,6 +146,7 @@ def _tool(document: YamlText, file: str) -> Tool:
             workspace=cast("WorkspaceUse", fields.get("workspace", "none")),
             limits=Limits(**cast("dict[str, int]", fields["limits"])),
             egress=_texts(fields.get("egress", ())),
+            egress_protocol=cast("str", fields.get("egress_protocol", "http")),
             secrets=_texts(fields.get("secrets", ())),
             runs_code=cast("bool", fields.get("runs_code", False)),
             effects=cast("Mapping[str, bool]", fields["effects"]),
@@ -178,6 +184,18 @@ def _check_marks(
     elif isinstance(value, list):
         for index, part in enumerate(value):
             _check_marks(document, file, part, (*path, index))
+
+
+def _check_egress(document: YamlText, file: str) -> None:
+    """Refuse a place in another than its normal form: no request would ever match it."""
+    for index, place in enumerate(_texts(document.value.get("egress", ()))):
+        try:
+            good = place == ANY_DESTINATION or str(read_destination(place)) == place
+        except ValueError:
+            good = False
+        if not good:
+            line = document.line_of(("egress", index))
+            raise ConfigurationError(file, line, f"egress: {place!r} is no host:port")
 
 
 def _compiled(schema: JsonObject) -> Draft202012Validator:

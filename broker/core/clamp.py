@@ -12,6 +12,7 @@ from broker.core.decision import (
     Requirement,
     persons_wanted,
 )
+from broker.core.destination import ANY_DESTINATION
 from broker.errors import PolicyInvalid
 
 
@@ -35,7 +36,9 @@ def clamp(
     return Obligations(
         runtime=max(asked.runtime, tool.runtime, key=lambda name: _isolation(name, runtimes)),
         limits=_smallest(asked.limits, tool.limits, broker),
-        egress=_within(asked.egress, tool.egress),
+        egress=tuple(sorted(asked.egress))
+        if ANY_DESTINATION in tool.egress
+        else _within(asked.egress, tool.egress),
         secrets=_within(asked.secrets, tool.secrets),
         redact=tuple(sorted({*asked.redact, *tool.redact})),
     )

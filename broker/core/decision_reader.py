@@ -15,6 +15,7 @@ from broker.core.decision import (
     Reason,
     Requirement,
 )
+from broker.core.destination import read_destination
 from broker.errors import PolicyInvalid
 
 _FIELDS: Final = frozenset({"effect", "reasons", "risk", "obligations", "labels"})
@@ -98,10 +99,22 @@ def _obligations(value: JsonValue, tool: Limits, runtimes: Sequence[str]) -> Obl
     return Obligations(
         runtime=runtime,
         limits=_limits(fields["limits"], tool),
-        egress=_names(fields["egress"], "obligations/egress"),
+        egress=_places(fields["egress"], "obligations/egress"),
         secrets=_names(fields["secrets"], "obligations/secrets"),
         redact=redact,
     )
+
+
+def _places(value: JsonValue, path: str) -> tuple[str, ...]:
+    places = _names(value, path)
+    for place in places:
+        try:
+            normal = str(read_destination(place))
+        except ValueError as error:
+            raise _invalid(path, "lists host:port") from error
+        if normal != place:
+            raise _invalid(path, "lists hosts in lower case, without a final dot, as A-labels")
+    return places
 
 
 def _limits(value: JsonValue, tool: Limits) -> Limits:

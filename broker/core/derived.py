@@ -78,14 +78,15 @@ def _url(text: str) -> JsonObject:
     try:
         url = urlsplit(text)
         port = url.port
+        host = _plain_host(url.hostname or "")
     except ValueError:
         return {"kind": "url", "invalid": True}
-    if not url.scheme or not url.hostname or not _is_plain(text):
+    if not url.scheme or not host or not _is_plain(text):
         return {"kind": "url", "invalid": True}
     return {
         "kind": "url",
         "scheme": url.scheme,
-        "host": _plain_host(url.hostname),
+        "host": host,
         "port": port if port is not None else _DEFAULT_PORTS.get(url.scheme, 0),
         "path": url.path or "/",
         "has_query": bool(url.query),
@@ -98,11 +99,12 @@ def _host(text: str) -> JsonObject:
     try:
         url = urlsplit(f"//{text}")
         port = url.port
+        host = _plain_host(url.hostname or "")
     except ValueError:
         return {"kind": "host", "invalid": True}
-    if not url.hostname or url.netloc != text or _has_credentials(url) or not _is_plain(text):
+    if not host or url.netloc != text or _has_credentials(url) or not _is_plain(text):
         return {"kind": "host", "invalid": True}
-    return {"kind": "host", "host": _plain_host(url.hostname), "port": port or 0}
+    return {"kind": "host", "host": host, "port": port or 0}
 
 
 def _is_plain(text: str) -> bool:
@@ -112,7 +114,13 @@ def _is_plain(text: str) -> bool:
 
 
 def _plain_host(host: str) -> str:
-    return host.lower().rstrip(".")
+    """Give a host the form that lists of places have.
+
+    Raises:
+        ValueError: It has none in IDNA.
+    """
+    name = host if host.isascii() else host.encode("idna").decode("ascii")
+    return name.lower().removesuffix(".")
 
 
 def _has_credentials(url: SplitResult) -> bool:

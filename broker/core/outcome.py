@@ -59,7 +59,9 @@ def read_report(report: Report) -> Outcome:
 
 def result_body(report: Report, outcome: Outcome, changed: tuple[str, ...]) -> JsonObject:
     """Give the body of the RESULT document; `changed` are the paths that the workspace took."""
+    egress: JsonObject = {} if report.egress is None else {"egress": report.egress.listing}
     return {
+        **egress,
         "exit_code": report.exit_code,
         "cause": report.cause.value,
         "stdout": _stream(report.stdout),

@@ -143,10 +143,10 @@ def _obligations(
         read_back = name not in _READ_BACK or facts.get(name) == demanded
         held = enforced is not None and read_back and (ran or name in _READ_BACK)
         listed.append({"name": f"limits.{name}", "enforced": held})
-    no_network = facts.get("network") == "none"
-    listed.append(
-        {"name": "egress", "count": len(obligations.egress), "enforced": no_network},
-    )
+    # No network, and no other way out than sockets behind which exactly this list is let through.
+    count = len(obligations.egress)
+    held_in = facts.get("network") == "none" and facts.get("egress_destinations", 0) == count
+    listed.append({"name": "egress", "count": count, "enforced": held_in})
     given = report is not None and set(report.secrets) == set(obligations.secrets)
     listed.append({"name": "secrets", "count": len(obligations.secrets), "enforced": given})
     # No content is exported yet, so that nothing exceeds it.
@@ -198,7 +198,9 @@ def _as_text(value: JsonValue) -> JsonValue:
 def _result(call: Call, report: Report | None) -> JsonObject | None:
     if report is None:
         return None
+    egress: JsonObject = {} if report.egress is None else {"egress": report.egress.totals}
     return {
+        **egress,
         "sha256": call.result_sha256,
         "exit_code": call.exit_code,
         "stdout": _stream(report.stdout),

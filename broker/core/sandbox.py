@@ -5,6 +5,7 @@ from enum import Enum
 
 from broker.core.call import Cause, Usage
 from broker.core.canonical import JsonObject
+from broker.core.egress import NO_EGRESS, Egress, EgressReport
 from broker.core.ids import Sha256
 from broker.core.secret import Secret
 
@@ -30,6 +31,8 @@ class Profile:
     memory_bytes: int
     pids: int
     tmp_bytes: int
+    egress: Egress = NO_EGRESS
+    """Where any: a folder of sockets, of this container's own, is its one mount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,8 @@ class Report:
     """Names of the secrets that were sent to the tool."""
     redactions: int = 0
     """How often a secret's name stands where its value was."""
+    egress: EgressReport | None = None
+    """What went through the container's sockets; None where it had none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +106,7 @@ class Enforced:
 
     `facts` is JSON of strings, booleans, numbers and lists, for the receipt: runtime, network,
     read_only_root, cap_drop, no_new_privileges, user, memory_bytes, memory_swap_bytes,
-    cpu_millicores, pids, seccomp_sha256, mounts, image.
+    cpu_millicores, pids, seccomp_sha256, mounts, image, egress_destinations.
     """
 
     container_id: str

@@ -118,8 +118,16 @@ TOOL_SCHEMA: JsonObject = {
             },
         ),
         "egress": _names(
-            "Destinations it may ask for, host:port.", "^[a-z0-9.-]{1,253}:[0-9]{1,5}$"
+            "Destinations it may ask for, host:port; `*:*` is whatever policy lists.",
+            r"^(\*:\*|[a-z0-9.-]{1,253}:[0-9]{1,5})$",
         ),
+        "egress_protocol": {
+            "description": "http: through /egress/http.sock, a proxy that checks names in requests "
+            "and TLS. tcp: through /egress/tcp/HOST:PORT, whose bytes nobody looks at.",
+            "type": "string",
+            "enum": ["http", "tcp"],
+            "default": "http",
+        },
         "secrets": _names(
             "Secrets it may ask for, by name; it finds `api_token` in the variable `API_TOKEN`.",
             NAME_PATTERN,

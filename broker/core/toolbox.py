@@ -33,6 +33,7 @@ class BoundTool:
             "workspace": tool.workspace,
             "limits": tool.limits.by_name(),
             "egress": list(tool.egress),
+            "egress_protocol": tool.egress_protocol,
             "secrets": list(tool.secrets),
             "runs_code": tool.runs_code,
             "effects": dict(tool.effects),

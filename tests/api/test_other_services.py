@@ -13,6 +13,7 @@ from broker.v1 import admin_pb2, approval_pb2, call_pb2, receipt_pb2, tool_pb2
 from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, rules, state
 
 SHIPPED = [
+    "http_fetch",
     "pdf_text",
     "python_run",
     "text_search",

@@ -170,6 +170,7 @@ class TestShipped:
         """All of them are there, each valid."""
         names = [each.name for each in read_catalog(tools_dir()).tools]
         assert names == [
+            "http_fetch",
             "pdf_text",
             "python_run",
             "text_search",

@@ -1,5 +1,6 @@
 """Policies that a test compiles: the shipped one with one more team package."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def compile_policy(
     *,
     main: str | None = None,
     without: tuple[str, ...] = (),
+    destinations: tuple[str, ...] = (),
 ) -> Path:
     """Compile the shipped policy with a package `teams.probe`.
 
@@ -74,6 +76,7 @@ def compile_policy(
         folder: Scratch space; the bundle is written there.
         main: Another text in the place of `main.rego`.
         without: Folders of the shipped policy to leave out.
+        destinations: What the shipped policy opens to fetches.
     """
     source = folder / "source"
     shutil.copytree(
@@ -86,6 +89,8 @@ def compile_policy(
         (source / "teams" / "probe" / "probe.rego").write_text(rego)
     if main is not None:
         (source / "broker" / "decision" / "main.rego").write_text(main)
+    listed = json.dumps({"destinations": destinations})
+    (source / "teams" / "default" / "data.json").write_text(listed)
     bundle = folder / "bundle.tar.gz"
     bundle.write_bytes(build_bundle(source, opa))
     return bundle

@@ -27,6 +27,7 @@ TEXTS = (
 )
 NUMBERS = (0, -1, 1, 599, 600, 60_000, 2**31, 2**32 + 1, 2**53 - 1, -(2**53) + 1, 0.1, 1e21, 1e-7)
 TOOLS = (
+    "http_fetch",
     "pdf_text",
     "python_run",
     "text_search",

@@ -37,7 +37,10 @@ AGENT = Identity(
 SESSION = PolicySession(id="default", labels=(), purpose="add numbers")
 HISTORY = History(calls=(0, 0, 0), denied=(0, 0, 0), by_tool={}, prior_tools=(), budget_spent=0)
 PATHS = ("data/in.csv", "notes.txt")
-_PATH_SCHEMA: JsonObject = {"type": "object", "properties": {"path": {"x-broker": "path"}}}
+_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {"path": {"x-broker": "path"}, "url": {"x-broker": "url"}},
+}
 
 
 def tool(name: str, *, destructive: bool = False) -> PolicyTool:
@@ -58,7 +61,7 @@ def tool(name: str, *, destructive: bool = False) -> PolicyTool:
         egress=("api.example.org:443", "example.org:443"),
         secrets=("token",),
         runtime="runc",
-        input_schema=_PATH_SCHEMA,
+        input_schema=_SCHEMA,
     )
 
 

@@ -48,6 +48,13 @@ CALLS = [
     ("pdf_no_path", ask("pdf_text"), "deny", "default.path_unknown"),
     ("pdf_dotdot", ask("pdf_text", {"path": "../x"}), "deny", "default.path_escapes"),
     ("search_absolute", ask("text_search", {"path": "/etc"}), "deny", "default.path_escapes"),
+    (
+        "fetch_as_shipped",
+        ask("http_fetch", {"url": "https://example.org/"}),
+        "deny",
+        "default.fetch_closed",
+    ),
+    ("fetch_unclear", ask("http_fetch", {"url": "-"}), "deny", "default.fetch_unclear"),
     ("write_new", ask("workspace_write", {"path": "new.txt"}), "allow", "default.workspace"),
     ("overwrite", ask("workspace_write", {"path": "notes.txt"}), "hold", "default.overwrite"),
     (

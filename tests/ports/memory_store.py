@@ -502,7 +502,7 @@ class MemoryStore:
         if change.workspace is not None:
             moved = change.workspace
             disk.workspaces[moved.agent, moved.session_id] = moved.tree_sha256
-        for event in change.events:
+        for event in (*change.notes, *change.events):
             self._append(event, call)
         if sealed is not None:
             assert call.id not in disk.receipt_of, f"{call.name} has a receipt already"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from docker import APIClient
@@ -28,6 +29,7 @@ from broker.adapters.docker_engine.settings import (
 from broker.core.frames import PROTOCOL, Frame, FrameError, FrameKind
 from broker.core.sandbox import Enforced, Profile
 from broker.errors import SandboxError
+from broker.ports import EgressGateway, Outlet
 
 _REMOVALS = 3
 _NOT_FOUND = 404
@@ -52,6 +54,7 @@ class DockerEngine:
         boot: Names this life of the broker; the sweep leaves its containers alone.
         workers: How many containers are being made at a time.
         seccomp: JSON text of the seccomp profile.
+        egress: Makes the sockets of containers that may reach something; without it none may.
         grace_s: How long each step of an ending may take.
         start_s: How long making a container may take, until its launcher answers.
     """
@@ -64,6 +67,7 @@ class DockerEngine:
         boot: str,
         workers: int,
         seccomp: str,
+        egress: EgressGateway | None = None,
         grace_s: float = 10.0,
         start_s: float = 60.0,
     ) -> None:
@@ -73,6 +77,7 @@ class DockerEngine:
         self._installation = installation
         self._boot = boot
         self._seccomp = seccomp
+        self._egress = egress
         self._grace_s = grace_s
         self._start_s = start_s
         self._leftovers: set[str] = set()
@@ -121,6 +126,8 @@ class DockerEngine:
             await self._remove(container_id)
             # An Engine can remove a container while the runtime's command that makes it hangs.
             await asyncio.to_thread(kill_processes, container_id)
+        if self._egress is not None:
+            await self._egress.sweep(self._slots)
         if left := self._leftovers & set(old):
             raise SandboxError(
                 f"the Docker Engine did not remove {len(left)} containers of an earlier life of "
@@ -163,6 +170,8 @@ class DockerEngine:
         """Discard every container of this boot, then release the connections."""
         for preparing in list(self._preparing):
             await self._discard_prepared(preparing)
+        if self._egress is not None:
+            await self._egress.close()
         try:
             for container_id, (boot, _) in (await self._own_containers()).items():
                 if boot == self._boot:
@@ -173,9 +182,30 @@ class DockerEngine:
         self._connection.close()
 
     async def _prepare(self, profile: Profile, slot: str) -> DockerSandbox:
+        outlet = await self._open_outlet(profile, slot)
+        try:
+            return await self._prepare_with(outlet, profile, slot)
+        except BaseException:
+            if outlet is not None:
+                await outlet.close()
+            raise
+
+    async def _open_outlet(self, profile: Profile, slot: str) -> Outlet | None:
+        if not profile.egress:
+            return None
+        if self._egress is None:
+            raise SandboxError("this broker opens no way out: no sockets can be made for egress")
+        return await self._egress.open(slot, profile.egress)
+
+    async def _prepare_with(
+        self, outlet: Outlet | None, profile: Profile, slot: str
+    ) -> DockerSandbox:
         labels = self._labels(slot)
         runtime = await self._runtime(profile.runtime)
-        config = container_config(profile, seccomp=self._seccomp, labels=labels, runtime=runtime)
+        sockets = outlet.folder if outlet else None
+        config = container_config(
+            profile, seccomp=self._seccomp, labels=labels, runtime=runtime, sockets=sockets
+        )
         started = await self._connection.call(
             "start a container",
             lambda client: _start(client, config, f"toolwarrant-{self._boot}-{slot}"),
@@ -190,7 +220,8 @@ class DockerEngine:
                 slot=slot,
                 wire=started.wire,
                 cgroup=started.cgroup,
-                enforced=self._read_back(profile, runtime, labels, started),
+                outlet=outlet,
+                enforced=self._read_back(profile, runtime, labels, started, sockets),
             )
         except BaseException:
             started.wire.close()
@@ -219,7 +250,12 @@ class DockerEngine:
         )
 
     def _read_back(
-        self, profile: Profile, runtime: Runtime, labels: Mapping[str, str], started: _Started
+        self,
+        profile: Profile,
+        runtime: Runtime,
+        labels: Mapping[str, str],
+        started: _Started,
+        sockets: Path | None,
     ) -> Enforced:
         pid = started.inspection["State"]["Pid"]
         is_gvisor = runtime.kernel is Kernel.GVISOR
@@ -230,6 +266,7 @@ class DockerEngine:
             labels=labels,
             kernel_confirmed=not is_gvisor and confirm_first_process(pid, started.id),
             runtime=runtime,
+            sockets=sockets,
             sentry=confirm_sentry(pid, started.id) if is_gvisor else None,
         )
 

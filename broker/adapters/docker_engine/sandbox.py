@@ -16,11 +16,13 @@ from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause, Usage
 from broker.core.collect import Harvest
+from broker.core.egress import EgressReport
 from broker.core.frames import Frame, FrameError, FrameKind, check_paths, job_frames
 from broker.core.output import OutputSink
 from broker.core.redact import Redaction
 from broker.core.sandbox import Enforced, Job, Report
 from broker.errors import SandboxError
+from broker.ports import Outlet
 
 T = TypeVar("T")
 
@@ -45,6 +47,7 @@ class Container:
     wire: Wire
     cgroup: Cgroup
     enforced: Enforced
+    outlet: Outlet | None
 
 
 class DockerSandbox:
@@ -103,6 +106,8 @@ class DockerSandbox:
         )
         started_s = time.monotonic()
         stop = await self._converse(job, harvest)
+        # Before anybody is told that the container is dead: nothing may go out after that.
+        went_out = await self._close_outlet()
         self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
         harvest.close()
@@ -119,7 +124,11 @@ class DockerSandbox:
             files_capped=harvest.files_capped,
             last_words=harvest.redacted(self._container.wire.last_words.encode()),
         )
-        return replace(_report(harvest, ending, exit_state, spent, wall_ms), secrets=given)
+        report = replace(_report(harvest, ending, exit_state, spent, wall_ms), secrets=given)
+        if went_out is None:
+            return report
+        sources = tuple(sorted((*report.sources, ("egress", "broker"))))
+        return replace(report, egress=went_out, sources=sources)
 
     async def kill(self, cause: Cause) -> None:
         """End everything in the container now; `run` then returns with this cause."""
@@ -127,6 +136,7 @@ class DockerSandbox:
             self._killed.set_result(cause)
         # A run that is ending already ends as it was; a kill would only blur the exit code.
         if self._phase in (_Phase.FRESH, _Phase.USED):
+            await self._close_outlet()
             await self._kill_container()
 
     async def discard(self) -> None:
@@ -135,7 +145,12 @@ class DockerSandbox:
             return
         self._phase = _Phase.DISCARDED
         self._container.wire.close()
+        await self._close_outlet()
         await self._remove(self._container.id)
+
+    async def _close_outlet(self) -> EgressReport | None:
+        outlet = self._container.outlet
+        return await outlet.close() if outlet else None
 
     async def _converse(self, job: Job, harvest: Harvest) -> Stop:
         """Send the job while listening, until there is a reason to stop."""

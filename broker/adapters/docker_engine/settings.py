@@ -1,6 +1,7 @@
 """Say what a container is created with, then hold the Engine to it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, filters
@@ -16,6 +17,9 @@ SLOT_LABEL = "org.toolwarrant.slot"
 
 UID = 65534
 """`nobody`: owns nothing on the host or in the image."""
+
+EGRESS_TARGET = "/egress"
+"""Where a container finds its sockets; short, as an address of one has room for 107 bytes."""
 
 _LAUNCHER = ("/usr/bin/python3", "-I", "-S", "-B", "/opt/toolwarrant/launcher.py")
 _USER = f"{UID}:{UID}"
@@ -37,13 +41,19 @@ Inspection = Mapping[str, Any]
 
 
 def container_config(
-    profile: Profile, *, seccomp: str, labels: Mapping[str, str], runtime: Runtime = RUNC
+    profile: Profile,
+    *,
+    seccomp: str,
+    labels: Mapping[str, str],
+    runtime: Runtime = RUNC,
+    sockets: Path | None = None,
 ) -> dict[str, Any]:
     """Give the body of the Engine's create request for a profile.
 
     Args:
         seccomp: The profile's JSON text, sent inline.
         runtime: What the Engine has under the profile's runtime.
+        sockets: Folder of this container's own sockets; None where the profile has no egress.
     """
     return {
         "Image": profile.image,
@@ -62,12 +72,16 @@ def container_config(
         "AttachStdout": True,
         "AttachStderr": True,
         "Tty": False,
-        "HostConfig": host_config(profile, seccomp=seccomp, runtime=runtime),
+        "HostConfig": host_config(profile, seccomp=seccomp, runtime=runtime, sockets=sockets),
     }
 
 
-def host_config(profile: Profile, *, seccomp: str, runtime: Runtime = RUNC) -> dict[str, Any]:
+def host_config(
+    profile: Profile, *, seccomp: str, runtime: Runtime = RUNC, sockets: Path | None
+) -> dict[str, Any]:
     """Give the part of the create request that holds a sandbox in."""
+    if bool(profile.egress) != (sockets is not None):
+        raise ValueError("a folder of sockets comes with egress, and with nothing else")
     is_gvisor = runtime.kernel is Kernel.GVISOR
     return {
         "NetworkMode": "none",
@@ -89,7 +103,7 @@ def host_config(profile: Profile, *, seccomp: str, runtime: Runtime = RUNC) -> d
         "UsernsMode": "",
         "CgroupnsMode": "private",
         "Binds": [],
-        "Mounts": [],
+        "Mounts": [] if sockets is None else [_egress_mount(sockets)],
         "VolumesFrom": [],
         "Devices": [],
         "DeviceRequests": [],
@@ -119,12 +133,15 @@ def differences(
     seccomp: str,
     labels: Mapping[str, str],
     runtime: Runtime = RUNC,
+    sockets: Path | None = None,
 ) -> list[str]:
     """List what the started container is, where that is not what was demanded."""
     config, host = inspection["Config"], inspection["HostConfig"]
     found = [
         f"{name} is {_short(host.get(name))}, not {_short(wanted)}"
-        for name, wanted in host_config(profile, seccomp=seccomp, runtime=runtime).items()
+        for name, wanted in host_config(
+            profile, seccomp=seccomp, runtime=runtime, sockets=sockets
+        ).items()
         if not _same(host.get(name), wanted)
     ]
     networks = set((inspection["NetworkSettings"].get("Networks") or {}).keys())
@@ -137,7 +154,8 @@ def differences(
         "Config.Tty": config["Tty"] is False,
         "Config.Labels": labels.items() <= config["Labels"].items(),
         # A VOLUME of the image would be a writable mount beside the ones demanded.
-        "Mounts": not inspection["Mounts"],
+        "Mounts": [_shape(mount) for mount in inspection["Mounts"]]
+        == ([] if sockets is None else [_mounted(sockets)]),
         "Networks": networks <= {"none"},
         "MaskedPaths": set(host.get("MaskedPaths") or ()) >= _MASKED,
         "ReadonlyPaths": set(host.get("ReadonlyPaths") or ()) >= _READ_ONLY,
@@ -153,6 +171,7 @@ def enforced(
     labels: Mapping[str, str],
     kernel_confirmed: bool,
     runtime: Runtime = RUNC,
+    sockets: Path | None = None,
     sentry: Sentry | None = None,
 ) -> Enforced:
     """Give a container's settings as the Engine reads them back.
@@ -164,7 +183,10 @@ def enforced(
     Raises:
         SandboxError: Something is not as demanded.
     """
-    if faults := differences(profile, inspection, seccomp=seccomp, labels=labels, runtime=runtime):
+    faults = differences(
+        profile, inspection, seccomp=seccomp, labels=labels, runtime=runtime, sockets=sockets
+    )
+    if faults:
         raise SandboxError(
             "the Docker Engine made another container than was demanded: " + "; ".join(faults),
             reason="SANDBOX_NOT_AS_DEMANDED",
@@ -184,7 +206,15 @@ def enforced(
         "pids": host["PidsLimit"],
         "seccomp_sha256": digest,
         "ipc": host["IpcMode"],
-        "mounts": [f"tmpfs {path} {options}" for path, options in sorted(host["Tmpfs"].items())],
+        "mounts": [
+            *(f"tmpfs {path} {options}" for path, options in sorted(host["Tmpfs"].items())),
+            # Which folder of the host it is, a receipt's reader has no use for.
+            *(
+                f"{mount['Type']} {mount['Destination']} {'rw' if mount['RW'] else 'ro'}"
+                for mount in inspection["Mounts"]
+            ),
+        ],
+        "egress_destinations": len(profile.egress.destinations) if inspection["Mounts"] else 0,
         "image": inspection["Image"],
         "kernel_confirmed": kernel_confirmed,
     }
@@ -222,6 +252,24 @@ def _tmpfs(size_bytes: int) -> dict[str, str]:
         "/in": own,
         "/out": own,
     }
+
+
+def _egress_mount(sockets: Path) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(sockets),
+        "Target": EGRESS_TARGET,
+        "ReadOnly": True,
+        "BindOptions": {"Propagation": "rprivate"},
+    }
+
+
+def _mounted(sockets: Path) -> tuple[object, ...]:
+    return ("bind", str(sockets), EGRESS_TARGET, False, "rprivate")
+
+
+def _shape(mount: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(mount.get(key) for key in ("Type", "Source", "Destination", "RW", "Propagation"))
 
 
 def _same(found: object, wanted: object) -> bool:

@@ -71,7 +71,7 @@ def write_changes(chronicle: Chronicle, recorded: Sequence[Recorded]) -> list[St
     _write_calls(connection, recorded)
     _write_content(connection, changes)
     events = chain.from_iterable(
-        ((event, change.call) for event in change.events) for change in changes
+        ((event, change.call) for event in (*change.notes, *change.events)) for change in changes
     )
     chronicle.append_events(events)
     return chronicle.append_receipts([(change.receipt, change.call) for change in changes])

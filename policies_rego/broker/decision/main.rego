@@ -100,10 +100,15 @@ runtime := lib.isolation[max(ranks)] if {
 # A contributing package narrows the list; where no package contributes, nothing is listed.
 default egress := set()
 
-egress := intersection(lib.egress_lists) & {place | some place in input.tool.egress} if {
+egress := {place | some place in intersection(lib.egress_lists); within_tool(place)} if {
 	count(lib.egress_lists) > 0
 	is_array(input.tool.egress)
 }
+
+within_tool(place) if place in input.tool.egress
+
+# Such a tool may ask for whatever policy lists.
+within_tool(_) if "*:*" in input.tool.egress
 
 default secrets := set()
 

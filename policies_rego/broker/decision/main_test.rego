@@ -80,6 +80,12 @@ test_lists_union_within_a_package_intersection_between_packages if {
 	answer.obligations.secrets == ["l"]
 }
 
+test_a_tool_for_any_place_gets_what_policy_lists if {
+	answer := decision.result with data.teams as {"a": {"egress": {"x:1", "y:1"}}, "b": {"egress": {"y:1"}}}
+		with input.tool as {"egress": ["*:*"]}
+	answer.obligations.egress == ["y:1"]
+}
+
 test_no_contributor_no_list if {
 	answer := decision.result with data.teams as {"a": {"egress": set(), "allow": {yes("a.x")}}}
 		with input.tool as {"egress": ["y:1"], "secrets": ["l"]}

@@ -1,0 +1,114 @@
+"""Pass one plain HTTP request on, its answer back, each written anew."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import h11
+
+from broker.adapters.egress_proxy.bounds import Bounds
+from broker.adapters.egress_proxy.heads import passed_on
+from broker.adapters.egress_proxy.relay import idle_limit
+from broker.adapters.egress_proxy.tally import Wish, refused
+from broker.adapters.egress_proxy.wire import Wire
+from broker.core.egress import EgressReason
+
+_GO_ON = h11.InformationalResponse(status_code=100, headers=[])
+
+
+async def next_event(connection: h11.Connection, wire: Wire) -> object:
+    """Give what comes next on a connection: an event of h11, or `PAUSED`.
+
+    Raises:
+        h11.RemoteProtocolError: It is no HTTP.
+        OSError: The connection broke.
+    """
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        connection.receive_data(await wire.receive())
+    return event
+
+
+class Exchange:
+    """One request on its way to a place, with the answer on its way to the tool.
+
+    Args:
+        asked: The tool's side, which has given the head of its request.
+    """
+
+    def __init__(
+        self, asked: h11.Connection, tool: Wire, place: Wire, wish: Wish, bounds: Bounds
+    ) -> None:
+        self._asked = asked
+        self._asking = h11.Connection(h11.CLIENT, max_incomplete_event_size=bounds.head_bytes)
+        self._tool = tool
+        self._place = place
+        self._wish = wish
+        self._idle_s = bounds.idle_s
+
+    async def run(self, request: h11.Request) -> None:
+        """Send a request with the body that follows it; bring back the answer.
+
+        Args:
+            request: The head that goes on.
+
+        Raises:
+            EgressRefused: A bound struck, or the place does not speak HTTP.
+            h11.ProtocolError: The rest of the request is no HTTP.
+            OSError: A connection broke.
+        """
+        try:
+            async with idle_limit(self._idle_s) as moved, asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._send_all(request, moved))
+                await self._bring_back(moved)
+                # An answer before the end of the request is an answer.
+                sending.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _send_all(self, request: h11.Request, moved: Callable[[], None]) -> None:
+        await self._send(request)
+        event: object = None
+        while not isinstance(event, h11.EndOfMessage):
+            if self._asked.they_are_waiting_for_100_continue:
+                await self._tool.send(self._asked.send(_GO_ON) or b"")
+            event = await next_event(self._asked, self._tool)
+            if isinstance(event, h11.Data):
+                await self._send(event)
+            moved()
+        # Trailers are left behind: they would be headers that nobody has looked at.
+        await self._send(h11.EndOfMessage())
+
+    async def _send(self, event: h11.Event) -> None:
+        data = self._asking.send(event) or b""
+        self._wish.send(len(data))
+        await self._place.send(data)
+
+    async def _bring_back(self, moved: Callable[[], None]) -> None:
+        event: h11.Event | None = None
+        while not isinstance(event, h11.EndOfMessage):
+            event = await self._answered()
+            moved()
+            if not isinstance(event, h11.InformationalResponse):
+                await self._tool.send(self._asked.send(_rewritten(event)) or b"")
+                moved()
+
+    async def _answered(self) -> h11.Event:
+        try:
+            while (event := self._asking.next_event()) is h11.NEED_DATA:
+                data = await self._place.receive()
+                self._wish.receive(len(data))
+                self._asking.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            raise refused(
+                EgressReason.BROKEN, f"the place answers in no HTTP/1.1: {error}"
+            ) from error
+        if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+            raise refused(EgressReason.BROKEN, "the place closed before it had answered")
+        return cast("h11.Event", event)
+
+
+def _rewritten(event: h11.Event) -> h11.Event:
+    if isinstance(event, h11.Response):
+        headers = passed_on(event.headers)
+        return h11.Response(status_code=event.status_code, reason=event.reason, headers=headers)
+    return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) else event

@@ -1,0 +1,110 @@
+"""Plain HTTP is read strictly and written anew."""
+
+import pytest
+
+
+@pytest.fixture
+async def place(places):
+    """The listed place."""
+    return f"site.test:{places.http}"
+
+
+@pytest.fixture
+async def tool(way_out, place):
+    """A tool that may reach it."""
+    return await way_out.open(place)
+
+
+class TestRequests:
+    async def test_go_on_with_their_bodies(self, tool, place):
+        """Method, path, query, host and body arrive as sent."""
+        answer = await tool.say(
+            f"POST http://{place}/a/b?c=d HTTP/1.1\r\nHost: {place}\r\n"
+            "Content-Length: 5\r\n\r\nhello".encode()
+        )
+        assert f"POST /a/b?c=d {place} hello".encode() in answer
+
+    async def test_of_head_end_without_a_body(self, tool, place):
+        """The length in an answer to HEAD is no promise of bytes."""
+        answer = await tool.say(f"HEAD http://{place}/ HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\n")
+
+    async def test_need_the_host_that_they_name(self, tool, place):
+        """A Host header that names somebody else is refused."""
+        answer = await tool.get(place, host="other.test")
+        assert answer.startswith(b"HTTP/1.1 403 HOST_MISMATCH")
+        # The twin: the raw server would believe it.
+        assert b" 200 " in await tool.get(place, host=place.upper())
+
+    async def test_are_one_a_connection(self, tool, place):
+        """What follows a request is not a second one, whoever wrote it."""
+        smuggled = f"GET http://{place}/second HTTP/1.1\r\nHost: {place}\r\n\r\n"
+        answer = await tool.say(
+            f"GET http://{place}/first HTTP/1.1\r\nHost: {place}\r\n\r\n{smuggled}".encode()
+        )
+        assert b"/first" in answer
+        assert b"/second" not in answer
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            "GET / HTTP/1.1\r\nHost: {0}",
+            "GET https://{0}/ HTTP/1.1\r\nHost: {0}",
+            "GET http://{0}/#x HTTP/1.1\r\nHost: {0}",
+            "GET http://{0}/ HTTP/1.1",
+            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nHost: other.test",
+            "GET http://{0}/ HTTP/1.1\r\n Host: {0}",
+            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nX : y",
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1\r\nContent-Length: 2",
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1\r\nTE: x\r\n{1}",
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: gzip, chunked",
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding:\x0bchunked",
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: +1",
+            "CONNECT {0} HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1",
+            "PRI * HTTP/2.0",
+            "hello",
+        ],
+    )
+    async def test_that_could_be_read_in_two_ways_are_refused(self, tool, place, head):
+        """No other form, no folded line, no two lengths, no length beside a coding."""
+        answer = await tool.say(
+            f"{head.format(place, 'Transfer-Encoding: chunked')}\r\n\r\n".encode()
+        )
+        assert b" REQUEST_INVALID\r\n" in answer.partition(b"\n")[0] + b"\n", answer
+        assert [visit[1] for visit in await tool.visits()] == ["refused"]
+
+    @pytest.mark.parametrize(
+        "authority", ["user@{0}", "127.1:80", "a b", "", "{0}:80", "exa%6d:80"]
+    )
+    async def test_to_no_proper_host_are_refused(self, tool, place, authority):
+        """Credentials, short addresses and escapes are no host."""
+        answer = await tool.get(authority.format(place), host=place)
+        assert answer.startswith((b"HTTP/1.1 403 NAME_INVALID", b"HTTP/1.1 400 REQUEST_INVALID"))
+
+    async def test_with_an_endless_head_are_refused(self, way_out, place):
+        """A head is held up to its bound, no further."""
+        tool = await way_out.open(place, head_bytes=1024)
+        answer = await tool.say(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 4096)
+        assert b" REQUEST_INVALID" in answer
+
+    async def test_keep_no_words_of_the_connection(self, tool, place):
+        """Hop-by-hop headers end here, those that Connection names among them."""
+        answer = await tool.say(
+            f"GET http://{place}/ HTTP/1.1\r\nHost: {place}\r\nConnection: keep-alive, x\r\n"
+            "Upgrade: websocket\r\nProxy-Authorization: y\r\nX: z\r\n\r\n".encode()
+        )
+        assert b" 200 " in answer
+        assert answer.lower().count(b"connection:") == 1
+
+
+class TestRedirects:
+    async def test_go_through_the_list_again(self, way_out, places, tool, place):
+        """The proxy follows none; the client that does meets the list."""
+        forbidden = f"other.test:{places.http}"
+        answer = await tool.get(place, f"/to/http://{forbidden}/")
+        assert f"location: http://{forbidden}/".encode() in answer.lower()
+        assert b" NOT_LISTED" in await tool.get(forbidden)
+        # The twin: listed, the redirect leads there.
+        both = await way_out.open(place, forbidden)
+        assert b" 200 " in await both.get(forbidden)
