@@ -16,6 +16,7 @@ from broker.core.egress import Egress, EgressProtocol
 from broker.ports import Outlet
 from tests.egress.places import LOOPBACK, Names, Places
 from tests.egress.tool import Tool
+from tests.sandbox.conftest import place  # noqa: F401 (fixture)
 
 BOUNDS = Bounds(connect_s=10, first_bytes_s=10, idle_s=30)
 

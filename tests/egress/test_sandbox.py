@@ -19,8 +19,9 @@ from broker.core.destination import read_destination
 from broker.core.egress import Egress, EgressProtocol, EgressReason
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
+from tests.broker_process import DOCKER_URL
 from tests.egress.places import LOOPBACK, Names, Places
-from tests.sandbox.bench import URL, Bench, job
+from tests.sandbox.bench import Bench, job
 from tests.sandbox.conftest import client, images, profile, seccomp  # noqa: F401 (fixtures)
 
 PROBES = """
@@ -52,7 +53,12 @@ async def networked(
         root, installation=installation, resolver=names, allow=(LOOPBACK,), ca=places.ca
     )
     engine = DockerEngine(
-        URL, installation=installation, boot="boot-2", workers=4, seccomp=seccomp, egress=proxy
+        DOCKER_URL,
+        installation=installation,
+        boot="boot-2",
+        workers=4,
+        seccomp=seccomp,
+        egress=proxy,
     )
     yield engine
     label = f"org.toolwarrant.installation={installation}"
@@ -166,7 +172,7 @@ for what in (lambda: open("/egress/x", "w"), lambda: os.unlink("/egress/http.soc
         profile: Profile,  # noqa: F811
     ) -> None:
         """An engine that has none makes no container with egress."""
-        engine = DockerEngine(URL, installation="t", boot="b", workers=1, seccomp=seccomp)
+        engine = DockerEngine(DOCKER_URL, installation="t", boot="b", workers=1, seccomp=seccomp)
         with pytest.raises(SandboxError, match="no way out"):
             await engine.prepare(replace(profile, egress=to("site.test:80")), slot="s")
         await engine.close()
@@ -234,7 +240,7 @@ else:
     print(handshake("tcp/{place}", b""))
 """
         assert await run(code, place) == "SSLError\n"
-        assert await run(code, place, protocol=EgressProtocol.TCP) == "TLSv1.3\n"
+        assert await run(code, protocol=EgressProtocol.TCP) == "TLSv1.3\n"
 
     async def test_concurrent_calls_keep_their_own_lists(self, run: Run, places: Places) -> None:
         """Containers that run at the same time reach their own places, not each other's."""
