@@ -7,7 +7,7 @@ same as one that has left; one whose stream was cut goes on where it was.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -65,10 +65,10 @@ async def watch(
             bell.clear()
             events = await world.store.events(after=after, limit=_PAGE, call=call.id)
             # After the events: what comes with the last of them is never older than it.
-            fresh = await world.ledger.reread(call)
+            fresh = await _fresh(world, call, events)
             for event in events:
                 if not has_all and event.type in _LAST_STEPS:
-                    async for wrote in _stored(world, await world.ledger.reread(call), place):
+                    async for wrote in _stored(world, fresh, place):
                         place = place.after(wrote.chunk)
                         yield wrote
                 after = event.sequence
@@ -83,6 +83,14 @@ async def watch(
                     yield wrote
                 has_all = world.outputs.is_all(call.id, place)
             await bell.wait()
+
+
+async def _fresh(world: World, call: Call, events: Sequence[Event]) -> Call:
+    fresh = await world.ledger.reread(call)
+    if fresh.state.is_final or not any(event.type in _LAST_STEPS for event in events):
+        return fresh
+    # The end is durable, but who wrote it has not gone on yet: memory is behind the record.
+    return await world.store.get_call(call.id) or fresh
 
 
 async def _live(

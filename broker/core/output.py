@@ -52,7 +52,7 @@ class OutputSink(Protocol):
     """Where a tool's output goes, before anything of it is stored or shown.
 
     The one way from the sandbox to result and readers: whatever has to be done to the bytes is done
-    by a sink in front of the buffer. Used from one event loop, by one writer; never waits.
+    in front of the buffer. Used from one event loop, by one writer; never waits.
     """
 
     def take(self, source: Source, data: bytes) -> None:

@@ -198,6 +198,26 @@ class TestOrder:
         for source in Source:
             assert joined(stored, source) == joined(follower.seen, source)
 
+    async def test_an_end_that_memory_does_not_know_yet(self, stage: Stage) -> None:
+        """Who reads the end in the record, before its writer has heard of it, misses nothing."""
+        running = await Running.begin(stage)
+        running.write(*WRITES)
+        await running.end()
+        ended = await stage.read(running.call.id)
+        ledger = stage.life.world.ledger
+        # As between the commit of the end and the moment when its writer goes on.
+        ledger._remember(running.call)
+        follower = Follower(stage, running.watch())
+        await stage.settle()
+        last = follower.seen[-1]
+        assert joined(follower.seen, Source.STDOUT) == OUT
+        assert isinstance(last, Happened)
+        assert last.call == ended
+        ledger._remember(ended)
+        stage.life.world.board.publish(ended.id)
+        await stage.settle()
+        assert follower.has_ended
+
     async def test_the_last_event_comes_with_the_final_call(self, stage: Stage) -> None:
         """The call that comes with the end has ended."""
         running = await Running.begin(stage)
