@@ -83,7 +83,7 @@ class WayOut:
             allow=allow,
             bounds=replace(BOUNDS, **bounds),
         )
-        places = tuple(read_destination(place) for place in listed)
+        places = tuple(map(read_destination, listed))
         slot = f"slot-{len(self._outlets)}"
         outlet = await proxy.open(slot, Egress(destinations=places, protocol=protocol))
         self._outlets.append(outlet)

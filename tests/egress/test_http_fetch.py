@@ -103,7 +103,7 @@ class TestAnswer:
     async def test_of_a_redirect_is_the_redirect(self, fetch: Fetch, places: Places) -> None:
         """None is followed: where it leads is a call of its own, with a decision of its own."""
         place, other = f"site.test:{places.http}", f"other.test:{places.http}"
-        report = await fetch(f"http://{place}/to/http://{other}/", other)
+        report = await fetch(f"http://{place}/to/http://{other}/", place, other)
         said = answer(report)
         assert (said["status"], said["headers"]["location"]) == (302, f"http://{other}/")
         assert report.egress is not None
@@ -112,7 +112,7 @@ class TestAnswer:
     async def test_to_head_has_no_body(self, fetch: Fetch, places: Places) -> None:
         """HEAD is answered by headers."""
         place = f"site.test:{places.https}"
-        said = answer(await fetch(f"https://{place}/", method="HEAD"))
+        said = answer(await fetch(f"https://{place}/", place, method="HEAD"))
         assert (said["status"], said["body"]) == (200, "")
 
     async def test_by_a_name_in_its_own_letters(self, fetch: Fetch, places: Places) -> None:
@@ -147,7 +147,7 @@ class TestRefusals:
     ) -> None:
         """Headers that steer the connection are the tool's own."""
         place = f"site.test:{places.http}"
-        report = await fetch(f"http://{place}/", headers={name: "x"})
+        report = await fetch(f"http://{place}/", place, headers={name: "x"})
         assert "is the tool's own to set" in complaint(report)
 
     @pytest.mark.parametrize(

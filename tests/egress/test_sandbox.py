@@ -240,7 +240,7 @@ else:
     print(handshake("tcp/{place}", b""))
 """
         assert await run(code, place) == "SSLError\n"
-        assert await run(code, protocol=EgressProtocol.TCP) == "TLSv1.3\n"
+        assert await run(code, place, protocol=EgressProtocol.TCP) == "TLSv1.3\n"
 
     async def test_concurrent_calls_keep_their_own_lists(self, run: Run, places: Places) -> None:
         """Containers that run at the same time reach their own places, not each other's."""
