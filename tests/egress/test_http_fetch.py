@@ -18,7 +18,7 @@ from broker.errors import InvalidArgument
 from broker.shipped import tools_dir
 from tests.egress.places import IDN, Names, Places
 from tests.egress.test_sandbox import networked  # noqa: F401 (fixture)
-from tests.sandbox.bench import profile_of
+from tests.sandbox.bench import Place, profile_of
 from tests.sandbox.conftest import client, images, seccomp  # noqa: F401 (fixtures)
 
 Fetch = Callable[..., Awaitable[Report]]
@@ -31,14 +31,19 @@ def tool() -> Tool:
 
 
 @pytest.fixture
-def fetch(networked: DockerEngine, images: Mapping[str, str], tool: Tool) -> Fetch:  # noqa: F811
+def fetch(
+    place: Place,
+    networked: DockerEngine,  # noqa: F811
+    images: Mapping[str, str],  # noqa: F811
+    tool: Tool,
+) -> Fetch:
     """Fetches a URL with egress to some places."""
 
     async def fetch(url: str, *listed: str, **more: Any) -> Report:
         arguments = {"url": url, **more}
         tool.check_arguments(arguments)
         egress = Egress(destinations=tuple(map(read_destination, listed)))
-        profile = replace(profile_of(tool, images), egress=egress)
+        profile = replace(profile_of(tool, images, runtime=place.runtime), egress=egress)
         sandbox = await networked.prepare(profile, slot=secrets.token_hex(4))
         try:
             return await sandbox.run(

@@ -21,7 +21,7 @@ from broker.core.sandbox import Profile
 from broker.errors import SandboxError
 from tests.broker_process import DOCKER_URL
 from tests.egress.places import LOOPBACK, Names, Places
-from tests.sandbox.bench import Bench, job
+from tests.sandbox.bench import Bench, Place, job
 from tests.sandbox.conftest import client, images, profile, seccomp  # noqa: F401 (fixtures)
 
 PROBES = """
@@ -41,6 +41,7 @@ def get(place, path="/", host=""):
 
 @pytest.fixture
 async def networked(
+    place: Place,
     client: docker.APIClient,  # noqa: F811
     seccomp: str,  # noqa: F811
     root: Path,
@@ -52,13 +53,8 @@ async def networked(
     proxy = EgressProxy(
         root, installation=installation, resolver=names, allow=(LOOPBACK,), ca=places.ca
     )
-    engine = DockerEngine(
-        DOCKER_URL,
-        installation=installation,
-        boot="boot-2",
-        workers=4,
-        seccomp=seccomp,
-        egress=proxy,
+    engine = place.engine(
+        seccomp=seccomp, boot="boot-2", workers=4, installation=installation, egress=proxy
     )
     yield engine
     label = f"org.toolwarrant.installation={installation}"
