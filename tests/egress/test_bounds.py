@@ -210,6 +210,13 @@ class TestFolder:
         assert root.stat().st_mode & 0o777 == 0o700
         assert tool.folder.stat().st_mode & 0o777 == 0o755
 
+    async def test_is_named_as_the_engine_names_it(self, root, names):
+        """A path with detours is made plain: read back, it is compared."""
+        proxy = EgressProxy(root / "x" / "..", installation="t", resolver=names)
+        outlet = await proxy.open("s", Egress(destinations=(read_destination("site.test:80"),)))
+        await outlet.close()
+        assert outlet.folder == root / "t.s"
+
     async def test_that_is_open_to_others_is_refused(self, way_out, root):
         """A folder that somebody else may enter is not used, and not changed."""
         root.chmod(0o755)
