@@ -1,5 +1,7 @@
 """Plain HTTP is read strictly and written anew."""
 
+import asyncio
+
 import pytest
 
 
@@ -39,6 +41,22 @@ class TestRequests:
         writer.write(b"go")
         assert f"POST / {place} go".encode() in await reader.read()
         writer.close()
+
+    async def test_are_answered_before_their_end(self, way_out):
+        """A place that refuses a body without reading it is heard."""
+
+        async def refuse(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        place = f"site.test:{server.sockets[0].getsockname()[1]}"
+        tool = await way_out.open(place)
+        head = f"POST http://{place}/ HTTP/1.1\r\nHost: {place}\r\nContent-Length: 100\r\n\r\n"
+        assert (await tool.say(head.encode() + b"half")).startswith(b"HTTP/1.1 413 ")
+        server.close()
 
     async def test_in_chunks_arrive(self, way_out, places):
         """A body of unknown length is carried on in chunks, without trailers."""
