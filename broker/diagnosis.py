@@ -46,6 +46,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_secrets(config),
         *_store(config),
         *_engine(config),
+        *_egress(config),
         *_policy(config),
         *_ports(config),
     ]
@@ -238,6 +239,18 @@ def _image_fault(engine: APIClient, image: str | None) -> str:
     except ImageNotFound:
         return "not in the Engine"
     return ""
+
+
+def _egress(config: Config) -> Iterator[Finding]:
+    folder, ca = config.egress.state_dir, config.egress.ca_file
+    if folder.exists() and folder.stat().st_mode & _OTHERS:
+        said = f"{folder} is open to others: no call that needs egress can run"
+        yield Finding(Level.FAIL, "egress sockets", said, f"chmod 700 {folder}, or another folder")
+    else:
+        yield _ok("egress sockets", f"{folder}, the broker's own")
+    if ca is not None and not ca.is_file():
+        said = f"{ca} is no file"
+        yield Finding(Level.FAIL, "egress authorities", said, "mend [egress] ca_file")
 
 
 def _policy(config: Config) -> Iterator[Finding]:

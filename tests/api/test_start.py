@@ -137,6 +137,23 @@ class TestPolicy:
         assert (state(call), rules(call), bool(call.receipt)) == ("DENIED", [rule], True)
 
 
+class TestEgress:
+    """What the operator opens for tools."""
+
+    @pytest.mark.parametrize(
+        ("setting", "word"),
+        [
+            ({"ca_file": "nowhere.pem"}, "cannot be read"),
+            ({"ca_file": "toolwarrant.toml"}, "holds no certificate"),
+            ({"allow_cidrs": ["10.0.0.1/8"]}, "must be a network"),
+        ],
+    )
+    def test_that_is_wrong_stops_the_start(self, folder, setting, word):
+        """Authorities that are none, and networks that are none, are named."""
+        folder.set({"egress": setting})
+        assert word in refused(folder)
+
+
 def replaced(old: str, new: str) -> Edit:
     """Change the text of python_run's definition."""
 

@@ -98,3 +98,9 @@ class TestDoctor:
         (dev / "policy.tar.gz").write_bytes(b"no bundle")
         replace(dev, 'bundle = ""', 'bundle = "policy.tar.gz"')
         assert "FAIL  policy bundle: " in run(dev, "doctor").stdout
+
+    def test_sockets_that_are_open_to_others_are_found(self, dev: Path) -> None:
+        """No call with egress can run where others may enter the folder of sockets."""
+        assert "ok    egress sockets: " in run(dev, "doctor").stdout
+        (dev / "egress").mkdir(mode=0o755)
+        assert "FAIL  egress sockets: " in run(dev, "doctor").stdout

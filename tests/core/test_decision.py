@@ -82,7 +82,10 @@ WRONG = [
         "obligations/runtime": ["crun", "", None, 1, "DELETE"],
         "obligations/limits": [None, [], {"memory": 1}, "DELETE"],
         "obligations/limits/pids": [0, -1, 1.5, math.nan, math.inf, True, "1", None, 2**53],
-        "obligations/egress": [["x", "x"], [1], [""], "x", None, "DELETE"],
+        "obligations/egress": [
+            *(["x:1", "x:1"], [1], [""], "x", None, "DELETE"),
+            *(["x"], ["*:*"], ["X:1"], ["x.:1"], ["x:0"], ["127.1:80"], ["https://x:443"]),
+        ],
         "obligations/secrets": [[None], {}, "DELETE"],
         "obligations/redact": [["arguments"], ["/argumentsx"], [""], "DELETE"],
         "obligations/more": [1],

@@ -238,6 +238,8 @@ class TestDraft:
             ("pids", 65, "limits.pids"),
             ("cpu_millicores", None, "limits.cpu_millicores"),
             ("network", "bridge", "egress"),
+            # A way out that the call's list does not have.
+            ("egress_destinations", 1, "egress"),
         ],
     )
     def test_a_fact_that_differs_is_not_called_enforced(self, fact, value, obligation, signer):

@@ -89,8 +89,9 @@ def compile_policy(
         (source / "teams" / "probe" / "probe.rego").write_text(rego)
     if main is not None:
         (source / "broker" / "decision" / "main.rego").write_text(main)
-    listed = json.dumps({"destinations": destinations})
-    (source / "teams" / "default" / "data.json").write_text(listed)
+    if destinations:
+        listed = json.dumps({"destinations": destinations})
+        (source / "teams" / "default" / "data.json").write_text(listed)
     bundle = folder / "bundle.tar.gz"
     bundle.write_bytes(build_bundle(source, opa))
     return bundle

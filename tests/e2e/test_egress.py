@@ -2,7 +2,9 @@
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,15 @@ class TestListed:
         assert (visit["host"], visit["port"]) == ("localhost", fetching.places.http)
         assert (visit["verdict"], visit["reason"]) == ("connected", "")
         assert str(visit["sent_bytes"]) == went["sent_bytes"]
+
+    def test_leaves_no_host_in_events(self, fetching: Fetching) -> None:
+        """An event has numbers and reasons; where a call went can be erased."""
+        fetching.fetch(f"{fetching.plain}/")
+        store = f"file:{fetching.served.folder.store}?mode=ro"
+        with closing(sqlite3.connect(store, uri=True)) as reading:
+            texts = [str(row) for row in reading.execute("SELECT * FROM events")]
+        assert any("egress.connected" in text for text in texts)
+        assert not any("localhost" in text for text in texts)
 
     def test_has_a_receipt_that_verifies(self, fetching: Fetching) -> None:
         """A verifier that knows nothing of egress but the schema takes it."""

@@ -1,5 +1,7 @@
 """Plain HTTP is read strictly and written anew."""
 
+import asyncio
+
 import pytest
 
 
@@ -29,6 +31,43 @@ class TestRequests:
         answer = await tool.say(f"HEAD http://{place}/ HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b"\r\n\r\n")
+
+    async def test_that_ask_before_they_send_are_told_to_go_on(self, tool, place):
+        """Expect: 100-continue is answered here; the body then arrives."""
+        reader, writer = await tool.connect()
+        head = f"POST http://{place}/ HTTP/1.1\r\nHost: {place}\r\nContent-Length: 2\r\n"
+        writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"go")
+        assert f"POST / {place} go".encode() in await reader.read()
+        writer.close()
+
+    async def test_are_answered_before_their_end(self, way_out):
+        """A place that refuses a body without reading it is heard."""
+
+        async def refuse(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        place = f"site.test:{server.sockets[0].getsockname()[1]}"
+        tool = await way_out.open(place)
+        head = f"POST http://{place}/ HTTP/1.1\r\nHost: {place}\r\nContent-Length: 100\r\n\r\n"
+        assert (await tool.say(head.encode() + b"half")).startswith(b"HTTP/1.1 413 ")
+        server.close()
+
+    async def test_in_chunks_arrive(self, way_out, places):
+        """A body of unknown length is carried on in chunks, without trailers."""
+        echo = f"site.test:{places.echo}"
+        tool = await way_out.open(echo)
+        reader, writer = await tool.connect()
+        head = f"POST http://{echo}/ HTTP/1.1\r\nHost: {echo}\r\nTransfer-Encoding: chunked\r\n"
+        writer.write(f"{head}\r\n2\r\ngo\r\n0\r\nX-Trailer: y\r\n\r\n".encode())
+        # The echo is no answer in HTTP, which is told; what was sent is in the count.
+        assert b" 502 BROKEN" in await reader.read()
+        writer.close()
 
     async def test_need_the_host_that_they_name(self, tool, place):
         """A Host header that names somebody else is refused."""

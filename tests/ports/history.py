@@ -16,6 +16,9 @@ def check_call(call: Call, events: Sequence[Event], receipt: StoredReceipt | Non
     """Fail where a call is not what its events made it, or has ended without its receipt."""
     state: CallState | None = None
     for event in events:
+        # What a call did besides its steps leads nowhere.
+        if event.type.startswith("egress."):
+            continue
         try:
             state = after(state, Step(event.type))
         except ValueError as error:

@@ -499,6 +499,19 @@ class TestEvents:
         assert [e.data for e in events[:2]] == [{"version": "1"}, {"tool": "python_run"}]
         assert events[1].at == new_call(1).received_at
 
+    async def test_notes_come_before_the_step(self, store: Store) -> None:
+        """What a call did besides stands before the step that tells of it, once each."""
+        call = new_call(1, CallState.QUEUED)
+        await store.commit(first(call))
+        started = following(call, Step.START)
+        await store.commit(started)
+        ended = following(started.call, Step.SUCCEED)
+        went = EventDraft(type="egress.connected", at=ended.events[0].at, data={"sent_bytes": "1"})
+        await store.commit(replace(ended, notes=(went, went)))
+        events = await store.events(after=0, limit=99, call=call.id)
+        assert [e.type for e in events][-3:] == [went.type, went.type, Step.SUCCEED.value]
+        assert events[-2].data == went.data
+
     async def test_after_and_limit(self, store: Store) -> None:
         """A reader goes on after the last event that it saw, of one call or of all."""
         for number in (1, 2):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import h11
@@ -81,7 +82,9 @@ class Exchange:
     async def _send(self, event: h11.Event) -> None:
         data = self._asking.send(event) or b""
         self._wish.send(len(data))
-        await self._place.send(data)
+        # A place may answer and close before it has read everything; what it says then counts.
+        with suppress(OSError):
+            await self._place.send(data)
 
     async def _bring_back(self, moved: Callable[[], None]) -> None:
         event: h11.Event | None = None

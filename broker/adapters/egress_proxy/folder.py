@@ -28,7 +28,8 @@ class Folders:
     """
 
     def __init__(self, root: Path, *, installation: str) -> None:
-        self._root = root
+        # Read back from the Engine, the path is compared with the one that it was given.
+        self._root = root.resolve()
         self._prefix = f"{installation}."
 
     def make(self, slot: str, names: Iterable[str], ca: bytes) -> tuple[Path, list[socket.socket]]:
