@@ -247,7 +247,7 @@ def _egress(config: Config) -> Iterator[Finding]:
         said = f"{folder} is open to others: no call that needs egress can run"
         yield Finding(Level.FAIL, "egress sockets", said, f"chmod 700 {folder}, or another folder")
     else:
-        yield _ok("egress sockets", f"{folder}, the broker's own")
+        yield ok("egress sockets", f"{folder}, the broker's own")
     if ca is not None and not ca.is_file():
         said = f"{ca} is no file"
         yield Finding(Level.FAIL, "egress authorities", said, "mend [egress] ca_file")
