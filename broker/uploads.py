@@ -176,12 +176,17 @@ class Uploads:
 
     def _check_size(self, upload: Upload, size_bytes: int) -> None:
         most = self._files.upload_bytes
-        if not 0 <= size_bytes <= most:
+        field = "chunk" if upload.size_bytes is None else "head.size_bytes"
+        if size_bytes < 0:
+            raise InvalidArgument(field, "send the size of the file, 0 or more, or leave it out")
+        if size_bytes > most:
             raise InvalidArgument(
-                "chunk", f"a file has at most {most} bytes", reason="UPLOAD_TOO_LARGE"
+                field,
+                f"a file has at most {most} bytes: send it in parts, or ask the operator",
+                reason="UPLOAD_TOO_LARGE",
             )
         if upload.size_bytes is not None and size_bytes > upload.size_bytes:
-            raise InvalidArgument("head.size_bytes", "more bytes came than this")
+            raise InvalidArgument(field, "more bytes came than this: send it again, whole")
 
     def _full(self) -> ResourceExhausted:
         return ResourceExhausted(
@@ -208,4 +213,6 @@ def _check_whole(upload: Upload, size_bytes: int, sha256: Sha256) -> None:
     if upload.size_bytes not in (None, size_bytes):
         raise InvalidArgument("head.size_bytes", f"{size_bytes} bytes came: send all, or the size")
     if upload.sha256 not in ("", sha256):
-        raise InvalidArgument("head.sha256", "the bytes that came have another digest")
+        raise InvalidArgument(
+            "head.sha256", "the bytes that came have another digest: send it again"
+        )

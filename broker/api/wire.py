@@ -33,6 +33,9 @@ _NEXT = {
     CallState.SANDBOX_ERROR: "no sandbox could be had; it did not run: call again later",
 }
 
+_NO_RUNTIME = (
+    "it needs a runtime that this broker's Engine does not have; it did not run: tell the operator"
+)
 _UNREADABLE = (
     "a secret that the tool needs cannot be read; it did not run: tell the broker's operator, then "
     "call again"
@@ -87,6 +90,8 @@ def _next(answer: Answer) -> str:
         return _KILLED_BY_HALT
     if answer.call.cause is Cause.SECRET_UNAVAILABLE:
         return _UNREADABLE
+    if answer.call.cause is Cause.RUNTIME_MISSING:
+        return _NO_RUNTIME
     return _NEXT.get(answer.call.state, "")
 
 

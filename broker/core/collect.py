@@ -146,6 +146,10 @@ class Harvest:
         self._redactions += count
         return found.decode("utf-8", "replace")
 
+    def _told(self, path: str) -> str:
+        """Give a path as it may be told, without counting what is replaced in it."""
+        return self._redaction.apply(path.encode())[0].decode("utf-8", "replace")
+
     def _complete(self, kind: FrameKind) -> tuple[FileChange, ...]:
         if self.end is None:
             return ()
@@ -195,7 +199,7 @@ class Harvest:
 
     def _has_room(self, file: "_OpenFile") -> bool:
         """Tell whether a file fits: a secret's name may be longer than its value."""
-        where = self.redacted(file.path.encode())
+        where = self._told(file.path)
         if len(file.data) > self._left_kept_bytes:
             self.files_capped = True
             self._own_notes.append(f"{where!r}: too large with its secrets redacted")
@@ -212,7 +216,8 @@ class Harvest:
             raise FrameError("a path came twice")
         if data is not None and self._redaction.apply(path.encode())[1]:
             # Under another name it would be another file; two of them could get the same name.
-            self._own_notes.append(f"{self.redacted(path.encode())!r}: its name holds a secret")
+            self._redactions += 1
+            self._own_notes.append(f"{self._told(path)!r}: its name holds a secret")
             return
         self._files[kind][path] = data
 

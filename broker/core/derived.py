@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from broker.core.canonical import JsonObject, JsonValue
+from broker.core.destination import normal_host
 
 MARK = "x-broker"
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
@@ -78,7 +79,7 @@ def _url(text: str) -> JsonObject:
     try:
         url = urlsplit(text)
         port = url.port
-        host = _plain_host(url.hostname or "")
+        host = _host_of(url)
     except ValueError:
         return {"kind": "url", "invalid": True}
     if not url.scheme or not host or not _is_plain(text):
@@ -99,7 +100,7 @@ def _host(text: str) -> JsonObject:
     try:
         url = urlsplit(f"//{text}")
         port = url.port
-        host = _plain_host(url.hostname or "")
+        host = _host_of(url)
     except ValueError:
         return {"kind": "host", "invalid": True}
     if not host or url.netloc != text or _has_credentials(url) or not _is_plain(text):
@@ -113,14 +114,14 @@ def _is_plain(text: str) -> bool:
     return not any(character <= " " or character in "\\\x7f" for character in text)
 
 
-def _plain_host(host: str) -> str:
-    """Give a host the form that lists of places have.
+def _host_of(url: SplitResult) -> str:
+    """Give the host in the form that lists of places have; empty where there is none.
 
     Raises:
-        ValueError: It has none in IDNA.
+        ValueError: It has no such form: `127.1`, which resolvers take for an address, `a..b`.
     """
-    name = host if host.isascii() else host.encode("idna").decode("ascii")
-    return name.lower().removesuffix(".")
+    host = url.hostname or ""
+    return normal_host(f"[{host}]" if ":" in host else host) if host else ""
 
 
 def _has_credentials(url: SplitResult) -> bool:

@@ -43,16 +43,19 @@ def read_report(report: Report) -> Outcome:
     succeeded = report.cause is Cause.EXITED and report.exit_code == 0
     if report.changes and _FILES_LIMIT in report.limits_hit:
         succeeded = False
+    if not all(is_safe_path(change.path) for change in report.changes):
+        succeeded = False
     step = Step.SUCCEED if succeeded else _STEPS.get(report.cause, Step.FAIL)
     files: dict[Sha256, bytes] = {}
     notes = list(report.notes)
     outputs = _keep(report.outputs, files, notes)
-    changes = _keep(report.changes, files, notes) if succeeded else {}
+    # Unsafe names among changes that are not kept are told all the same.
+    changes = _keep(report.changes, files if succeeded else {}, notes)
     return Outcome(
         step=step,
         files=files,
         outputs=tuple((path, entry) for path, entry in outputs.items() if entry),
-        changes=changes,
+        changes=changes if succeeded else {},
         notes=tuple(notes),
     )
 

@@ -10,11 +10,11 @@ from broker.core.sandbox import Profile
 from broker.errors import SandboxError
 from tests.sandbox import test_engine, test_hung_engine, test_tools
 from tests.sandbox.bench import Bench, Place
+from tests.sandbox.conftest import call, tools
 from tests.sandbox.test_engine import built, hung_engine
 from tests.sandbox.test_hung_engine import behind, proxy
-from tests.sandbox.test_tools import call
 
-__all__ = ["behind", "built", "call", "hung_engine", "proxy"]
+__all__ = ["behind", "built", "call", "hung_engine", "proxy", "tools"]
 
 
 class TestPrepare(test_engine.TestPrepare):

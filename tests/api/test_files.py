@@ -257,7 +257,7 @@ class TestAnnounced:
         [
             ({"size_bytes": 4}, "head.size_bytes"),
             ({"size_bytes": 2}, "head.size_bytes"),
-            ({"size_bytes": -1}, "chunk"),
+            ({"size_bytes": -1}, "head.size_bytes"),
             ({"sha256": sha256(b"abd")}, "head.sha256"),
             ({"sha256": "abc"}, "head.sha256"),
             ({"sha256": sha256(b"abc").upper()}, "head.sha256"),

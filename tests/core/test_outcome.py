@@ -61,14 +61,19 @@ class TestFiles:
         outcome = read_report(report(Cause.EXITED, changes=files, limits_hit=("files",)))
         assert (outcome.step, outcome.changes) == (Step.FAIL, {})
 
-    def test_leaves_unsafe_names_behind(self) -> None:
-        """A name that leaves the workspace is refused whatever the launcher said of it."""
-        files = (FileChange(path="../x", data=b"1"), FileChange(path="y", data=None))
+    @pytest.mark.parametrize("path", ["../x", "/".join("a" * 33), "a" * 256])
+    def test_takes_no_changes_where_a_name_is_unsafe(self, path: str) -> None:
+        """A name that the workspace refuses, whatever the launcher said of it, fails them all."""
+        files = (FileChange(path=path, data=b"1"), FileChange(path="y", data=None))
         outcome = read_report(report(Cause.EXITED, changes=files))
-        assert (outcome.changes, outcome.notes) == (
-            {"y": None},
-            ("a file with an unsafe name was left behind",),
-        )
+        assert (outcome.step, outcome.changes, outcome.files) == (Step.FAIL, {}, {})
+        assert outcome.notes == ("a file with an unsafe name was left behind",)
+
+    def test_leaves_unsafe_outputs_behind(self) -> None:
+        """An output is a file beside others: one with such a name is left out alone."""
+        files = (FileChange(path="../x", data=b"1"), FileChange(path="y", data=b"2"))
+        outcome = read_report(report(Cause.EXITED, outputs=files))
+        assert (outcome.step, [path for path, _ in outcome.outputs]) == (Step.SUCCEED, ["y"])
 
 
 class TestResultBody:

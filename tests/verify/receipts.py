@@ -222,6 +222,7 @@ ENDINGS: dict[str, Ended] = {
         _S.INTERRUPTED, Cause.BROKER_RESTARTED, **{**RAN, "usage": None, "result_sha256": None}
     ),
     "sandbox_error": ended(_S.SANDBOX_ERROR, Cause.NOT_BEGUN, **NEVER_RAN),
+    "secret_unavailable": ended(_S.SANDBOX_ERROR, Cause.SECRET_UNAVAILABLE, **NEVER_RAN),
 }
 
 

@@ -13,6 +13,7 @@ from broker.adapters.egress_proxy.outlet import Door, SocketOutlet
 from broker.adapters.egress_proxy.tcp_door import TcpDoor
 from broker.core.address import Network
 from broker.core.egress import Egress, EgressProtocol
+from broker.errors import SandboxError
 from broker.ports import Resolver
 
 
@@ -55,8 +56,14 @@ class EgressProxy:
         )
         outlet = SocketOutlet(folder, self._bounds)
         self._outlets.add(outlet)
-        for listening, (_, door) in zip(sockets, doors, strict=True):
-            await outlet.listen(listening, door)
+        try:
+            for listening, (_, door) in zip(sockets, doors, strict=True):
+                await outlet.listen(listening, door)
+        except OSError as error:
+            for listening in sockets:
+                listening.close()
+            await outlet.close()
+            raise SandboxError(f"the sockets of egress cannot be opened: {error}") from error
         return outlet
 
     async def sweep(self, slots: Collection[str]) -> None:
