@@ -20,9 +20,19 @@ from tests.broker_process import DOCKER_URL
 from tests.conftest import development_folder, opa
 from tests.e2e.crash.own_engine import OwnEngine
 from tests.sandbox.bench import Place
-from tests.sandbox.conftest import bench, client, engine, profile, seccomp
+from tests.sandbox.conftest import bench, call, client, engine, profile, seccomp, tools
 
-__all__ = ["bench", "client", "development_folder", "engine", "opa", "profile", "seccomp"]
+__all__ = [
+    "bench",
+    "call",
+    "client",
+    "development_folder",
+    "engine",
+    "opa",
+    "profile",
+    "seccomp",
+    "tools",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM = ("--platform=systrap", "--network=none", "--host-uds=open")

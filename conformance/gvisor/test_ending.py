@@ -17,6 +17,12 @@ from tests.sandbox.test_limits import FORK_BOMB, MANY_FILES
 class TestOutputs(test_collection.TestOutputs):
     """Files that a tool leaves in /out, on runsc."""
 
+    async def test_a_device_cannot_be_made(self, place: Place, bench: Bench) -> None:
+        """The sentry lets a tool make a node, of a device of its own; it is not collected."""
+        report = await bench.run(test_collection.MAKE_DEVICE)
+        assert (report.stdout.data, report.outputs) == (b"made\n", ())
+        assert report.notes == ("/out/'null': not a regular file",)
+
 
 class TestWorkspace(test_collection.TestWorkspace):
     """Files that go in, and their changes, on runsc."""

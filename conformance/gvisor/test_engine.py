@@ -10,11 +10,10 @@ from broker.core.sandbox import Profile
 from broker.errors import SandboxError
 from tests.sandbox import test_engine, test_hung_engine, test_tools
 from tests.sandbox.bench import Bench, Place
-from tests.sandbox.conftest import call, tools
 from tests.sandbox.test_engine import built, hung_engine
 from tests.sandbox.test_hung_engine import behind, proxy
 
-__all__ = ["behind", "built", "call", "hung_engine", "proxy", "tools"]
+__all__ = ["behind", "built", "hung_engine", "proxy"]
 
 
 class TestPrepare(test_engine.TestPrepare):

@@ -9,6 +9,14 @@ from broker.core.sandbox import Collect, FileChange
 from broker.errors import SandboxError
 from tests.sandbox.bench import MIB, Bench, Place, job
 
+MAKE_DEVICE = """
+import os, stat
+try:
+    os.mknod("/out/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    print("made")
+except PermissionError:
+    print("refused")
+"""
 TRICKS = r"""
 import os, socket
 os.chdir("/out")
@@ -100,17 +108,9 @@ class TestOutputs:
 
     async def test_a_device_cannot_be_made(self, place: Place, bench: Bench) -> None:
         """A tool can make no device, so none can lie in /out; who has the capability can."""
-        code = """
-import os, stat
-try:
-    os.mknod("/out/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-    print("made")
-except PermissionError:
-    print("refused")
-"""
-        report = await bench.run(code)
+        report = await bench.run(MAKE_DEVICE)
         assert (report.stdout.data, report.outputs) == (b"refused\n", ())
-        tmpfs = {"/out": "mode=1777"}
+        code, tmpfs = MAKE_DEVICE, {"/out": "mode=1777"}
         made = await asyncio.to_thread(place.twin, bench.profile.image, code, tmpfs=tmpfs, user="0")
         assert made == "made\n"
 
