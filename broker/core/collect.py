@@ -230,7 +230,12 @@ class Harvest:
         if not 1 <= len(payload) <= _MAX_NOTE_BYTES or len(self._notes) >= _MAX_NOTES:
             raise FrameError("a malformed note, or too many")
         self.files_capped = self.files_capped or payload[0] == 1
-        self._notes.append(self.redacted(payload[1:]))
+        text = payload[1:]
+        if self._redaction.markers:
+            # The launcher cuts long names: what is left of a value in one, nothing would know.
+            _, colon, why = text.rpartition(b": ")
+            text = b"a file: " + (why if colon else b"left behind")
+        self._notes.append(self.redacted(text))
 
 
 class _Stream:

@@ -1,6 +1,6 @@
 """Describe what a container may reach, and what it did reach."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from broker.core.canonical import JsonObject
@@ -109,6 +109,14 @@ class EgressReport:
             "sent_bytes": str(sum(visit.sent_bytes for visit in self.visits)),
             "received_bytes": str(sum(visit.received_bytes for visit in self.visits)),
         }
+
+    def without_refused_hosts(self) -> "EgressReport":
+        """Leave out what a tool named and did not reach: it may have named a secret."""
+        visits = (
+            replace(visit, host="") if visit.verdict is Verdict.REFUSED else visit
+            for visit in self.visits
+        )
+        return replace(self, visits=tuple(visits))
 
     @property
     def listing(self) -> JsonObject:

@@ -171,10 +171,22 @@ class TestFiles:
 class TestWords:
     """What the launcher says."""
 
-    def test_notes_are_redacted(self) -> None:
-        """A refused file whose name is a secret is named by the secret's name."""
-        found = feed(harvest(), Frame(kind=FrameKind.NOTE, payload=b"\0/out/" + VALUE), END)
-        assert found.notes == ("/out/[secret api_token]",)
+    @pytest.mark.parametrize("kept", range(len(VALUE) + 1))
+    def test_a_note_names_no_file(self, kept: int) -> None:
+        """The launcher cuts long names: a part of a value would be in none of the known forms."""
+        note = Frame(kind=FrameKind.NOTE, payload=b"\0'/out/%b': a symlink" % VALUE[:kept])
+        assert feed(harvest(), note, END).notes == ("a file: a symlink",)
+
+    def test_a_note_of_a_call_without_secrets_does(self) -> None:
+        """The twin: where there is nothing to hide, the file is named."""
+        note = Frame(kind=FrameKind.NOTE, payload=b"\0'/out/%b': a symlink" % VALUE)
+        found = feed(harvest(redacts=False), note, END)
+        assert found.notes == (f"'/out/{VALUE.decode()}': a symlink",)
+
+    def test_a_note_without_a_reason_tells_nothing(self) -> None:
+        """What has no known form of a note is not passed on."""
+        note = Frame(kind=FrameKind.NOTE, payload=b"\0" + VALUE[:9])
+        assert feed(harvest(), note, END).notes == ("a file: left behind",)
 
     def test_what_kept_a_tool_from_beginning_is_redacted(self) -> None:
         """So is why a tool could not be started."""

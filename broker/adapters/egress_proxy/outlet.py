@@ -88,8 +88,8 @@ class SocketOutlet:
             await _served(door, tool, wish)
             await tool.close(within_s=self._bounds.first_bytes_s)
         finally:
-            tool.abort()
             self._tally.end()
+            tool.abort()
 
 
 async def _served(door: Door, tool: Wire, wish: Wish) -> None:

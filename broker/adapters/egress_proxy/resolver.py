@@ -21,9 +21,18 @@ class SystemResolver:
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(_LOOKUPS)
+        self._running: dict[str, asyncio.Task[Sequence[Address]]] = {}
 
     async def addresses(self, host: str) -> Sequence[Address]:
         """Give every address of a name."""
+        # One lookup of a name at a time, for all who ask: one that hangs takes one place.
+        running = self._running.get(host)
+        if running is None:
+            running = self._running[host] = asyncio.create_task(self._ask(host))
+            running.add_done_callback(lambda _: self._running.pop(host, None))
+        return await asyncio.shield(running)
+
+    async def _ask(self, host: str) -> Sequence[Address]:
         loop = asyncio.get_running_loop()
         await self._places.acquire()
         future: Future[Sequence[Address]] = Future()

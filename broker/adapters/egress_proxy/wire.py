@@ -53,8 +53,10 @@ class Wire:
             # A timeout is one too: the peer is gone, or does not read.
             return
         finally:
-            self._writer.transport.abort()
+            self.abort()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
-        self._writer.transport.abort()
+        # A transport that has closed itself meanwhile has no loop any more to abort by.
+        with suppress(AttributeError):
+            self._writer.transport.abort()
