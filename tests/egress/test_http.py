@@ -69,6 +69,32 @@ class TestRequests:
         assert b" 502 BROKEN" in await reader.read()
         writer.close()
 
+    async def test_of_tiny_chunks_leave_the_loop_its_turns(self, way_out):
+        """An answer of 20,000 chunks, most of them there at once, does not hold up everybody."""
+        turns = 0
+
+        async def drip(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n")
+            writer.close()
+
+        async def count():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        place = f"site.test:{server.sockets[0].getsockname()[1]}"
+        tool = await way_out.open(place)
+        counting = asyncio.create_task(count())
+        answer = await tool.get(place)
+        counting.cancel()
+        server.close()
+        assert answer.count(b"x") >= 20_000
+        assert turns > 20_000 // 32
+
     async def test_need_the_host_that_they_name(self, tool, place):
         """A Host header that names somebody else is refused."""
         answer = await tool.get(place, host="other.test")
