@@ -47,13 +47,13 @@ def measure(served: Served, *, pairs: int) -> list[Figure]:
     finally:
         client.close()
     conditions = f"{pairs} pairs, image and limits of {tool.name} {tool.version}"
-    bare = statistics.median(theirs_ms)
+    theirs_p50_ms = statistics.median(theirs_ms)
     return [
         Figure(
             name="ExecuteTool(python_run) / containers.run, p50",
             unit="ms",
             ours=statistics.median(ours_ms),
-            theirs=bare,
+            theirs=theirs_p50_ms,
             bound=1.15,
             conditions=f"{conditions}; ours {quantiles(ours_ms)}; theirs {quantiles(theirs_ms)}",
         ),
@@ -61,7 +61,7 @@ def measure(served: Served, *, pairs: int) -> list[Figure]:
             name="the same, until the broker's container is removed",
             unit="ms",
             ours=statistics.median(gone_ms),
-            theirs=bare,
+            theirs=theirs_p50_ms,
             bound=None,
             conditions="the broker answers before it removes; containers.run removes first; "
             "found out by asking the Engine, which is part of ours",
