@@ -58,7 +58,7 @@ class Through(http.client.HTTPConnection):
             self.tunnel()
 
     def tunnel(self):
-        place = f"{self.host}:{self.port}"
+        place = f"{bracketed(self.host)}:{self.port}"
         self.sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
         answer = http.client.HTTPResponse(self.sock, method="CONNECT")
         answer.begin()
@@ -72,6 +72,10 @@ class Through(http.client.HTTPConnection):
 
 def refused(answer):
     fail(f"the broker did not connect: {answer.fp.read(4096).decode('utf-8', 'replace')}")
+
+
+def bracketed(host):
+    return f"[{host}]" if ":" in host else host
 
 
 def place_of(url):
@@ -93,7 +97,7 @@ def place_of(url):
 
 def answer_of(connection, scheme, host, port, target, arguments):
     at_port = "" if port == PORTS[scheme] else f":{port}"
-    name = f"[{host}]" if ":" in host else host
+    name = bracketed(host)
     if scheme == "http":
         target = f"http://{name}{at_port}{target}"
     method = arguments.get("method", "GET")

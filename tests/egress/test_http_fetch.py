@@ -12,7 +12,7 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.tool_files import read_catalog
 from broker.core.catalog import Tool
 from broker.core.destination import read_destination
-from broker.core.egress import Egress
+from broker.core.egress import Egress, EgressReason
 from broker.core.sandbox import Collect, Job, Report
 from broker.errors import InvalidArgument
 from broker.shipped import tools_dir
@@ -127,6 +127,14 @@ class TestAnswer:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    async def test_an_address_with_colons(self, fetch: Fetch, scheme: str) -> None:
+        """An IPv6 address is read as one by both schemes, and refused for where it leads."""
+        report = await fetch(f"{scheme}://[::1]:9/", "[::1]:9")
+        assert report.egress is not None
+        visits = [(visit.host, visit.reason) for visit in report.egress.visits]
+        assert visits == [("[::1]", EgressReason.ADDRESS_DENIED)]
+
     @pytest.mark.parametrize("scheme", ["http", "https"])
     async def test_are_told(self, fetch: Fetch, places: Places, scheme: str) -> None:
         """A place that is not listed is told with the reason, and what to do."""
