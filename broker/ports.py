@@ -217,6 +217,10 @@ class EgressGateway(Protocol):
     async def sweep(self, slots: Collection[str]) -> None:
         """Remove what containers in no such slot left: of an earlier life, or of a lost one.
 
+        Args:
+            slots: Those in use, each from before its `open` on; read after looking, so hand over
+                what changes with them, not a copy.
+
         Raises:
             SandboxError: Something cannot be removed.
         """

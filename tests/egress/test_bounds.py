@@ -3,11 +3,14 @@
 import asyncio
 import os
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from broker.adapters.egress_proxy import EgressProxy
+from broker.adapters.egress_proxy.folder import Folders
 from broker.core.destination import read_destination
 from broker.core.egress import Egress, EgressProtocol
 from broker.errors import SandboxError
@@ -243,3 +246,21 @@ class TestFolder:
         assert [outlet.folder.exists() for outlet in (*kept, left)] == [True, True, False]
         for outlet in (*kept, left):
             await outlet.close()
+
+    async def test_that_is_just_made_survives_a_sweep(self, root: Path):
+        """A container that came after the sweep began, and before it looked, keeps its sockets."""
+        proxy = EgressProxy(root, installation="ours", resolver=Names())
+        gate, slots = threading.Event(), {"earlier"}
+        threads = ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.submit(gate.wait)
+        sweeping = asyncio.create_task(proxy.sweep(slots))
+        await asyncio.sleep(0)
+        # The sweep stands in line behind the gate: this is what goes on meanwhile.
+        slots.add("new")
+        folder, sockets = Folders(root, installation="ours").make("new", ["http.sock"], b"")
+        gate.set()
+        await sweeping
+        assert (folder / "http.sock").exists()
+        for listening in sockets:
+            listening.close()

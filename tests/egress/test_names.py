@@ -1,9 +1,14 @@
 """Who may be reached is a matter of the call's list, then of the address."""
 
+import asyncio
 import ipaddress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from broker.adapters.egress_proxy import SystemResolver
 from broker.core.egress import EgressProtocol
 from tests.core.test_destination import DENIED
 from tests.egress.places import LOOPBACK
@@ -121,3 +126,25 @@ class TestAddresses:
         """A place that refuses is a failure."""
         tool = await way_out.open("site.test:1")
         assert b" 502 PLACE_UNREACHABLE" in await tool.get("site.test:1")
+
+
+@contextmanager
+def no_room_for_threads() -> Iterator[None]:
+    """Ask for stacks that no machine has, so that no thread can be started."""
+    threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(0)
+
+
+class TestLookups:
+    async def test_that_cannot_begin_give_their_places_back(self) -> None:
+        """Where no thread can be had a name has no address; later there are as many places."""
+        resolver = SystemResolver()
+        with no_room_for_threads():
+            for number in range(40):
+                async with asyncio.timeout(10):
+                    assert await resolver.addresses(f"h{number}.test") == ()
+        async with asyncio.timeout(10):
+            assert await resolver.addresses("127.0.0.1") == (ipaddress.ip_address("127.0.0.1"),)

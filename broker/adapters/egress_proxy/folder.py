@@ -8,7 +8,7 @@ its user may look and connect, and write nothing.
 import os
 import shutil
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from broker.errors import SandboxError
@@ -63,15 +63,19 @@ class Folders:
             ) from error
         return folder, sockets
 
-    def sweep(self, slots: Collection[str]) -> None:
-        """Remove this installation's folders, those of these slots excepted.
+    def slots(self) -> frozenset[str]:
+        """List the slots that have a folder of this installation."""
+        found = self._root.glob(f"{self._prefix}*")
+        return frozenset(folder.name.removeprefix(self._prefix) for folder in found)
+
+    def remove(self, slots: Iterable[str]) -> None:
+        """Remove the folders of these slots, as far as they are there.
 
         Raises:
             SandboxError: One cannot be removed.
         """
-        for folder in self._root.glob(f"{self._prefix}*"):
-            if folder.name.removeprefix(self._prefix) in slots:
-                continue
+        for slot in slots:
+            folder = self._root / f"{self._prefix}{slot}"
             try:
                 shutil.rmtree(folder)
             except FileNotFoundError:

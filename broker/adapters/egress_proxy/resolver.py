@@ -38,7 +38,11 @@ class SystemResolver:
         future: Future[Sequence[Address]] = Future()
         future.set_running_or_notify_cancel()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._places.release))
-        threading.Thread(target=_look_up, args=(future, host), daemon=True).start()
+        try:
+            threading.Thread(target=_look_up, args=(future, host), daemon=True).start()
+        except RuntimeError:
+            # The machine has no room for a thread: nobody else will ever end this lookup.
+            future.set_result(())
         return await asyncio.wrap_future(future)
 
 

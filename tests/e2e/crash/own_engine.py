@@ -62,9 +62,9 @@ class OwnEngine:
 
     def _clear(self) -> None:
         """Leave nothing of it, whatever a test that failed has left."""
-        for entry in Path("/proc").iterdir():
+        for entry in _processes():
             # Its own containerd, shims, sandboxes: all of them name its folder.
-            if entry.name.isdigit() and f"{self._folder}/" in _command(entry):
+            if f"{self._folder}/" in _command(entry):
                 with suppress(ProcessLookupError):
                     os.kill(int(entry.name), signal.SIGKILL)
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
@@ -149,6 +149,18 @@ class OwnEngine:
             client.close()
         return [str(container["Id"]) for container in found]
 
+    def processes(self) -> list[int]:
+        """List the processes in its containers, as the host sees them, whoever keeps them alive."""
+        return sorted(int(entry.name) for entry in _processes() if self._has(entry))
+
+    def _has(self, process: Path) -> bool:
+        # The root of a container is an overlay of layers below the Engine's data.
+        try:
+            root = (process / "mountinfo").read_text().partition("\n")[0]
+        except OSError:
+            return False
+        return f"upperdir={self._folder}/data/" in root
+
     def _client(self, timeout: int = 30) -> docker.APIClient:
         return docker.APIClient(self.url, timeout=timeout, version="1.41")
 
@@ -160,6 +172,10 @@ class OwnEngine:
         except (DockerException, OSError):
             return False
         return True
+
+
+def _processes() -> list[Path]:
+    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _command(process: Path) -> str:

@@ -36,6 +36,7 @@ class TestKilledEngine:
         with ThreadPoolExecutor(1) as threads:
             running = threads.submit(agent.call, "python_run", SLEEP)
             until_in(served, CallState.RUNNING)
+            assert engine.processes() != []
             engine.kill()
             starting, error = attempt(served, *QUICK)
             assert error is None
@@ -45,6 +46,8 @@ class TestKilledEngine:
             assert denied is not None
             assert state_of(denied) is CallState.DENIED
             interrupted = running.result()
+            # Its Engine is still away: everything in its container is dead all the same.
+            assert engine.processes() == []
         assert state_of(interrupted) is CallState.INTERRUPTED
         assert interrupted.receipt
         engine.start()
