@@ -17,6 +17,9 @@ from broker.client_errors import ClientError, client_error
 ANSWER_S = 30.0
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.1
+# A stream that once gave something is taken up for about a minute: as long as a restart may take.
+_TAKE_UP_ATTEMPTS = 33
+_LONGEST_PAUSE_S = 2.0
 # A broker that asks for a longer pause than people bear is told, not waited for.
 _PATIENCE_S = 10.0
 
@@ -95,18 +98,20 @@ class Attempts:
         answer: _Answer = retrying(once)
         return answer
 
-    def pause(self, error: grpc.RpcError, failures: int) -> None:
+    def pause(self, error: grpc.RpcError, failures: int, *, had_begun: bool) -> None:
         """Wait after a stream broke, before it is taken up again.
 
         Args:
             failures: How often it broke since it last gave something.
+            had_begun: Whether it ever gave something; only then is a restart waited for.
 
         Raises:
             ClientError: Trying again would be of no use, or was tried often enough.
         """
         known = client_error(error, self._target)
-        pause_s = _pause_s(known, failures)
-        tired = failures >= _ATTEMPTS or pause_s > _PATIENCE_S
+        pause_s = max(known.retry_after_s or 0, min(_growing_s(failures), _LONGEST_PAUSE_S))
+        attempts = _TAKE_UP_ATTEMPTS if had_begun else _ATTEMPTS
+        tired = failures >= attempts or pause_s > _PATIENCE_S
         if tired or not _is_unavailable(known):
             raise known from error
         self._sleep(pause_s)
@@ -123,4 +128,8 @@ def _wait_s(state: RetryCallState) -> float:
 
 def _pause_s(error: BaseException | None, attempt: int) -> float:
     named_s = error.retry_after_s if isinstance(error, ClientError) else None
-    return max(named_s or 0, _FIRST_PAUSE_S * 2.0 ** (attempt - 1))
+    return max(named_s or 0, _growing_s(attempt))
+
+
+def _growing_s(attempt: int) -> float:
+    return _FIRST_PAUSE_S * 2.0 ** (attempt - 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import grpc
 
@@ -35,23 +35,31 @@ WatchItem = execution_pb2.WatchCallResponse | Output
 Watch = Callable[[execution_pb2.WatchCallRequest], Iterator[execution_pb2.WatchCallResponse]]
 
 
+class Pause(Protocol):
+    """Waits before a stream is taken up again, or raises what is to be told."""
+
+    def __call__(self, error: grpc.RpcError, failures: int, *, had_begun: bool) -> None: ...
+
+
 def follow(
     watch: Watch,
     request: execution_pb2.WatchCallRequest,
-    pause: Callable[[grpc.RpcError, int], None],
+    pause: Pause,
 ) -> Iterator[WatchItem]:
     """Give what a watch gives, until the call is final; a lost stream is taken up where it broke.
 
     Args:
         request: From where on; it is moved along.
-        pause: Waits before the next attempt, told the error and how often it broke in a row, or
-            raises what is to be told.
+        pause: Waits before the next attempt: told the error, how often the stream broke in a row,
+            and whether it ever gave something.
     """
     failures = 0
+    had_begun = False
     while True:
         try:
             for message in watch(request):
                 failures = 0
+                had_begun = True
                 request.after_sequence = message.sequence
                 item = _item(message)
                 if isinstance(item, Output):
@@ -60,7 +68,7 @@ def follow(
                     yield item
         except grpc.RpcError as error:
             failures += 1
-            pause(error, failures)
+            pause(error, failures, had_begun=had_begun)
         else:
             return
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -21,10 +21,12 @@ from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.tool_files import read_catalog
 from broker.config import Config
+from broker.core.catalog import Tool
 from broker.core.trust_root import KeyRole, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
 from broker.finding import Finding, Level, ok
 from broker.isolation import isolation
+from broker.secret_ring import check_declared
 
 _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
@@ -46,6 +48,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_receipts(config),
         *_secrets(config),
         *_store(config),
+        *_tools(config),
         *_engine(config),
         *_egress(config),
         *_policy(config),
@@ -177,6 +180,28 @@ def _store(config: Config) -> Iterator[Finding]:
         yield ok("store", f"{path}, {free_mib} MiB free")
 
 
+def _tools(config: Config) -> Iterator[Finding]:
+    try:
+        tools = read_catalog(config.sandbox.tools_dir or shipped.tools_dir()).tools
+    except ConfigurationError as error:
+        yield Finding(Level.FAIL, "tools", str(error), "`toolwarrant tools validate`")
+        return
+    yield ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in tools))
+    try:
+        check_declared(config, tools)
+    except ConfigurationError as error:
+        remedy = "name the secret in [secrets], or take it out of the tool's definition"
+        yield Finding(Level.FAIL, "tools' secrets", str(error), remedy)
+
+
+def _known_tools(config: Config) -> Sequence[Tool]:
+    """Give the catalogue's tools; none where it cannot be read, which `_tools` tells."""
+    try:
+        return read_catalog(config.sandbox.tools_dir or shipped.tools_dir()).tools
+    except ConfigurationError:
+        return ()
+
+
 def _engine(config: Config) -> Iterator[Finding]:
     url = config.sandbox.docker_url
     try:
@@ -198,7 +223,8 @@ def _said_of_itself(config: Config, engine: APIClient) -> Iterator[Finding]:
     said = cast("Mapping[str, object]", engine.info())
     cgroup = f"cgroup v{said.get('CgroupVersion', '?')}, {said.get('CgroupDriver', '?')}"
     yield ok("Docker Engine", f"{said.get('ServerVersion')}, {cgroup}")
-    yield from isolation(said, config.sandbox.runtimes, _demands(config))
+    demands = {tool.name: tool.runtime for tool in _known_tools(config)}
+    yield from isolation(said, config.sandbox.runtimes, demands)
     # Without these the Engine takes a limit and quietly does not keep it.
     for fact, limit in (("MemoryLimit", "memory"), ("PidsLimit", "pids"), ("CpuCfsQuota", "cpu")):
         if said.get(fact) is False:
@@ -209,15 +235,6 @@ def _said_of_itself(config: Config, engine: APIClient) -> Iterator[Finding]:
         yield Finding(Level.WARN, "swap limit", "the Engine cannot keep it", remedy)
 
 
-def _demands(config: Config) -> dict[str, str]:
-    try:
-        catalog = read_catalog(config.sandbox.tools_dir or shipped.tools_dir())
-    except ConfigurationError:
-        # Told with the images, where the catalogue is read for their sake.
-        return {}
-    return {tool.name: tool.runtime for tool in catalog.tools}
-
-
 def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     lock = config.sandbox.images_lock
     try:
@@ -225,16 +242,12 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding(Level.FAIL, "images", str(error), _PIN)
         return
-    try:
-        catalog = read_catalog(config.sandbox.tools_dir or shipped.tools_dir())
-    except ConfigurationError as error:
-        yield Finding(Level.FAIL, "tools", str(error), "`toolwarrant tools validate`")
-        return
-    yield ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in catalog.tools))
-    wanted = sorted({tool.image for tool in catalog.tools})
+    wanted = sorted({tool.image for tool in _known_tools(config)})
     faults = [
         f"{name} is {fault}" for name in wanted if (fault := _image_fault(engine, pins.get(name)))
     ]
+    if not wanted:
+        return
     if faults:
         yield Finding(Level.FAIL, "images", f"{lock}: {', '.join(faults)}", _PIN)
     else:

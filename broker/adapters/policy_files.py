@@ -78,7 +78,10 @@ def _run(argv: list[str], folder: Path) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError(
-            str(folder), None, f"{argv[0]} did not run ({error}): install OPA 1.22 or newer"
+            str(folder),
+            None,
+            f"{argv[0]} did not run ({error}): install OPA 1.22 or newer; in a checkout of "
+            "Toolwarrant `scripts/tool.sh opa` builds it and prints its path, for --opa",
         ) from error
     if done.returncode != 0:
         raise ConfigurationError(

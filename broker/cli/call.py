@@ -12,8 +12,9 @@ from broker.cli.live import print_items
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.phrases import details, headline
 from broker.cli.terminal import document, document_line, note, raw_or_escaped
-from broker.client import state_of
+from broker.client import Client, ClientError, state_of
 from broker.core.lifecycle import CallState
+from broker.core.visible import visible
 from broker.v1 import call_pb2
 
 EPILOG = OF_CALLS
@@ -60,13 +61,12 @@ def call(
                 hold_wait_s=hold_wait,
                 no_wait=follow,
             )
-            was_printed = follow and state_of(answer) in _GOES_ON
-            if was_printed:
-                print_items(broker.watch(answer.name), output, events=False)
-                answer = broker.get(answer.name)
         except KeyboardInterrupt:
             note("gave up waiting; a call that was recorded goes on: toolwarrant calls list")
             raise
+        was_printed = follow and state_of(answer) in _GOES_ON
+        if was_printed:
+            answer = _followed(broker, answer, output)
     if output is Output.JSON:
         (document_line if follow else document)(plain(answer))
     elif was_printed:
@@ -74,6 +74,16 @@ def call(
     else:
         show(answer)
     raise typer.Exit(exit_of_state(state_of(answer)))
+
+
+def _followed(broker: Client, answer: call_pb2.Call, output: Output) -> call_pb2.Call:
+    """Print what the tool writes until the call is final; say how to go on where that breaks."""
+    try:
+        print_items(broker.watch(answer.name), output, events=False)
+        return broker.get(answer.name)
+    except (ClientError, KeyboardInterrupt):
+        note(f"the call goes on: toolwarrant calls watch {visible(answer.short_id)}")
+        raise
 
 
 def show(answer: call_pb2.Call) -> None:

@@ -25,8 +25,12 @@ CallArgument = Annotated[
 @app.command("list", epilog=OF_OTHERS)
 def list_calls(
     filter: Annotated[  # noqa: A002 - the name of the API's field
-        str, typer.Option(help="Terms state=HELD, tool=NAME, session=ID, agent=ID.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="state=HELD, tool=NAME, session=ID or agent=ID; again for another term: "
+            "--filter state=HELD --filter tool=python_run."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many at the most.", min=1)] = 50,
     config: ConfigOption = None,
     identity: AsOption = None,
@@ -35,7 +39,7 @@ def list_calls(
 ) -> None:
     """List calls, newest first."""
     with connect(config, identity or "agent", address) as broker:
-        found = broker.calls(filter, limit=limit)
+        found = broker.calls(" ".join(filter or ()), limit=limit)
     if output is Output.JSON:
         document({"calls": [plain(call) for call in found]})
         return

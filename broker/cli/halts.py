@@ -120,7 +120,9 @@ def resume(
 
 
 def list_halts(
-    filter: Annotated[str, typer.Option(help="Terms agent=ID, tool=NAME.")] = "",  # noqa: A002
+    filter: Annotated[  # noqa: A002 - the name of the API's field
+        list[str] | None, typer.Option(help="agent=ID or tool=NAME; again for another term.")
+    ] = None,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -128,7 +130,7 @@ def list_halts(
 ) -> None:
     """List what is halted, oldest first."""
     with connect(config, identity or _ADMIN, address) as broker:
-        found = broker.halts(filter)
+        found = broker.halts(" ".join(filter or ()))
     if output is Output.JSON:
         document({"halts": [plain(one) for one in found]})
         return

@@ -17,7 +17,9 @@ app = typer.Typer(help="Decide held calls.", no_args_is_help=True)
 
 _APPROVER = "approver"
 
-FilterOption = Annotated[str, typer.Option(help="Terms tool=NAME, agent=ID.")]
+FilterOption = Annotated[
+    list[str] | None, typer.Option(help="tool=NAME or agent=ID; again for another term.")
+]
 ReasonOption = Annotated[
     str, typer.Option("--reason", "-r", help="Why; kept with the record, not shown to the agent.")
 ]
@@ -30,7 +32,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @app.command("list", epilog=OF_OTHERS)
 def list_holds(
-    filter: FilterOption = "",  # noqa: A002 - the name of the API's field
+    filter: FilterOption = None,  # noqa: A002 - the name of the API's field
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -38,7 +40,7 @@ def list_holds(
 ) -> None:
     """List open holds that you may decide, oldest first."""
     with connect(config, identity or _APPROVER, address) as broker:
-        found = broker.holds(filter)
+        found = broker.holds(" ".join(filter or ()))
     if output is Output.JSON:
         document({"holds": [plain(call) for call in found]})
         return
@@ -48,7 +50,7 @@ def list_holds(
 
 @app.command(epilog=OF_OTHERS)
 def watch(
-    filter: FilterOption = "",  # noqa: A002 - the name of the API's field
+    filter: FilterOption = None,  # noqa: A002 - the name of the API's field
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -59,7 +61,7 @@ def watch(
     First those there are, then each as it opens, changes or closes.
     """
     with connect(config, identity or _APPROVER, address) as broker:
-        for call in broker.watch_holds(filter):
+        for call in broker.watch_holds(" ".join(filter or ())):
             if output is Output.JSON:
                 document_line(plain(call))
             else:

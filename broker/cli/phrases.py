@@ -7,12 +7,13 @@ from broker.core.visible import visible
 from broker.v1 import call_pb2
 
 _NEXT = {
-    CallState.TIMED_OUT: "its running time was over: split the work, or raise --timeout",
+    CallState.TIMED_OUT: "its running time was over: split the work, or raise --timeout, as far as the "
+    "tool's and the policy's own limits go",
     CallState.EXPIRED: "its time passed before it began: call again",
     CallState.INTERRUPTED: "it may or may not have had effects: look before you call again",
     CallState.SANDBOX_ERROR: "the tool never began: `toolwarrant doctor`, then call again",
     CallState.RUNNING: "it runs: toolwarrant calls watch SHORT_ID",
-    CallState.QUEUED: "it waits for a free sandbox: toolwarrant calls watch SHORT_ID",
+    CallState.QUEUED: "it starts when a sandbox is free: toolwarrant calls watch SHORT_ID",
 }
 
 _HALTED = "halted"

@@ -99,6 +99,8 @@ def build(
     if pin and found:
         pin_images(found.sandbox.images_lock, images)
         note(f"pinned in {found.sandbox.images_lock}: restart the broker to use them")
+    elif found:
+        note("a broker runs what is pinned: add --pin to pin these")
 
 
 def _effects(tool: tool_pb2.Tool) -> str:

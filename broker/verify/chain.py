@@ -71,13 +71,18 @@ def _link(tip: _Tip, entry: int, envelope: bytes, verdict: Verdict) -> tuple[str
     if entry > 1 and installation != tip.installation:
         return "it is another installation's", tip
     if place["sequence"] != str(entry):
-        return f"its sequence is {place['sequence']}, not {entry}", tip
+        return _gap(str(place["sequence"]), entry), tip
     if place["previous"] != tip.head:
         return "it names another receipt as the one before it", tip
     if epoch < tip.epoch:
         return "its epoch goes back", tip
     head = sha256_hex(envelope)
     return "", _Tip(entries=entry, installation=installation, epoch=epoch, head=head)
+
+
+def _gap(sequence: str, entry: int) -> str:
+    said = f"its sequence is {sequence}, not {entry}"
+    return f"{said}: put the export of those before it in front" if entry == 1 else said
 
 
 def _chain_verdict(

@@ -167,6 +167,10 @@ def main():
         text = told(answer)
     except ssl.SSLCertVerificationError as error:
         fail(f"the certificate of {host} is not to be trusted: {error.verify_message}")
+    except ssl.SSLError as error:
+        if error.reason == "WRONG_VERSION_NUMBER":
+            fail(f"{host}:{port} speaks no TLS: is it http:// there?")
+        fail(f"the TLS connection to {host} broke off: {error.reason or error}")
     except (OSError, http.client.HTTPException) as error:
         fail(f"the request to {host} broke off: {error or type(error).__name__}")
     sys.stdout.buffer.write(text)

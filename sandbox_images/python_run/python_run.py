@@ -11,6 +11,8 @@ def report(kind, error, trace):
 
 
 arguments = json.loads(sys.stdin.buffer.read())
+# Who follows the call reads a line when it is written, not when a buffer is full.
+sys.stdout.reconfigure(line_buffering=True)
 sys.stdin = io.TextIOWrapper(io.BytesIO(arguments.get("stdin", "").encode()), encoding="utf-8")
 sys.argv = ["<code>"]
 sys.path.insert(0, "/workspace")

@@ -1,6 +1,7 @@
 """The client, against a broker that says exactly what the test wants."""
 
 import json
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from queue import Queue
 
@@ -286,6 +287,29 @@ class TestLists:
         assert request == receipt_pb2.ListReceiptsRequest(page_size=200, filter="after=7")
 
 
+def _unavailable(broker: StandIn) -> None:
+    """Refuse the next stream of a watch, as nobody listens."""
+    _, rpc = broker.take_stream("WatchCall")
+    rpc.terminate((), UNAVAILABLE, "nobody listens")
+
+
+def _begun(broker: StandIn) -> "Future[None]":
+    """Have a call followed whose first stream gave one event, and is over when this returns."""
+    seen: Queue[int] = Queue()
+
+    def follow() -> None:
+        for event in broker.client.watch("ABCD"):
+            seen.put(event.sequence)  # type: ignore[union-attr]
+
+    pending = broker.begin(follow)
+    _, rpc = broker.take_stream("WatchCall")
+    rpc.send_response(execution_pb2.WatchCallResponse(sequence=4))
+    # The fake channel lets a failure overtake what was sent before it.
+    assert seen.get() == 4
+    rpc.terminate((), grpc.StatusCode.UNAVAILABLE, "restart")
+    return pending
+
+
 class TestWatch:
     """`Client.watch` with `Client.watch_holds`."""
 
@@ -313,6 +337,33 @@ class TestWatch:
         pending.result()
         assert seen.get_nowait() == 12
         assert broker.pauses_s == [0.1]
+
+    def test_a_restart_is_waited_for(self, broker: StandIn) -> None:
+        """What was begun is followed through a minute without a broker."""
+        pending = _begun(broker)
+        for _ in range(31):
+            _unavailable(broker)
+        _, rpc = broker.take_stream("WatchCall")
+        rpc.terminate((), grpc.StatusCode.OK, "")
+        pending.result(10)
+        assert (max(broker.pauses_s), sum(broker.pauses_s)) == (2.0, pytest.approx(57.1))
+
+    def test_nobody_is_waited_for_for_ever(self, broker: StandIn) -> None:
+        """After that minute the loss is told."""
+        pending = _begun(broker)
+        for _ in range(32):
+            _unavailable(broker)
+        with pytest.raises(ClientError):
+            pending.result(10)
+
+    def test_a_broker_that_never_answered_is_told_soon(self, broker: StandIn) -> None:
+        """Where no stream ever began there is nothing to take up."""
+        pending = broker.begin(lambda: list(broker.client.watch("ABCD")))
+        for _ in range(5):
+            _unavailable(broker)
+        with pytest.raises(ClientError):
+            pending.result(10)
+        assert broker.pauses_s == [0.1, 0.2, 0.4, 0.8]
 
     def test_output_is_taken_up_by_its_offsets(self, broker: StandIn) -> None:
         """Pieces come typed; after a cut the client asks for what follows in each stream."""

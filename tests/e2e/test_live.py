@@ -25,7 +25,7 @@ import os
 for _ in range(1 << 20):
     os.write(1, b"x")
 """
-GOES_ON = "import time; print('begun', flush=True); time.sleep(600)"
+GOES_ON = "import time; print('begun'); time.sleep(600)"
 FLOOD = "import os\nwhile True: os.write(1, b'y' * 4096)"
 
 

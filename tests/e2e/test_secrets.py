@@ -398,6 +398,13 @@ class TestStart:
         told = [each for each in diagnose(config, now) if each.subject.startswith("secret")]
         assert [(each.level, each.subject) for each in told] == [(Level.FAIL, "secret filed")]
 
+    def test_doctor_finds_what_no_tool_can_do_without(self, own: Folder) -> None:
+        """A tool that asks for a secret which nobody keeps stops the start, so `doctor` fails."""
+        os.environ.update(not_said(own))
+        found = diagnose(load(own.config), datetime.now(UTC))
+        failed = [each.said for each in found if each.level is Level.FAIL]
+        assert [said for said in failed if "reveal asks for filed" in said] != []
+
     def test_doctor_cannot_tell_of_a_service(
         self, own: Folder, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -154,6 +154,12 @@ class TestRefusals:
         report = await fetch(f"https://{place}/", place)
         assert "the certificate of third.test is not to be trusted" in complaint(report)
 
+    async def test_of_a_server_without_tls(self, fetch: Fetch, places: Places) -> None:
+        """https where http is spoken is told as that."""
+        place = f"site.test:{places.http}"
+        said = complaint(await fetch(f"https://{place}/", place))
+        assert said == f"{place} speaks no TLS: is it http:// there?\n"
+
     @pytest.mark.parametrize("name", ["Host", "Content-Length", "Proxy-Connection", "Upgrade"])
     async def test_of_the_connections_own_headers(
         self, fetch: Fetch, places: Places, name: str

@@ -39,7 +39,7 @@ class TestVerifyChain:
     @pytest.mark.parametrize(
         ("spoil", "entry", "entries", "word"),
         [
-            (lambda all_: all_[1:], 1, 0, "sequence is 2"),
+            (lambda all_: all_[1:], 1, 0, "put the export of those before"),
             (lambda all_: all_[:3] + all_[4:], 4, 3, "sequence is 5"),
             (lambda all_: [*all_[:2], all_[3], all_[2], *all_[4:]], 3, 2, "sequence is 4"),
             (lambda all_: all_[:2] + all_[1:], 3, 2, "sequence is 2"),

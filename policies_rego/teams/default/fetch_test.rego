@@ -54,7 +54,7 @@ test_unclear_urls_are_denied if {
 }
 
 test_closed_as_shipped if {
-	outcome(fetch({}, {})) == ["deny", {"default.fetch_closed"}]
+	outcome(fetch({}, {})) == ["deny", {"default.fetch_closed"}] with data.teams["default"].destinations as []
 }
 
 test_other_tools_get_no_egress if {
