@@ -79,8 +79,11 @@ def _secret_uri(value: str, info: ValidationInfo) -> str:
 
 
 def _engine_url(value: str) -> str:
-    if not value.startswith(("unix:///", "tcp://", "http://", "https://")):
-        raise ValueError('must be a URL such as "unix:///var/run/docker.sock"')
+    if not value.startswith(("unix:///", "tcp://", "http://")):
+        raise ValueError(
+            'must be a URL such as "unix:///var/run/docker.sock"; TLS and ssh are not supported: '
+            "bring a remote Engine's socket here by a tunnel"
+        )
     return value
 
 

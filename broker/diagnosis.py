@@ -30,6 +30,7 @@ _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 2
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_SERVICES_OWN = ("env:", "credential:")
 _NEW_SET = "make a new set in another folder with `toolwarrant init`"
 _PIN = "build and pin them: `toolwarrant tools build --pin`"
 
@@ -141,15 +142,24 @@ def _secrets(config: Config) -> Iterator[Finding]:
     secrets = ConfiguredSecrets(config.secrets, dict(os.environ))
     secrets.close()
     faults = 0
-    for name in config.secrets:
+    for name, uri in config.secrets.items():
         try:
             secrets.read_now(name)
         except SecretUnavailable as error:
             faults += 1
-            remedy = f"mend it, or secrets.{name} in {config.file}"
-            yield Finding(Level.FAIL, f"secret {name}", error.description, remedy)
+            yield _unreadable(config, name, uri, error)
     if config.secrets and not faults:
         yield ok("secrets", f"{len(config.secrets)} can be read")
+
+
+def _unreadable(config: Config, name: str, uri: str, error: SecretUnavailable) -> Finding:
+    """Judge a secret that cannot be read here; a service has an environment of its own."""
+    subject = f"secret {name}"
+    if uri.startswith(_SERVICES_OWN):
+        remedy = "run doctor as the service runs, or see whether the service has it"
+        return Finding(Level.WARN, subject, f"cannot be told here: {error.description}", remedy)
+    remedy = f"mend it, or secrets.{name} in {config.file}"
+    return Finding(Level.FAIL, subject, error.description, remedy)
 
 
 def _store(config: Config) -> Iterator[Finding]:

@@ -53,6 +53,9 @@ def _runtime(runtime: Runtime, order: Sequence[str]) -> Iterator[Finding]:
     if not runtime.filters:
         said = "applies no seccomp profile: tools may use all of gVisor's system calls"
         yield warn(subject, said, "add --oci-seccomp to its runtimeArgs in daemon.json")
+    if not runtime.opens_sockets:
+        said = "opens no sockets that are mounted: tools with egress reach nothing in it"
+        yield warn(subject, said, "add --host-uds=open to its runtimeArgs in daemon.json")
 
 
 def _demanded(

@@ -3,6 +3,7 @@
 from broker.answer import read_request
 from broker.core.call import Call
 from broker.core.canonical import canonical_json
+from broker.core.catalog import Tool
 from broker.core.decision import Obligations
 from broker.core.destination import read_destination
 from broker.core.egress import NO_EGRESS, Egress, EgressProtocol
@@ -32,15 +33,13 @@ def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
     )
 
 
-async def job_of(world: World, call: Call) -> Job:
+async def job_of(world: World, tool: Tool, call: Call) -> Job:
     """Collect exactly what the decision was made on, with the secrets that it grants.
 
     Raises:
         SecretUnavailable: One of them cannot be read.
         StoreUnavailable: Something of it was erased.
     """
-    tool = world.toolbox.find(call.tool)
-    assert tool is not None
     assert call.obligations is not None
     request = await read_request(world.store, call)
     limits = call.obligations.limits
@@ -48,7 +47,7 @@ async def job_of(world: World, call: Call) -> Job:
     if request.timeout_s is not None:
         timeout_s = min(timeout_s, request.timeout_s)
     files: tuple[tuple[str, bytes], ...] = ()
-    if tool.tool.workspace != "none":
+    if tool.workspace != "none":
         tree = await world.sessions.tree(call.tree_sha256)
         files = await world.sessions.files(call.agent, tree)
     return Job(
@@ -57,9 +56,7 @@ async def job_of(world: World, call: Call) -> Job:
         inputs=await world.sessions.inputs(call.agent, call.inputs),
         timeout_s=timeout_s,
         output_bytes=limits.output_bytes,
-        collect=Collect.CHANGES if tool.tool.workspace == "write" else Collect.OUTPUTS,
+        collect=Collect.CHANGES if tool.workspace == "write" else Collect.OUTPUTS,
         # Clamped once more: what is given away cannot be taken back.
-        secrets=await world.secrets.read(
-            sorted(set(call.obligations.secrets) & set(tool.tool.secrets))
-        ),
+        secrets=await world.secrets.read(sorted(set(call.obligations.secrets) & set(tool.secrets))),
     )

@@ -10,6 +10,8 @@ from broker.core.document import Document
 from broker.core.halt import Scope
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step, after
+from broker.core.sandbox import Job
+from broker.core.toolbox import BoundTool
 from broker.errors import (
     PremiseChanged,
     RuntimeMissing,
@@ -64,10 +66,11 @@ class Runs:
         """
         sandbox = None
         try:
-            if self._world.halts.over(call) is None:
-                sandbox = await self._prepare(call)
-            if sandbox is not None:
-                await self._run(call, sandbox, decided_here)
+            if self._world.halts.over(call) is None and (load := await self._collect(call)):
+                tool, job = load
+                sandbox = await self._prepare(call, tool)
+                if sandbox is not None:
+                    await self._run(call, job, sandbox, decided_here)
         except Exception:
             if sandbox is not None:
                 await sandbox.discard()
@@ -86,34 +89,38 @@ class Runs:
         """List the containers of calls in a scope, those that are just being bound included."""
         return [sandbox for call, sandbox in self._sandboxes.values() if scope.covers_call(call)]
 
-    async def _prepare(self, call: Call) -> Sandbox | None:
-        """Start a container by the decided profile; end the call that can have none."""
-        tool = self._world.toolbox.find(f"{call.tool}@{call.tool_version}")
+    async def _collect(self, call: Call) -> tuple[BoundTool, Job] | None:
+        """Read what goes into a container; end the call whose tool or secrets are not there."""
+        world = self._world
+        tool = world.toolbox.find(f"{call.tool}@{call.tool_version}")
         if tool is None or (tool.image, tool.sha256) != (call.image, call.tool_sha256):
             message = "the tool, or its image, is not the one that was decided on: call again"
-            await deny(self._world, call, "broker.tool_changed", message)
+            await deny(world, call, "broker.tool_changed", message)
             return None
-        assert call.obligations is not None
-        slot = self._world.entropy.random_bytes(8).hex()
         try:
-            profile = profile_of(tool, call.obligations)
-            return await self._world.sandboxes.prepare(profile, slot=slot)
-        except SandboxError as error:
-            self._world.telemetry.alarm("no sandbox could be had", error)
-            missing = isinstance(error, RuntimeMissing)
-            cause = Cause.RUNTIME_MISSING if missing else Cause.NOT_BEGUN
-            await finish(self._world, call, Step.FAIL_TO_BEGIN, cause)
-            return None
-
-    async def _run(self, queued: Call, sandbox: Sandbox, decided_here: bool) -> None:
-        """Go over the point of no return, to the signed receipt."""
-        world = self._world
-        try:
-            job = await job_of(world, queued)
+            return tool, await job_of(world, tool.tool, call)
         except SecretUnavailable as error:
             world.telemetry.alarm("a secret cannot be read", error)
-            await finish(world, queued, Step.FAIL_TO_BEGIN, Cause.SECRET_UNAVAILABLE)
-            return
+            await finish(world, call, Step.FAIL_TO_BEGIN, Cause.SECRET_UNAVAILABLE)
+            return None
+
+    async def _prepare(self, call: Call, tool: BoundTool) -> Sandbox | None:
+        """Start a container by the decided profile; end the call that can have none."""
+        world = self._world
+        assert call.obligations is not None
+        try:
+            profile = profile_of(tool, call.obligations)
+            return await world.sandboxes.prepare(profile, slot=world.entropy.random_bytes(8).hex())
+        except SandboxError as error:
+            world.telemetry.alarm("no sandbox could be had", error)
+            missing = isinstance(error, RuntimeMissing)
+            cause = Cause.RUNTIME_MISSING if missing else Cause.NOT_BEGUN
+            await finish(world, call, Step.FAIL_TO_BEGIN, cause)
+            return None
+
+    async def _run(self, queued: Call, job: Job, sandbox: Sandbox, decided_here: bool) -> None:
+        """Go over the point of no return, to the signed receipt."""
+        world = self._world
         call = await self._start(queued.id, sandbox, decided_here)
         if call is None:
             return

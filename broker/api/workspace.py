@@ -86,7 +86,10 @@ class WorkspaceService(workspace_pb2_grpc.WorkspaceServiceServicer):
         else:
             arguments = {"path": request.path} if request.path else {}
             answer, start = await self._call(request, _LIST, arguments), 0
-        files = _files(answer)
+        words = request.filter.lower().split()
+        files = [
+            file for file in _files(answer) if all(each in file.path.lower() for each in words)
+        ]
         end = start + size
         token = f"{answer.call.id}.{end}" if end < len(files) else ""
         return workspace_pb2.ListFilesResponse(

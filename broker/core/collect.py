@@ -287,7 +287,9 @@ class _Stream:
     def _add(self, data: bytes) -> None:
         left_bytes = max(self._cap_bytes - self._size_bytes, 0)
         self._size_bytes += len(data)
-        self._sink.take(self._source, data[:left_bytes])
+        # A redactor often has nothing to give yet, which is no output.
+        if taken := data[:left_bytes]:
+            self._sink.take(self._source, taken)
 
 
 class _OpenFile:

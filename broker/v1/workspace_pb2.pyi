@@ -272,6 +272,7 @@ class ListFilesRequest(_message.Message):
     HOLD_WAIT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Optional, at most 128 characters: names the agent's session, with its workspace."""
     path: _builtins.str
@@ -286,8 +287,10 @@ class ListFilesRequest(_message.Message):
     """At most 200; 0 means 50."""
     page_token: _builtins.str
     """From the answer before: the next page of the same call's list, which makes no new call; all
-    fields but `page_size` are then left out of account. Empty for a new call.
+    fields but `page_size` and `filter` are then left out of account. Empty for a new call.
     """
+    filter: _builtins.str
+    """Words that a path must contain, in any case of letters; send the same with each page."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Optional: how long the tool may run; a larger wish than allowed is clamped."""
@@ -308,10 +311,11 @@ class ListFilesRequest(_message.Message):
         hold_wait: _duration_pb2.Duration | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_wait", b"hold_wait", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_wait", b"hold_wait", "page_size", b"page_size", "page_token", b"page_token", "parent_call", b"parent_call", "path", b"path", "purpose", b"purpose", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "hold_wait", b"hold_wait", "page_size", b"page_size", "page_token", b"page_token", "parent_call", b"parent_call", "path", b"path", "purpose", b"purpose", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,5 +27,9 @@ class TestRow(test_sandbox.TestRow):
     """What must not work, on runsc."""
 
 
+class TestRefusals(test_http_fetch.TestRefusals):
+    """What http_fetch refuses or is refused, on runsc."""
+
+
 class TestAnswer(test_http_fetch.TestAnswer):
     """http_fetch, on runsc."""

@@ -81,6 +81,18 @@ class TestPutGet:
         assert (first.call.name, second.next_page_token) == (second.call.name, "")
         assert [f.path for f in listed(agent, session, path="b").files] == ["b/c"]
 
+    def test_list_of_what_is_looked_for(self, agent: Rpc) -> None:
+        """A filter keeps the paths with each of its words, and pages count those alone."""
+        session = fresh("s")
+        for name in ("Report-1.md", "other", "report-2.md", "report.txt"):
+            agent.put(name, b"", session_id=session)
+        first = listed(agent, session, page_size=1, filter="REPORT .md")
+        second = listed(
+            agent, session, page_size=1, filter="REPORT .md", page_token=first.next_page_token
+        )
+        assert [f.path for f in (*first.files, *second.files)] == ["Report-1.md", "report-2.md"]
+        assert second.next_page_token == ""
+
     def test_reviewers_of_the_list_token(self, agent: Rpc, agent2: Rpc) -> None:
         """A page token of another agent's list names nothing; one of another call is malformed."""
         session = fresh("s")

@@ -10,7 +10,8 @@ from broker.isolation import isolation
 
 ORDER = ("runc", "runsc", "kata")
 RUNC = {"path": "runc"}
-RUNSC = {"path": "/opt/bin/runsc", "runtimeArgs": ["--platform=systrap", "--oci-seccomp"]}
+ARGUMENTS = ["--platform=systrap", "--oci-seccomp", "--host-uds=open"]
+RUNSC = {"path": "/opt/bin/runsc", "runtimeArgs": ARGUMENTS}
 TOOLS = {"careful": "runsc", "plain": "runc"}
 GOOD: dict[str, Any] = {
     "Runtimes": {"runc": RUNC, "runsc": RUNSC},
@@ -51,6 +52,13 @@ class TestIsolation:
             (
                 {"Runtimes": {"runc": RUNC, "runsc": {"path": "runsc", "runtimeArgs": None}}},
                 "runtime runsc",
+            ),
+            *(
+                (
+                    {"Runtimes": {"runc": RUNC, "runsc": RUNSC | {"runtimeArgs": less}}},
+                    "runtime runsc",
+                )
+                for less in (ARGUMENTS[:2], [*ARGUMENTS, "--host-uds=none"], ARGUMENTS[::2])
             ),
             ({"Runtimes": GOOD["Runtimes"] | {"crun": {"path": "crun"}}}, "runtime crun"),
         ],

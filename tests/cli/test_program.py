@@ -155,6 +155,8 @@ class TestErrors:
                 cwd=dev,
                 env=environment(),
                 stderr=subprocess.PIPE,
+                # A shell's job in the background ignores it, and so would what it starts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             connection, _ = silent.accept()
             waiting.send_signal(signal.SIGINT)

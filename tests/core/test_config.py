@@ -101,7 +101,10 @@ MISTAKES = {
     ),
     "an Engine that is no URL": (
         "[sandbox]\ndocker_url = '/var/run/docker.sock'",
-        ('dev.toml:2: sandbox.docker_url: must be a URL such as "unix:///var/run/docker.sock"'),
+        (
+            'dev.toml:2: sandbox.docker_url: must be a URL such as "unix:///var/run/docker.sock"; '
+            "TLS and ssh are not supported: bring a remote Engine's socket here by a tunnel"
+        ),
     ),
     "a runtime named twice": (
         '[sandbox]\nruntimes = ["runc", "runsc", "kata", "runc"]',

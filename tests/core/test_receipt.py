@@ -51,6 +51,12 @@ class TestStatement:
         """The published schema is valid JSON Schema 2020-12 itself."""
         assert jsonschema_rs.meta.is_valid(SCHEMA)
 
+    def test_the_schema_has_every_cause(self):
+        """No ending is one that a verifier refuses."""
+        outcome = SCHEMA["$defs"]["predicate"]["properties"]["outcome"]
+        listed = outcome["properties"]["cause"]["anyOf"][0]["enum"]
+        assert {each.value for each in Cause} == set(listed)
+
     def test_it_has_its_place(self):
         """The store's position fills the group `identity`, numbers of 64 bits as strings."""
         place = Position(installation="i", epoch=2, sequence=2**62, previous=Sha256("a" * 64))

@@ -397,3 +397,15 @@ class TestStart:
         absent(own)
         told = [each for each in diagnose(config, now) if each.subject.startswith("secret")]
         assert [(each.level, each.subject) for each in told] == [(Level.FAIL, "secret filed")]
+
+    def test_doctor_cannot_tell_of_a_service(
+        self, own: Folder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What only the service's environment has is a warning to who asks outside of it."""
+        monkeypatch.delenv("TOOLWARRANT_TEST_SECRET", raising=False)
+        told = [
+            each.level
+            for each in diagnose(load(own.config), datetime.now(UTC))
+            if each.subject.startswith("secret")
+        ]
+        assert told == [Level.WARN]

@@ -55,6 +55,16 @@ CALLS = [
         "default.fetch_closed",
     ),
     ("fetch_unclear", ask("http_fetch", {"url": "-"}), "deny", "default.fetch_unclear"),
+    *(
+        (f"fetch_{name}", ask("http_fetch", {"url": url}), "deny", rule)
+        for name, url, rule in [
+            ("short_address", "http://127.1/", "default.fetch_unclear"),
+            ("empty_label", "https://a..b/", "default.fetch_unclear"),
+            ("other_scheme", "ftp://example.org/", "default.fetch_unclear"),
+            ("credentials", "https://u:p@example.org/", "default.fetch_unclear"),
+            ("ipv6", "https://[2606:4700::1111]/", "default.fetch_closed"),
+        ]
+    ),
     ("write_new", ask("workspace_write", {"path": "new.txt"}), "allow", "default.workspace"),
     ("overwrite", ask("workspace_write", {"path": "notes.txt"}), "hold", "default.overwrite"),
     (

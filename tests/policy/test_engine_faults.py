@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import wasmtime
 from aiohttp import web
 
 from broker.adapters.opa_server import OpaServerEngine
@@ -331,6 +332,18 @@ class TestPolicyFaults:
         """An input that is not JSON is an error, and the engine goes on serving."""
         assert await failure(wasm.evaluate(text)) is PolicyInvalid
         assert (await wasm.evaluate(ANY)).output["effect"] == "allow"
+
+    async def test_foreign_fault(self, wasm: WasmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever the foreign engine raises is a denial; the next question is answered."""
+
+        def no_memory(*_: object) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(wasmtime.Store, "_context", no_memory)
+            with pytest.raises(PolicyInvalid, match="MemoryError"):
+                await wasm.evaluate(canonical_json(ask("python_run")))
+        await wasm.evaluate(canonical_json(ask("python_run")))
 
     async def test_large_input(self, wasm: WasmEngine) -> None:
         """A megabyte of arguments is decided like any other."""

@@ -12,7 +12,7 @@ import pytest
 from broker.adapters.docker_engine.last_resort import kill_processes
 from tests.sandbox.bench import Bench
 
-SLEEP = "import time; time.sleep(600)"
+SLEEP = "import time; print(flush=True); time.sleep(600)"
 
 
 @pytest.fixture
@@ -21,9 +21,13 @@ def sleeper() -> Iterator[object]:
     with ExitStack() as stack:
 
         def start(*arguments: str) -> subprocess.Popen[bytes]:
-            started = subprocess.Popen([sys.executable, "-c", SLEEP, *arguments])
-            stack.callback(started.wait)
+            argv = [sys.executable, "-c", SLEEP, *arguments]
+            started = subprocess.Popen(argv, stdout=subprocess.PIPE)
+            stack.enter_context(started)
             stack.callback(started.kill)
+            assert started.stdout is not None
+            # Until it runs, its command line is still the one of who started it.
+            assert started.stdout.readline() == b"\n"
             return started
 
         yield start

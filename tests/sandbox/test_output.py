@@ -34,6 +34,21 @@ while True:
     os.write(1, b"o")
     os.write(2, b"e")
 """
+MANY = """
+import os
+children = []
+for _ in range(20):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    children.append(writer)
+for writer in children:
+    os.close(writer)
+for _ in children:
+    os.wait()
+"""
 FRAMES_LATER = r"""
 import os, struct
 end = struct.pack(">cI", b"Z", 2) + bytes([0, 0])
@@ -121,11 +136,13 @@ class TestStreaming:
 class TestFlood:
     """Many writes, each of nearly nothing."""
 
+    most_pieces = 10_000
+
     async def test_a_mebibyte_of_single_bytes_is_gathered(self, bench: Bench) -> None:
         """A mebibyte in writes of one byte comes whole, in pieces that are worth their frames."""
         report, recorder = await run(bench, BYTE_BY_BYTE)
         assert (report.cause, report.stdout.data) == (Cause.EXITED, b"x" * MIB)
-        assert len(recorder.pieces) < 10_000
+        assert len(recorder.pieces) < self.most_pieces
 
     async def test_two_streams_of_single_bytes_end_at_the_cap(self, bench: Bench) -> None:
         """A tool that changes its stream with every byte ends at the cap, others are served."""
@@ -188,22 +205,7 @@ class TestUsage:
 
     async def test_most_processes_at_one_time(self, bench: Bench) -> None:
         """The peak of processes is the kernel's, and stays when they have ended."""
-        code = """
-import os
-children = []
-for _ in range(20):
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.close(writer)
-        os.read(reader, 1)
-        os._exit(0)
-    children.append(writer)
-for writer in children:
-    os.close(writer)
-for _ in children:
-    os.wait()
-"""
-        many, one = await bench.run(code, pids=64), await bench.run("1", pids=64)
+        many, one = await bench.run(MANY, pids=64), await bench.run("1", pids=64)
         assert one.usage.max_pids is not None
         assert many.usage.max_pids is not None
         assert one.usage.max_pids < 20 < many.usage.max_pids < 32

@@ -8,6 +8,7 @@ import pytest
 from broker.core.call import Call, Cause
 from broker.core.lifecycle import CallState
 from broker.job import job_of
+from tests.ports.fake_sandbox import Trouble
 from tests.story.stage import ALLOWED, Stage
 
 TOOL = "workspace_write"
@@ -70,7 +71,10 @@ class TestDelivery:
         call = await ended(stage)
         assert call.obligations is not None
         more = replace(call, obligations=replace(call.obligations, secrets=("other", "token")))
-        job = await job_of(stage.life.world, more)
+        world = stage.life.world
+        tool = world.toolbox.find(TOOL)
+        assert tool is not None
+        job = await job_of(world, tool.tool, more)
         assert [secret.name for secret in job.secrets] == ["token"]
 
     async def test_the_record_names_it_and_no_more(self) -> None:
@@ -108,7 +112,15 @@ class TestValues:
         assert (call.state, call.cause) == (CallState.SANDBOX_ERROR, Cause.SECRET_UNAVAILABLE)
         assert (given(stage), call.started_at, call.run) == ([], None, None)
         assert stage.alarms.heard == ["a secret cannot be read"]
-        assert stage.host.containers == {}
+
+    async def test_unreadable_makes_no_container(self) -> None:
+        """None is started for what cannot begin: the receipt's "no sandbox" is the truth."""
+        stage = await staged(("token",), ["token"])
+        del stage.secrets.values["token"]
+        stage.host.troubles.append(Trouble.BROKEN_MAKER)
+        await ended(stage)
+        assert stage.host.troubles == [Trouble.BROKEN_MAKER]
+        stage.host.troubles.clear()
         await stage.check_all_ended()
 
     async def test_readable_again(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any, cast
 from broker.errors import RuntimeMissing, SandboxError
 
 _FILTERS = "oci-seccomp"
+_SOCKETS = "host-uds"
+_OPEN = ("open", "all")
 # The shim that the Engine starts its runtimes by, where the entry does not name a program.
 _INTERNAL = ("io.containerd.runc.", "io.containerd.runtime.v1.")
 
@@ -57,6 +59,11 @@ class Runtime:
         return _kernel_of(self.name)
 
     @property
+    def opens_sockets(self) -> bool:
+        """Whether a tool can connect to sockets that are mounted: gVisor only when told so."""
+        return self.kernel is not Kernel.GVISOR or value_of(self.arguments, _SOCKETS) in _OPEN
+
+    @property
     def filters(self) -> bool:
         """Whether it applies the seccomp profile to the tool: gVisor does only when told so."""
         return self.kernel is not Kernel.GVISOR or filters(self.arguments)
@@ -80,12 +87,19 @@ def filters(arguments: tuple[str, ...]) -> bool:
 
 def is_set(arguments: tuple[str, ...], flag: str) -> bool:
     """Tell whether a boolean flag is on, as Go's flag package reads it; the last one counts."""
-    on = False
+    # A boolean flag may stand alone, and a value does not follow in an argument of its own.
+    joined = tuple(each if "=" in each else f"{each}=true" for each in arguments)
+    return value_of(joined, flag).lower() in ("1", "t", "true")
+
+
+def value_of(arguments: tuple[str, ...], flag: str) -> str:
+    """Give what follows a flag's `=`, in its last place; empty where it is nowhere."""
+    found = ""
     for argument in arguments:
         name, _, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and name == flag:
-            on = value.lower() in ("", "1", "t", "true")
-    return on
+            found = value
+    return found
 
 
 def registered(info: Mapping[str, Any]) -> dict[str, Runtime]:

@@ -77,7 +77,7 @@ def container_config(
 
 
 def host_config(
-    profile: Profile, *, seccomp: str, runtime: Runtime = RUNC, sockets: Path | None
+    profile: Profile, *, seccomp: str, runtime: Runtime = RUNC, sockets: Path | None = None
 ) -> dict[str, Any]:
     """Give the part of the create request that holds a sandbox in."""
     if bool(profile.egress) != (sockets is not None):

@@ -8,7 +8,7 @@ from typing import Final
 from broker.adapters.opa_wasm.instance import Instance, compile_bundle
 from broker.core.bundle import Bundle
 from broker.core.canonical import JsonValue
-from broker.errors import PolicyError, PolicyTimeout, PolicyUndefined
+from broker.errors import PolicyError, PolicyInvalid, PolicyTimeout, PolicyUndefined
 
 _TICK_S: Final = 0.01
 _TICKS: Final = 2
@@ -58,6 +58,10 @@ class Inline:
         except PolicyError:
             self._paused_until_s = time.monotonic() + _PAUSE_S
             raise
+        except Exception as error:
+            # The adapter's edge: whatever the foreign engine raises must become a denial.
+            self._paused_until_s = time.monotonic() + _PAUSE_S
+            raise PolicyInvalid(f"the policy engine failed: {type(error).__name__}") from error
         self._instance = instance
         return output
 

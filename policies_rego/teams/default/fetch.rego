@@ -52,7 +52,10 @@ hold contains {
 	not fetch_reads
 }
 
-egress contains place if is_fetch
+egress contains place if {
+	is_fetch
+	fetch_understood
+}
 
 is_fetch if input.tool.name == "http_fetch"
 
