@@ -106,7 +106,12 @@ def test_every_tool_has_its_use() -> None:
 
 @pytest.mark.timeout(3600)
 def test_nothing_is_left(
-    served: Served, engine: OwnEngine, meets: Meets, is_short: bool, seed: int
+    served: Served,
+    engine: OwnEngine,
+    meets: Meets,
+    is_short: bool,
+    seed: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every call ended once with its receipt, right where nothing came between, never wrong; no
     container, process, mount, socket, thread or descriptor is left.
@@ -125,7 +130,8 @@ def test_nothing_is_left(
     assert settled(ground.left) == {}
     assert settled(lambda: more_than(warm, ground.idle())) == {}
     both = first + second
-    print(f"SEED={seed} {took_s:.0f} s: {both}; idle with {warm}, then {ground.idle()}")
+    with capsys.disabled():
+        print(f"\nSEED={seed} {took_s:.0f} s: {both}; idle with {warm}, then {ground.idle()}")
     assert [str(each) for each in both.untouched if not each.is_right] == []
     assert [str(each) for each in both.made if each.is_wrong] == []
     record = read_record(served.folder.store)
