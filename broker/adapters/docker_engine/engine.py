@@ -124,8 +124,10 @@ class DockerEngine:
         ]
         for container_id in {*old, *stray, *self._leftovers}:
             await self._remove(container_id)
-            # An Engine can remove a container while the runtime's command that makes it hangs.
-            await asyncio.to_thread(kill_processes, container_id)
+            # An Engine can remove a container while the runtime's command that makes it hangs, and
+            # one that died while it made it knows nothing of its shim.
+            is_gone = container_id not in self._leftovers
+            await asyncio.to_thread(kill_processes, container_id, is_gone=is_gone)
         if self._egress is not None:
             await self._egress.sweep(self._slots)
         if left := self._leftovers & set(old):

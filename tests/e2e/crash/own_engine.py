@@ -8,13 +8,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 
 from tests.broker_process import DOCKER_URL, LABEL
 
@@ -67,10 +67,8 @@ class OwnEngine:
             if f"{self._folder}/" in _command(entry):
                 with suppress(ProcessLookupError):
                     os.kill(int(entry.name), signal.SIGKILL)
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            mount = line.split()[1]
-            if mount.startswith(f"{self._folder}/"):
-                subprocess.run(["umount", "--lazy", mount], check=False)
+        for mount in reversed(self.mounts()):
+            subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _configure(self, runtimes: Mapping[str, list[str]]) -> None:
@@ -149,9 +147,54 @@ class OwnEngine:
             client.close()
         return [str(container["Id"]) for container in found]
 
+    def kill_container(self, container: str) -> bool:
+        """Kill a container as its operator can; tell whether anything was alive in it."""
+        client = self._client()
+        try:
+            client.kill(container)
+        except APIError:
+            return False
+        finally:
+            client.close()
+        return True
+
+    def kill_first_process(self, container: str) -> bool:
+        """Kill a container's first process behind the Engine's back; tell whether it was there."""
+        client = self._client()
+        try:
+            pid = int(client.inspect_container(container)["State"]["Pid"])
+        except APIError:
+            return False
+        finally:
+            client.close()
+        with ExitStack() as stack:
+            # One that was never started, or has ended, has the number 0.
+            stack.enter_context(suppress(OSError))
+            held = os.pidfd_open(pid)
+            stack.callback(os.close, held)
+            # Looked at now: held, its number can no longer become another process's.
+            if self._has(Path("/proc") / str(pid)):
+                signal.pidfd_send_signal(held, signal.SIGKILL)
+                return True
+        return False
+
     def processes(self) -> list[int]:
         """List the processes in its containers, as the host sees them, whoever keeps them alive."""
         return sorted(int(entry.name) for entry in _processes() if self._has(entry))
+
+    def shims(self) -> list[int]:
+        """List what stands between its containerd and its containers, one for each of them."""
+        commands = {int(entry.name): _command(entry) for entry in _processes()}
+        return sorted(
+            pid
+            for pid, command in commands.items()
+            if "containerd-shim" in command.partition("\0")[0] and f"{self._folder}/" in command
+        )
+
+    def mounts(self) -> list[str]:
+        """List what is mounted below its folder, in the order of mounting."""
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        return [mount for mount in mounts if mount.startswith(f"{self._folder}/")]
 
     def _has(self, process: Path) -> bool:
         # The root of a container is an overlay of layers below the Engine's data.

@@ -10,6 +10,8 @@ from broker.core.trust_root import read_trust_root
 from broker.verify.chain import verify_chain
 from broker.verify.receipt import Validity
 
+_STEPS = {step.value for step in Step}
+
 
 @dataclass(frozen=True)
 class Record:
@@ -49,7 +51,8 @@ def read_record(store: Path) -> Record:
             "SELECT sequence, call, type FROM events ORDER BY sequence"
         ):
             sequences.append(sequence)
-            if call is not None:
+            # Other events of a call say what it did meanwhile, such as where it connected.
+            if call is not None and kind in _STEPS:
                 steps[f"calls/{call}"].append(Step(kind))
         sealed = connection.execute("SELECT call, envelope FROM receipts ORDER BY sequence")
         receipts = [(f"calls/{call}", bytes(envelope)) for call, envelope in sealed]

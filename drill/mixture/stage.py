@@ -1,0 +1,112 @@
+"""Let agents at their desks make calls, while fate does its work."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drill.mixture.book import Book, Made
+from drill.mixture.desk import Desk, Places
+from drill.mixture.faults import Fate, Fault
+from drill.mixture.trials import TRIALS
+from drill.mixture.uses import seed
+from tests.broker_process import Served
+from tests.e2e.crash.load import AGENTS
+from tests.e2e.crash.own_engine import OwnEngine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What came of it.
+
+    Args:
+        untouched: The calls that no fault overlapped.
+    """
+
+    made: tuple[Made, ...]
+    untouched: tuple[Made, ...]
+    faults: tuple[Fault, ...]
+
+    def __add__(self, other: "Played") -> "Played":
+        return Played(
+            made=self.made + other.made,
+            untouched=self.untouched + other.untouched,
+            faults=self.faults + other.faults,
+        )
+
+    def __str__(self) -> str:
+        """Say in a line what was called, how it ended, what was done to it."""
+        counts = {
+            "tools": Counter(each.wish.tool for each in self.made),
+            "outcomes": Counter(each.state.value for each in self.made),
+            "faults": Counter(fault.kind for fault in self.faults),
+        }
+        parts = "; ".join(_counted(title, count) for title, count in counts.items())
+        return f"{len(self.made)} calls, {len(self.untouched)} of them met no fault; {parts}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Who plays, where.
+
+    Args:
+        desks: How many of each agent.
+    """
+
+    served: Served
+    engine: OwnEngine
+    places: Places
+    desks: int
+
+    def play(self, chance: random.Random, turns: int, plan: Mapping[str, int]) -> Played:
+        """Do so many turns, with a plan's faults among them; every call is final then."""
+        book = Book(turns)
+        fate = Fate(self.served, self.engine, book, random.Random(chance.random()))
+        desks = [
+            Desk(
+                agent,
+                self.served,
+                chance=random.Random(chance.random()),
+                book=book,
+                places=self.places,
+            )
+            for agent in AGENTS
+            for _ in range(self.desks)
+        ]
+        threads = [threading.Thread(target=_work, args=(desk, book)) for desk in desks]
+        for thread in threads:
+            thread.start()
+        try:
+            fate.work(plan)
+        except BaseException as error:
+            book.fail(error)
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+            for desk in desks:
+                desk.leave()
+        if book.errors:
+            raise book.errors[0]
+        return Played(
+            made=tuple(book.made),
+            untouched=tuple(each for each in book.made if not fate.touched(each)),
+            faults=tuple(fate.faults),
+        )
+
+
+def _work(desk: Desk, book: Book) -> None:
+    trials, weights = list(TRIALS), list(TRIALS.values())
+    try:
+        seed(desk)
+        while book.take():
+            desk.chance.choices(trials, weights)[0](desk)
+            book.turn_done()
+    except BaseException as error:
+        # A thread's fault is told by `play`.
+        book.fail(error)
+
+
+def _counted(title: str, counts: Counter[str]) -> str:
+    return f"{title}: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
