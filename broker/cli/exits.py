@@ -34,14 +34,15 @@ class Exit(IntEnum):
 OF_CALLS = (
     "Exit codes: 0 succeeded; 1 the tool failed; 2 wrong usage, arguments or configuration; "
     "3 denied by policy or rejected by a human; 4 held, not ended yet; 5 expired, cancelled, "
-    "timed out, killed, interrupted or no sandbox; 6 no broker answers, or it takes nothing now; 7 refused by the broker."
+    "timed out, killed, interrupted or no sandbox; 6 no broker answers, or it takes nothing now; "
+    "7 refused by the broker."
 )
 """For `--help` of the commands whose code tells a call's state."""
 
 OF_OTHERS = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 6 no broker answers, or "
-    "it takes nothing now; 7 refused by the broker. TOOLWARRANT_CONFIG, TOOLWARRANT_AS, TOOLWARRANT_ADDRESS and "
-    "TOOLWARRANT_OUTPUT stand for --config, --as, --address and -o."
+    "it takes nothing now; 7 refused by the broker. TOOLWARRANT_CONFIG, TOOLWARRANT_AS, "
+    "TOOLWARRANT_ADDRESS and TOOLWARRANT_OUTPUT stand for --config, --as, --address and -o."
 )
 
 _OF_STATE = {

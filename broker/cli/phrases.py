@@ -7,8 +7,10 @@ from broker.core.visible import visible
 from broker.v1 import call_pb2
 
 _NEXT = {
-    CallState.TIMED_OUT: "its running time was over: split the work, or raise --timeout, as far as the "
-    "tool's and the policy's own limits go",
+    CallState.TIMED_OUT: (
+        "its running time was over: split the work, or raise --timeout, as far as "
+        "the tool's and the policy's own limits go"
+    ),
     CallState.EXPIRED: "its time passed before it began: call again",
     CallState.INTERRUPTED: "it may or may not have had effects: look before you call again",
     CallState.SANDBOX_ERROR: "the tool never began: `toolwarrant doctor`, then call again",
