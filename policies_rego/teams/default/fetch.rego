@@ -25,7 +25,7 @@ deny contains {
 deny contains {
 	"rule": "default.fetch_unclear",
 	"message": "the URL has no host with a port, another scheme than http, or credentials",
-	"agent_message": "Send an http:// or https:// URL with a host name or a full address (no short ones like 127.1), without user and password.",
+	"agent_message": "Send an http:// or https:// URL with a host name or whole address, without user and password.",
 	"severity": "medium",
 } if {
 	is_fetch
