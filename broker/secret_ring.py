@@ -29,13 +29,13 @@ def open_secrets(config: Config, environment: MutableMapping[str, str]) -> Confi
 
 
 def check_declared(config: Config, tools: Iterable[Tool]) -> None:
-    """Refuse a tool whose secrets nobody keeps: each of its calls would end without a run.
+    """Refuse a tool that cannot do without secrets which nobody keeps: no call of it would run.
 
     Raises:
         ConfigurationError: Names the tool and what is missing.
     """
     for tool in tools:
-        missing = sorted(set(tool.secrets) - set(config.secrets))
+        missing = sorted(set(tool.secrets) - set(tool.optional_secrets) - set(config.secrets))
         if missing:
             raise ConfigurationError(
                 str(config.file),

@@ -23,6 +23,7 @@ from tests.e2e.crash.own_engine import OwnEngine
 from tests.e2e.crash.proof import check_record, read_record
 from tests.e2e.policies import STEERED, compile_policy
 from tests.egress.places import Places
+from tests.sql.database import Database
 
 __all__ = ["opa"]
 
@@ -83,20 +84,39 @@ def meets(tmp_path: Path) -> Iterator[Meets]:
 
 
 @pytest.fixture
-def served(start: Start, engine: OwnEngine, meets: Meets, opa: str, tmp_path: Path) -> Served:
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A PostgreSQL that queries reach."""
+    folder = tmp_path / "database"
+    folder.mkdir()
+    with Database(folder) as database:
+        yield database
+
+
+@pytest.fixture
+def served(
+    start: Start, engine: OwnEngine, meets: Meets, database: Database, opa: str, tmp_path: Path
+) -> Served:
     """A broker that keeps its address when it comes back; a call's purpose steers its policy."""
     bundle = compile_policy(
-        STEERED, tmp_path / "policy", opa, destinations=(meets.open, meets.closed)
+        STEERED,
+        tmp_path / "policy",
+        opa,
+        destinations=(meets.open, meets.closed),
+        databases={"reading": [f"localhost:{database.port}"]},
     )
+    ca, dsn = tmp_path / "ca.pem", tmp_path / "dsn"
+    ca.write_bytes(database.ca)
+    dsn.touch(mode=0o600)
+    dsn.write_text(database.dsn("reader", "localhost"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         listen = f"127.0.0.1:{free.getsockname()[1]}"
     settings: dict[str, dict[str, Any]] = {
         "server": {"listen": listen},
         "sandbox": {"docker_url": engine.url, "max_running": 4},
         "policy": {"bundle": str(bundle)},
-        "egress": {"allow_cidrs": ["127.0.0.1/32", "::1/128"]},
+        "egress": {"allow_cidrs": ["127.0.0.1/32", "::1/128"], "ca_file": str(ca)},
     }
-    return start(settings)
+    return start(settings, secrets=f'sql_reading_dsn = "file:{dsn}"\n')
 
 
 def test_every_tool_has_its_use() -> None:

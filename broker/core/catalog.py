@@ -40,6 +40,7 @@ class Tool:
         runs_code: Whether it runs code that the agent wrote.
         egress: `host:port` in normal form, or `ANY_DESTINATION`.
         egress_protocol: Value of an `EgressProtocol`.
+        optional_secrets: Those of `secrets` without which a broker starts all the same.
         effects: `read_only`, `destructive`, `idempotent`, `reversible`, `open_world`.
         input_schema: JSON Schema 2020-12 of the arguments.
 
@@ -60,6 +61,7 @@ class Tool:
     egress: tuple[str, ...]
     egress_protocol: str
     secrets: tuple[str, ...]
+    optional_secrets: tuple[str, ...] = ()
     runs_code: bool
     effects: Mapping[str, bool]
     labels: tuple[str, ...]
@@ -148,6 +150,7 @@ def _tool(document: YamlText, file: str) -> Tool:
             egress=_texts(fields.get("egress", ())),
             egress_protocol=cast("str", fields.get("egress_protocol", "http")),
             secrets=_texts(fields.get("secrets", ())),
+            optional_secrets=_texts(fields.get("optional_secrets", ())),
             runs_code=cast("bool", fields.get("runs_code", False)),
             effects=cast("Mapping[str, bool]", fields["effects"]),
             labels=_texts(fields.get("labels", ())),
@@ -159,8 +162,17 @@ def _tool(document: YamlText, file: str) -> Tool:
 
 
 def _check_secrets(document: YamlText, file: str) -> None:
-    """Refuse secrets that the agent's own code could read; the schema says it less plainly."""
+    """Refuse secrets that contradict the rest; the schema says it less plainly, or cannot."""
     fields = document.value
+    asked, optional = (fields.get(name, ()) for name in ("secrets", "optional_secrets"))
+    # What is no list the schema refuses.
+    if isinstance(asked, list) and isinstance(optional, list):
+        for index, name in enumerate(optional):
+            if name not in asked:
+                line = document.line_of(("optional_secrets", index))
+                raise ConfigurationError(
+                    file, line, f"optional_secrets: {name!r} is not among its secrets"
+                )
     if fields.get("runs_code") is True and fields.get("secrets"):
         raise ConfigurationError(
             file,

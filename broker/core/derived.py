@@ -5,6 +5,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.destination import normal_host
+from broker.core.sql import read_sql
 
 MARK = "x-broker"
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
@@ -47,7 +48,7 @@ def _parse(kind: str, value: JsonValue) -> JsonObject:
         return _url(value)
     if kind == "host":
         return _host(value)
-    return {"kind": kind, "text": value}
+    return read_sql(value) if kind == "sql" else {"kind": kind, "text": value}
 
 
 def _path(text: str) -> JsonObject:

@@ -132,6 +132,11 @@ TOOL_SCHEMA: JsonObject = {
             "Secrets it may ask for, by name; it finds `api_token` in the variable `API_TOKEN`.",
             NAME_PATTERN,
         ),
+        "optional_secrets": _names(
+            "Those of `secrets` that the configuration need not have: a call that policy grants "
+            "one which is not there ends without a run.",
+            NAME_PATTERN,
+        ),
         "runs_code": {
             "description": "It runs code that the agent wrote, so it may ask for no secret.",
             "type": "boolean",

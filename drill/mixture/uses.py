@@ -121,10 +121,21 @@ def _fetch(desk: Desk) -> Wish:
     )
 
 
+def _sql(desk: Desk) -> Wish:
+    number = desk.chance.randint(1, 3)
+    right = [[number, {1: "Ada", 2: "Grace", 3: "Edsger"}[number]]]
+    return _use(
+        "sql_query",
+        {"statement": "SELECT id, customer FROM orders WHERE id = $1", "parameters": [number]},
+        lambda call: said(call)["rows"] == right,
+    )
+
+
 USES: dict[str, Callable[[Desk], Wish]] = {
     "http_fetch": _fetch,
     "pdf_text": _pdf,
     "python_run": _python,
+    "sql_query": _sql,
     "text_search": _search,
     "workspace_delete": _delete,
     "workspace_list": _list,

@@ -16,6 +16,7 @@ SHIPPED = [
     "http_fetch",
     "pdf_text",
     "python_run",
+    "sql_query",
     "text_search",
     "workspace_delete",
     "workspace_list",

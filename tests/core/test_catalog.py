@@ -177,6 +177,7 @@ class TestShipped:
             "http_fetch",
             "pdf_text",
             "python_run",
+            "sql_query",
             "text_search",
             "workspace_delete",
             "workspace_list",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from broker.adapters.policy_files import build_bundle
@@ -68,6 +69,7 @@ def compile_policy(
     main: str | None = None,
     without: tuple[str, ...] = (),
     destinations: tuple[str, ...] = (),
+    databases: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Compile the shipped policy with a package `teams.probe`.
 
@@ -77,6 +79,7 @@ def compile_policy(
         main: Another text in the place of `main.rego`.
         without: Folders of the shipped policy to leave out.
         destinations: What the shipped policy opens to fetches.
+        databases: What it opens to `reading`, and to `writing`, by sql_query.
     """
     source = folder / "source"
     shutil.copytree(
@@ -89,9 +92,9 @@ def compile_policy(
         (source / "teams" / "probe" / "probe.rego").write_text(rego)
     if main is not None:
         (source / "broker" / "decision" / "main.rego").write_text(main)
-    if destinations:
-        listed = json.dumps({"destinations": destinations})
-        (source / "teams" / "default" / "data.json").write_text(listed)
+    data = source / "teams" / "default" / "data.json"
+    listed = {"reading": (), "writing": (), **(databases or {})}
+    data.write_text(json.dumps({"destinations": destinations, "databases": listed}))
     bundle = folder / "bundle.tar.gz"
     bundle.write_bytes(build_bundle(source, opa))
     return bundle

@@ -91,7 +91,7 @@ class Places:
         self._stack = ExitStack()
         self.heard, self.over = threading.Event(), threading.Event()
         self._stack.callback(self.over.set)
-        self.ca, chain = _certificates(folder)
+        self.ca, chain = certificates(folder)
         self.http = self._serve(None)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain)
@@ -138,7 +138,7 @@ class Places:
         self._stack.close()
 
 
-def _certificates(folder: Path) -> tuple[bytes, Path]:
+def certificates(folder: Path) -> tuple[bytes, Path]:
     """Give a CA with a file that holds the servers' chain and key."""
     now = datetime.now(UTC)
     key, ca_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())

@@ -30,6 +30,7 @@ TOOLS = (
     "http_fetch",
     "pdf_text",
     "python_run",
+    "sql_query",
     "text_search",
     "workspace_delete",
     "workspace_list",

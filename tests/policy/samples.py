@@ -39,7 +39,11 @@ HISTORY = History(calls=(0, 0, 0), denied=(0, 0, 0), by_tool={}, prior_tools=(),
 PATHS = ("data/in.csv", "notes.txt")
 _SCHEMA: JsonObject = {
     "type": "object",
-    "properties": {"path": {"x-broker": "path"}, "url": {"x-broker": "url"}},
+    "properties": {
+        "path": {"x-broker": "path"},
+        "url": {"x-broker": "url"},
+        "statement": {"x-broker": "sql"},
+    },
 }
 
 

@@ -65,6 +65,15 @@ CALLS = [
             ("ipv6", "https://[2606:4700::1111]/", "default.fetch_closed"),
         ]
     ),
+    *(
+        (f"sql_{name}", ask("sql_query", {"statement": text}), "deny", rule)
+        for name, text, rule in [
+            ("reads", "SELECT 1", "default.sql_reading_closed"),
+            ("writes", "DELETE FROM t", "default.sql_writing_closed"),
+            ("unclear", "SELEC", "default.sql_writing_closed"),
+            ("several", "SELECT 1; SELECT 2", "default.sql_several"),
+        ]
+    ),
     ("write_new", ask("workspace_write", {"path": "new.txt"}), "allow", "default.workspace"),
     ("overwrite", ask("workspace_write", {"path": "notes.txt"}), "hold", "default.overwrite"),
     (

@@ -55,8 +55,11 @@ hold contains {
 	"severity": "high",
 } if {
 	input.tool.effects.destructive == true
-	input.tool.name != "workspace_delete"
+	not input.tool.name in judged_by_their_call
 }
+
+# Rules of their own say which of their calls destroy something.
+judged_by_their_call := {"sql_query", "workspace_delete"}
 
 written_paths contains input.derived.path.normalized
 

@@ -17,9 +17,10 @@ def start(development_folder: Folder, tmp_path: Path) -> Iterator[Start]:
     """Start the test's own broker, with a store of its own: `start({"sandbox": {...}})`."""
     with ExitStack() as stack:
 
-        def started(settings: Settings | None = None) -> Served:
+        def started(settings: Settings | None = None, *, secrets: str = "") -> Served:
             folder = development_folder.copy(tmp_path / "dev", UNHURRIED)
             folder.set(settings or {})
+            folder.replace("[secrets]\n", f"[secrets]\n{secrets}")
             return stack.enter_context(Served(folder))
 
         yield started

@@ -1,0 +1,164 @@
+"""Read a SQL statement with PostgreSQL's own grammar: what it names, and whether it only reads.
+
+What is no certain reading is none; a person judges then. The classification spares people the plain
+questions, it protects nothing: that a reading call cannot write is the work of the database's role.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from postgast import PgQueryError, parse
+
+from broker.core.canonical import JsonObject
+from broker.core.sql_words import FUNCTIONS, NODES, OPERATORS, TYPES
+
+MAX_BYTES: Final = 8192
+"""Of a statement that is parsed, in UTF-8: parsing takes some 20 ms at the most then."""
+
+_Node = Any
+"""A message of the grammar's tree; which fields it has is known by its DESCRIPTOR's name."""
+
+_MAX_NODES: Final = 10_000
+_MAX_NAMES: Final = 64
+_CATALOG: Final = "pg_catalog"
+_INVALID: Final[JsonObject] = {"kind": "sql", "invalid": True}
+_WORD_START: Final = re.compile("(?<=[a-z])(?=[A-Z])")
+# Where a node has the name of an operator.
+_OPERATORS_OF: Final = {"A_Expr": "name", "SubLink": "oper_name", "SortBy": "use_op"}
+
+
+def read_sql(text: str) -> JsonObject:
+    """Read one or more statements.
+
+    Returns:
+        `statements`, how many there are; `commands`, such as `select`, those within others too;
+        `tables` and `functions`, folded as PostgreSQL folds them, names that WITH defines among the
+        tables; each sorted and once. `is_read`: whether it is one statement that reads and calls
+        nothing but harmless built-ins. Or only `invalid`, where the grammar refuses it, or it is
+        too long, too deep or names too much.
+    """
+    try:
+        data = text.encode()
+        # The parser takes C strings: it would not see what follows a NUL.
+        if len(data) > MAX_BYTES or "\0" in text:
+            return _INVALID
+        tree = parse(text)
+        nodes = list(_walk(tree))
+    except (PgQueryError, UnicodeEncodeError, DecodeError, _TooMuchError):
+        return _INVALID
+    commands = sorted({_command(node) for node in nodes if node.DESCRIPTOR.name.endswith("Stmt")})
+    tables = sorted({_table(node) for node in nodes if node.DESCRIPTOR.name == "RangeVar"})
+    functions = sorted({_function(node) for node in nodes if node.DESCRIPTOR.name == "FuncCall"})
+    if not commands or max(map(len, (commands, tables, functions))) > _MAX_NAMES:
+        return _INVALID
+    return {
+        "kind": "sql",
+        "statements": len(tree.stmts),
+        "commands": commands,
+        "tables": tables,
+        "functions": functions,
+        "is_read": len(tree.stmts) == 1
+        and all(map(_is_harmless, nodes))
+        and not _has_hidden_call(nodes),
+    }
+
+
+class _TooMuchError(Exception):
+    """The statement has more parts than anybody reads."""
+
+
+def _walk(tree: _Node) -> Iterator[_Node]:
+    """Give every node of a tree, but the wrappers around them.
+
+    Raises:
+        _TooMuchError: There are more than a judgement is worth.
+    """
+    waiting = [tree]
+    for _ in range(_MAX_NODES):
+        if not waiting:
+            return
+        message = waiting.pop()
+        if message.DESCRIPTOR.name not in {"ParseResult", "RawStmt", "Node"}:
+            yield message
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                waiting += value if field.is_repeated else [value]
+    raise _TooMuchError
+
+
+def _command(node: _Node) -> str:
+    """Name a statement: `select` for SelectStmt, `alter_table` for AlterTableStmt."""
+    name = node.DESCRIPTOR.name.removesuffix("Stmt")
+    return _WORD_START.sub("_", name).lower()
+
+
+def _table(node: _Node) -> str:
+    return ".".join(filter(None, (node.catalogname, node.schemaname, node.relname)))
+
+
+def _function(node: _Node) -> str:
+    return ".".join(_names(node, "funcname"))
+
+
+def _names(node: _Node, field: str) -> list[str]:
+    """Read a qualified name; a part that is no text is one that no list has."""
+    return [part.string.sval or "?" for part in getattr(node, field)]
+
+
+def _is_harmless(node: _Node) -> bool:
+    kind = node.DESCRIPTOR.name
+    if kind in _OPERATORS_OF:
+        return _is_listed(_names(node, _OPERATORS_OF[kind]), OPERATORS, empty=True)
+    if kind == "FuncCall":
+        return _is_listed(_names(node, "funcname"), FUNCTIONS)
+    if kind == "TypeName":
+        # `%TYPE`, a set, or a type by its number: none that a query names.
+        plain = not (node.pct_type or node.setof or node.type_oid)
+        return plain and _is_listed(_names(node, "names"), TYPES)
+    if kind == "A_Indirection":
+        # PostgreSQL reads `(a).b` as `b(a)` as well: a call.
+        return all(step.WhichOneof("node") != "string" for step in node.indirection)
+    if kind == "ExplainStmt":
+        # ANALYZE among them, which runs what it explains.
+        return not node.options
+    if kind == "RangeFunction":
+        # Of what is no plain call PostgreSQL makes up a name, by which it could be called on.
+        return all(each.list.items[0].WhichOneof("node") == "func_call" for each in node.functions)
+    if kind == "RangeVar":
+        return not node.catalogname
+    return kind in NODES
+
+
+def _has_hidden_call(nodes: list[_Node]) -> bool:
+    """Find `s.f` where `s` is a function in FROM: unless it has a column `f`, that calls `f(s)`."""
+    columns: dict[str, set[str]] = {}
+    for node in nodes:
+        if node.DESCRIPTOR.name == "RangeFunction":
+            given = {name.string.sval for name in node.alias.colnames}
+            for name in _known_as(node):
+                columns[name] = columns.get(name, {name, *given}) & {name, *given}
+    for node in nodes:
+        if node.DESCRIPTOR.name == "ColumnRef" and len(node.fields) > 1:
+            table, column = (field.string.sval for field in node.fields[-2:])
+            # `s.*` has a star in the place of a name.
+            if table in columns and column and column not in columns[table]:
+                return True
+    return False
+
+
+def _known_as(node: _Node) -> set[str]:
+    """Give the names by which a function in FROM may be known, maybe too many."""
+    if node.alias.aliasname:
+        return {node.alias.aliasname}
+    return {
+        _names(call, "funcname")[-1] for call in _walk(node) if call.DESCRIPTOR.name == "FuncCall"
+    }
+
+
+def _is_listed(names: list[str], listed: frozenset[str], *, empty: bool = False) -> bool:
+    """Find a name in a list of built-ins; one of another schema is in none."""
+    if not names:
+        return empty
+    return names[-1] in listed and names[:-1] in ([], [_CATALOG])
