@@ -94,7 +94,8 @@ def compile_policy(
         (source / "broker" / "decision" / "main.rego").write_text(main)
     data = source / "teams" / "default" / "data.json"
     listed = {"reading": (), "writing": (), **(databases or {})}
-    data.write_text(json.dumps({"destinations": destinations, "databases": listed}))
+    if data.exists():
+        data.write_text(json.dumps({"destinations": destinations, "databases": listed}))
     bundle = folder / "bundle.tar.gz"
     bundle.write_bytes(build_bundle(source, opa))
     return bundle
