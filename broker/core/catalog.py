@@ -164,7 +164,7 @@ def _tool(document: YamlText, file: str) -> Tool:
 def _check_secrets(document: YamlText, file: str) -> None:
     """Refuse secrets that contradict the rest; the schema says it less plainly, or cannot."""
     fields = document.value
-    asked, optional = (fields.get(name, ()) for name in ("secrets", "optional_secrets"))
+    asked, optional = (fields.get(name, []) for name in ("secrets", "optional_secrets"))
     # What is no list the schema refuses.
     if isinstance(asked, list) and isinstance(optional, list):
         for index, name in enumerate(optional):

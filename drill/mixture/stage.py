@@ -80,6 +80,7 @@ class Stage:
         try:
             fate.work(plan)
         except BaseException as error:
+            # The desks stop too, whatever ended this one's work: they are joined below.
             book.fail(error)
             raise
         finally:

@@ -98,6 +98,7 @@ class TestReadTool:
                 "agent's own code",
             ),
             ("title: Echo", "title: Echo\nsecrets: [path]", 5, "secrets"),
+            ("title: Echo", "title: Echo\noptional_secrets: [token]", 5, "not among its secrets"),
             ("title: Echo", "title: Echo\nsecrets: [api-token]", 5, "secrets"),
             ("title: Echo", "title: Echo\nruns_code: yes please", 5, "runs_code"),
         ],

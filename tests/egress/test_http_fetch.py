@@ -1,7 +1,6 @@
 """http_fetch in its own sandbox, at servers of the test's own."""
 
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,12 +12,12 @@ from broker.adapters.tool_files import read_catalog
 from broker.core.catalog import Tool
 from broker.core.destination import read_destination
 from broker.core.egress import Egress, EgressReason
-from broker.core.sandbox import Collect, Job, Report
+from broker.core.sandbox import Report
 from broker.errors import InvalidArgument
 from broker.shipped import tools_dir
 from tests.egress.places import IDN, Names, Places
 from tests.egress.test_sandbox import networked  # noqa: F401 (fixture)
-from tests.sandbox.bench import Place, profile_of
+from tests.sandbox.bench import Place, profile_of, run_once
 from tests.sandbox.conftest import client, images, seccomp  # noqa: F401 (fixtures)
 
 Fetch = Callable[..., Awaitable[Report]]
@@ -44,20 +43,7 @@ def fetch(
         tool.check_arguments(arguments)
         egress = Egress(destinations=tuple(map(read_destination, listed)))
         profile = replace(profile_of(tool, images, runtime=place.runtime), egress=egress)
-        sandbox = await networked.prepare(profile, slot=secrets.token_hex(4))
-        try:
-            return await sandbox.run(
-                Job(
-                    arguments=json.dumps(arguments).encode(),
-                    workspace=(),
-                    inputs=(),
-                    timeout_s=tool.limits.timeout_s,
-                    output_bytes=tool.limits.output_bytes,
-                    collect=Collect.OUTPUTS,
-                )
-            )
-        finally:
-            await sandbox.discard()
+        return await run_once(networked, profile, tool, arguments)
 
     return fetch
 

@@ -56,6 +56,25 @@ class Place:
             client.close()
 
 
+async def run_once(
+    engine: DockerEngine, profile: Profile, tool: Tool, arguments: object, **more: Any
+) -> Report:
+    """Run a tool in a sandbox of its own; `more` changes the job."""
+    sandbox = await engine.prepare(profile, slot=token_hex(4))
+    usual = Job(
+        arguments=json.dumps(arguments).encode(),
+        workspace=(),
+        inputs=(),
+        timeout_s=tool.limits.timeout_s,
+        output_bytes=tool.limits.output_bytes,
+        collect=Collect.OUTPUTS,
+    )
+    try:
+        return await sandbox.run(replace(usual, **more))
+    finally:
+        await sandbox.discard()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """Runs programs in sandboxes made as for a tool."""

@@ -16,12 +16,12 @@ from broker.adapters.tool_files import read_catalog
 from broker.core.catalog import Tool
 from broker.core.destination import read_destination
 from broker.core.egress import Egress, EgressProtocol
-from broker.core.sandbox import Collect, Job, Report
+from broker.core.sandbox import Report
 from broker.core.secret import Secret
 from broker.shipped import tools_dir
 from tests.egress.conftest import root  # noqa: F401 (fixture)
 from tests.egress.places import LOOPBACK, SITE, Names
-from tests.sandbox.bench import Place, profile_of
+from tests.sandbox.bench import Place, profile_of, run_once
 from tests.sandbox.conftest import client, images, place, seccomp  # noqa: F401 (fixtures)
 from tests.sql.database import Database
 
@@ -96,23 +96,15 @@ def query(
         destination = read_destination(listed or f"{SITE}:{database.port}")
         egress = Egress(destinations=(destination,), protocol=EgressProtocol.TCP)
         profile = replace(profile_of(tool, images, runtime=place.runtime), egress=egress)
-        sandbox = await networked.prepare(profile, slot=secrets.token_hex(4))
-        try:
-            return await sandbox.run(
-                Job(
-                    arguments=json.dumps(arguments).encode(),
-                    workspace=(),
-                    inputs=(),
-                    timeout_s=timeout_s or tool.limits.timeout_s,
-                    output_bytes=tool.limits.output_bytes,
-                    collect=Collect.OUTPUTS,
-                    secrets=tuple(
-                        Secret(name=name, value=dsn.encode()) for name, dsn in given.items()
-                    ),
-                )
-            )
-        finally:
-            await sandbox.discard()
+        held = tuple(Secret(name=name, value=dsn.encode()) for name, dsn in given.items())
+        return await run_once(
+            networked,
+            profile,
+            tool,
+            arguments,
+            timeout_s=timeout_s or tool.limits.timeout_s,
+            secrets=held,
+        )
 
     return query
 
