@@ -5,6 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
+# Processes that `make test` spreads its files over.
+JOBS ?= 2
 
 .PHONY: help setup venv engine images demo test check conformance drill bench protos bundle lock clean \
 	check-style check-types check-imports check-protos check-rego check-bundle tools
@@ -38,7 +40,7 @@ tools: # what the tests need besides: from PATH, else the cache, the Go module p
 
 test: setup tools ## Run every test, with real containers and a real OPA
 	@opa="$$(scripts/tool.sh opa)"; grpcurl="$$(scripts/tool.sh grpcurl)"; \
-	PATH="$$(dirname "$$opa"):$$(dirname "$$grpcurl"):$$PATH" $(BIN)/pytest tests -q
+	PATH="$$(dirname "$$opa"):$$(dirname "$$grpcurl"):$$PATH" $(BIN)/pytest tests -q -n $(JOBS) --dist loadfile
 
 check: venv check-style check-types check-imports check-protos check-rego check-bundle ## Format, lint, types, import contracts, protos, Rego, generated files
 	@echo "check: green"

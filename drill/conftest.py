@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from tests.conftest import development_folder
+from tests.conftest import development_folder, pytest_terminal_summary
 from tests.e2e.crash.conftest import start
 
-__all__ = ["development_folder", "is_short", "seed", "start"]
+__all__ = ["development_folder", "is_short", "pytest_terminal_summary", "seed", "start"]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from broker.adapters.tool_files import read_catalog
 from broker.shipped import tools_dir
-from drill.mixture.desk import Places as Meets
+from drill.mixture.desk import FetchTargets
 from drill.mixture.stage import Stage
 from drill.mixture.traces import Ground, more_than, settled
 from drill.mixture.uses import USES
@@ -77,10 +78,10 @@ def engine(development_folder: Folder) -> Iterator[OwnEngine]:
 
 
 @pytest.fixture
-def meets(tmp_path: Path) -> Iterator[Meets]:
+def meets(tmp_path: Path) -> Iterator[FetchTargets]:
     """A server that fetches reach, and an address on a network that they do not."""
     with Places(tmp_path) as places:
-        yield Meets(open=f"localhost:{places.http}", closed=f"127.0.0.2:{places.http}")
+        yield FetchTargets(open=f"localhost:{places.http}", closed=f"127.0.0.2:{places.http}")
 
 
 @pytest.fixture
@@ -94,7 +95,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def served(
-    start: Start, engine: OwnEngine, meets: Meets, database: Database, opa: str, tmp_path: Path
+    start: Start,
+    engine: OwnEngine,
+    meets: FetchTargets,
+    database: Database,
+    opa: str,
+    tmp_path: Path,
 ) -> Served:
     """A broker that keeps its address when it comes back; a call's purpose steers its policy."""
     bundle = compile_policy(
@@ -128,10 +134,10 @@ def test_every_tool_has_its_use() -> None:
 def test_nothing_is_left(
     served: Served,
     engine: OwnEngine,
-    meets: Meets,
+    meets: FetchTargets,
     is_short: bool,
     seed: int,
-    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Every call ended once with its receipt, right where nothing came between, never wrong; no
     container, process, mount, socket, thread or descriptor is left.
@@ -150,8 +156,14 @@ def test_nothing_is_left(
     assert settled(ground.left) == {}
     assert settled(lambda: more_than(warm, ground.idle())) == {}
     both = first + second
-    with capsys.disabled():
-        print(f"\nSEED={seed} {took_s:.0f} s: {both}; idle with {warm}, then {ground.idle()}")
+    record_property(
+        "summary",
+        f"SEED={seed} {took_s:.0f} s: {both}; idle with {warm}, then {ground.idle()}",
+    )
+    planned = Counter(part[0][1]) + Counter(part[1][1])
+    assert Counter(fault.kind for fault in both.faults) == planned
+    assert {each.wish.tool for each in both.made} >= set(USES)
+    assert len(both.untouched) > len(both.made) // 4
     assert [str(each) for each in both.untouched if not each.is_right] == []
     assert [str(each) for each in both.made if each.is_wrong] == []
     record = read_record(served.folder.store)

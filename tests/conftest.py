@@ -62,3 +62,12 @@ def grpcurl() -> str:
 
 def _tool(name: str) -> str:
     return subprocess.check_output([ROOT / "scripts" / "tool.sh", name], text=True).strip()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded under `summary`, whichever process ran them."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, said in getattr(report, "user_properties", ()):
+                if name == "summary":
+                    terminalreporter.write_line(said)

@@ -17,7 +17,7 @@ from broker.adapters.image_builder import build_images
 from broker.adapters.tool_files import read_catalog
 from broker.shipped import tools_dir
 from tests.broker_process import DOCKER_URL
-from tests.conftest import development_folder, opa
+from tests.conftest import development_folder, opa, pytest_terminal_summary
 from tests.e2e.crash.own_engine import OwnEngine
 from tests.sandbox.bench import Place
 from tests.sandbox.conftest import bench, call, client, engine, profile, seccomp, tools
@@ -30,6 +30,7 @@ __all__ = [
     "engine",
     "opa",
     "profile",
+    "pytest_terminal_summary",
     "seccomp",
     "tools",
 ]

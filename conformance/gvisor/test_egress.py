@@ -19,6 +19,10 @@ __all__ = [
 ]
 
 
+class TestProfile(test_sandbox.TestProfile):
+    """What egress adds to a container, on runsc."""
+
+
 class TestEnd(test_sandbox.TestEnd):
     """No connection outlives its call, on runsc."""
 

@@ -72,7 +72,7 @@ class Book:
     """Hands out tickets, one for each turn of a worker; takes the calls down. Thread-safe.
 
     Args:
-        turns: How many there are.
+        turns: How many there are at least: there are more as long as fate is at work.
     """
 
     def __init__(self, turns: int) -> None:
@@ -81,12 +81,13 @@ class Book:
         self.errors: list[BaseException] = []
         self._left = turns
         self._done = 0
+        self._is_fate_at_work = True
         self._moved = threading.Condition()
 
     def take(self) -> bool:
-        """Take a ticket; there is none any more when all turns are given, or a worker failed."""
+        """Take a ticket; none is left when fate is done and all turns are given, or one failed."""
         with self._moved:
-            if not self._left or self.errors:
+            if self.errors or (self._left <= 0 and not self._is_fate_at_work):
                 return False
             self._left -= 1
             return True
@@ -103,6 +104,11 @@ class Book:
             self.errors.append(error)
             self._moved.notify_all()
 
+    def fate_done(self) -> None:
+        """Note that nothing more will be done to the calls."""
+        with self._moved:
+            self._is_fate_at_work = False
+
     def note(self, made: Made) -> None:
         """Take a call down."""
         with self._moved:
@@ -114,7 +120,7 @@ class Book:
             self._moved.wait_for(lambda: self._done >= turns or self.errors)
 
     @property
-    def is_over(self) -> bool:
-        """Whether no turn is left to be done."""
+    def has_failed(self) -> bool:
+        """Whether a worker failed, so that no turn follows."""
         with self._moved:
-            return self._done >= self.turns or bool(self.errors)
+            return bool(self.errors)

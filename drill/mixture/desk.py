@@ -22,7 +22,7 @@ Begin = Callable[[Client, str], call_pb2.Call]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class FetchTargets:
     """What a fetch may meet, as `host:port`.
 
     Args:
@@ -51,7 +51,7 @@ class Desk:
         *,
         chance: random.Random,
         book: Book,
-        places: Places,
+        places: FetchTargets,
     ) -> None:
         self._identity = identity
         self.asking = Patience(served, identity)

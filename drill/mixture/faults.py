@@ -63,13 +63,12 @@ class Fate:
         """Inject a plan's faults, each at a random turn."""
         kinds = sorted(Counter(plan).elements())
         self._chance.shuffle(kinds)
-        # A fault takes its time, in which turns go on: the last ones come too late for another.
-        turns = range(self._book.turns * 9 // 10)
-        for turn in sorted(self._chance.sample(turns, len(kinds))):
+        for turn in sorted(self._chance.sample(range(self._book.turns), len(kinds))):
             self._book.wait_for(turn)
-            if self._book.is_over:
+            if self._book.has_failed:
                 return
             self._kinds[kinds.pop()]()
+        self._book.fate_done()
 
     def touched(self, made: Made) -> bool:
         """Tell whether a fault overlapped a call."""
@@ -96,7 +95,7 @@ class Fate:
 
     def _meet(self, kind: str, kill: Callable[[str], bool]) -> None:
         """Kill a container that is there, as soon as there is one."""
-        while not self._book.is_over:
+        while not self._book.has_failed:
             for each in self._shuffled(self._engine.containers()):
                 began_s = time.monotonic()
                 if kill(each):

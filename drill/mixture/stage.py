@@ -2,14 +2,14 @@
 
 import random
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drill.mixture.book import Book, Made
-from drill.mixture.desk import Desk, Places
+from drill.mixture.desk import Desk, FetchTargets
 from drill.mixture.faults import Fate, Fault
-from drill.mixture.trials import TRIALS
+from drill.mixture.trials import TRIALS, Trial, every_trial
 from drill.mixture.uses import seed
 from tests.broker_process import Served
 from tests.e2e.crash.load import AGENTS
@@ -56,11 +56,14 @@ class Stage:
 
     served: Served
     engine: OwnEngine
-    places: Places
+    places: FetchTargets
     desks: int
 
     def play(self, chance: random.Random, turns: int, plan: Mapping[str, int]) -> Played:
-        """Do so many turns, with a plan's faults among them; every call is final then."""
+        """Do so many turns at least, with all of a plan's faults; every call is final then.
+
+        Every tool and every trial has its turn once before chance draws.
+        """
         book = Book(turns)
         fate = Fate(self.served, self.engine, book, random.Random(chance.random()))
         desks = [
@@ -74,7 +77,8 @@ class Stage:
             for agent in AGENTS
             for _ in range(self.desks)
         ]
-        threads = [threading.Thread(target=_work, args=(desk, book)) for desk in desks]
+        dealt: deque[Trial] = deque(chance.sample(once := every_trial(), len(once)))
+        threads = [threading.Thread(target=_work, args=(desk, book, dealt)) for desk in desks]
         for thread in threads:
             thread.start()
         try:
@@ -97,12 +101,16 @@ class Stage:
         )
 
 
-def _work(desk: Desk, book: Book) -> None:
+def _work(desk: Desk, book: Book, dealt: deque[Trial]) -> None:
     trials, weights = list(TRIALS), list(TRIALS.values())
     try:
         seed(desk)
         while book.take():
-            desk.chance.choices(trials, weights)[0](desk)
+            try:
+                trial = dealt.popleft()
+            except IndexError:
+                (trial,) = desk.chance.choices(trials, weights)
+            trial(desk)
             book.turn_done()
     except BaseException as error:
         # A thread's fault is told by `play`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from broker.client import Client, Download, Output, state_of
 from broker.core.lifecycle import CallState
@@ -39,8 +40,8 @@ def _ends(
     )
 
 
-def _use(desk: Desk) -> None:
-    desk.carry(USES[desk.chance.choice(sorted(USES))](desk))
+def _use(desk: Desk, tool: str = "") -> None:
+    desk.carry(USES[tool or desk.chance.choice(sorted(USES))](desk))
 
 
 def _approved(desk: Desk) -> None:
@@ -222,3 +223,9 @@ TRIALS: dict[Trial, int] = {
     _files: 2,
 }
 """What is done, with how often among the others."""
+
+
+def every_trial() -> list[Trial]:
+    """Give each tool's use and each other trial once."""
+    uses = [partial(_use, tool=tool) for tool in sorted(USES)]
+    return [*uses, *(trial for trial in TRIALS if trial is not _use)]

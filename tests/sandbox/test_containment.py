@@ -4,7 +4,7 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,17 +155,21 @@ class TestContainment:
     """Rows that the runtime holds by itself, so that no twin of them gets out."""
 
     async def test_no_probe_gets_out_of_a_sandbox(
-        self, place: Place, bench: Bench, host: Host, capsys: pytest.CaptureFixture[str]
+        self,
+        place: Place,
+        bench: Bench,
+        host: Host,
+        record_property: Callable[[str, object], None],
     ) -> None:
         """Every probe is held in a sandbox made as for a tool."""
         stdin = json.dumps({**host.arguments, "names": sorted(self.rows)})
         report = await bench.run(PROBES, stdin=stdin, timeout_s=60)
         outcomes = json.loads(report.stdout.data)
         out = {name: said for name, (kind, said) in outcomes.items() if kind != "held"}
-        with capsys.disabled():
-            print(
-                f"\ncontainment: {len(outcomes)} probes ran on {place.runtime}, {len(out)} got out"
-            )
+        record_property(
+            "summary",
+            f"containment: {len(outcomes)} probes ran on {place.runtime}, {len(out)} got out",
+        )
         assert (sorted(outcomes), out) == (sorted(self.rows), {})
 
     @pytest.mark.parametrize("name", ["pdf_text", "text_search"])
