@@ -49,6 +49,7 @@ class Approvals:
             NotFound: The voter may not decide this call: it answers as if it did not exist.
             PermissionDenied: It is the voter's own call.
             FailedPrecondition: Not held, expired, halted, another view, or voted already.
+            InvalidArgument: The reason is too long.
             Unavailable: The broker or its store takes no votes now; nothing was counted.
         """
         if len(ballot.reason) > _REASON_CHARACTERS:

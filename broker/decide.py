@@ -31,6 +31,7 @@ async def record_and_decide(
 
     Raises:
         StoreError: Nothing was recorded.
+        Unavailable: No short id was free: nothing was recorded.
         NotFound: An argument names a file that the agent does not have.
     """
     tree = await world.sessions.current(caller.id, order.session_id)

@@ -196,6 +196,8 @@ class Executor:
 
         Raises:
             FailedPrecondition: It has ended already.
+            Unavailable: It changed with each try.
+            StoreUnavailable: The store takes no cancellation now.
         """
         for _ in range(_CANCELS):
             if call.state.is_final:

@@ -13,6 +13,7 @@ from jsonschema_rs import (
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.decision import Limits
+from broker.core.derived import MARK, PARSERS
 from broker.core.destination import ANY_DESTINATION, read_destination
 from broker.core.tool_schema import TOOL_SCHEMA
 from broker.core.visible import visible
@@ -22,7 +23,7 @@ from broker.errors import ConfigurationError, InvalidArgument
 WorkspaceUse = Literal["none", "read", "write"]
 """What of a session's files a tool gets, and may change."""
 
-_MARKS = ("url", "host", "path", "sql")
+_MARKS = tuple(PARSERS)
 _ARGUMENTS = "arguments_json"
 _LONGEST_MESSAGE = 300
 # A masked value keeps a megabyte of arguments, or a secret in them, out of the message.
@@ -86,7 +87,7 @@ class Tool:
 
     def _remedy(self, error: ValidationError) -> str:
         wanted = _at(self.input_schema, error.schema_path[:-1])
-        is_path = isinstance(wanted, Mapping) and wanted.get("x-broker") == "path"
+        is_path = isinstance(wanted, Mapping) and wanted.get(MARK) == "path"
         if is_path and error.schema_path[-1] == "pattern":
             return "send a path relative to the workspace, with `/` between its parts, no `..`"
         message = visible(error.message)[:_LONGEST_MESSAGE]
@@ -187,10 +188,10 @@ def _check_marks(
 ) -> None:
     """Refuse an `x-broker` that policy would not understand: it would go unparsed, unnoticed."""
     if isinstance(value, Mapping):
-        mark = value.get("x-broker")
+        mark = value.get(MARK)
         if mark is not None and mark not in _MARKS:
-            line = document.line_of((*path, "x-broker"))
-            raise ConfigurationError(file, line, f"x-broker must be one of {', '.join(_MARKS)}")
+            line = document.line_of((*path, MARK))
+            raise ConfigurationError(file, line, f"{MARK} must be one of {', '.join(_MARKS)}")
         for name, part in value.items():
             _check_marks(document, file, part, (*path, name))
     elif isinstance(value, list):

@@ -1,13 +1,16 @@
 """Parse the arguments that a tool's schema marks, so that policy need not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.destination import normal_host
 from broker.core.sql import read_sql
 
-MARK = "x-broker"
+MARK: Final = "x-broker"
+"""The keyword of a schema that says what an argument is."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 
 
@@ -40,15 +43,9 @@ def _marked(schema: JsonValue, value: JsonValue, name: str) -> Iterator[tuple[st
 
 
 def _parse(kind: str, value: JsonValue) -> JsonObject:
-    if not isinstance(value, str):
-        return {"kind": kind, "invalid": True}
-    if kind == "path":
-        return _path(value)
-    if kind == "url":
-        return _url(value)
-    if kind == "host":
-        return _host(value)
-    return read_sql(value) if kind == "sql" else {"kind": kind, "text": value}
+    if isinstance(value, str) and kind in PARSERS:
+        return PARSERS[kind](value)
+    return {"kind": kind, "invalid": True}
 
 
 def _path(text: str) -> JsonObject:
@@ -127,3 +124,12 @@ def _host_of(url: SplitResult) -> str:
 
 def _has_credentials(url: SplitResult) -> bool:
     return "@" in url.netloc
+
+
+PARSERS: Final[Mapping[str, Callable[[str], JsonObject]]] = {
+    "url": _url,
+    "host": _host,
+    "path": _path,
+    "sql": read_sql,
+}
+"""What a mark may be, with what reads an argument that has it."""

@@ -5,7 +5,7 @@ questions, it protects nothing: that a reading call cannot write is the work of 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -25,17 +25,18 @@ _MAX_NAMES: Final = 64
 _CATALOG: Final = "pg_catalog"
 _INVALID: Final[JsonObject] = {"kind": "sql", "invalid": True}
 _WORD_START: Final = re.compile("(?<=[a-z])(?=[A-Z])")
-# Where a node has the name of an operator.
-_OPERATORS_OF: Final = {"A_Expr": "name", "SubLink": "oper_name", "SortBy": "use_op"}
 
 
 def read_sql(text: str) -> JsonObject:
     """Read one or more statements.
 
     Returns:
-        `statements`, how many there are; `commands`, such as `select`, those within others too;
-        `tables` and `functions`, folded as PostgreSQL folds them, names that WITH defines among the
-        tables; each sorted and once. `is_read`: whether it is one statement that reads and calls
+        `statements`, how many there are; `commands`, those within others too, by the grammar's
+        names for them: `select`, `delete`, but `create` for CREATE TABLE and `alter_table` for
+        many an ALTER; `functions`, and `tables` as SELECT, INSERT, UPDATE, DELETE and MERGE name
+        them, folded as PostgreSQL folds them, names that WITH defines among the tables. Other
+        commands may name their tables in other ways, which are not there. Each list is sorted and
+        has a name once. `is_read`: whether it is one statement that reads and calls
         nothing but harmless built-ins. Or only `invalid`, where the grammar refuses it, or it is
         too long, too deep or names too much.
     """
@@ -109,26 +110,40 @@ def _names(node: _Node, field: str) -> list[str]:
 
 def _is_harmless(node: _Node) -> bool:
     kind = node.DESCRIPTOR.name
-    if kind in _OPERATORS_OF:
-        return _is_listed(_names(node, _OPERATORS_OF[kind]), OPERATORS, empty=True)
-    if kind == "FuncCall":
-        return _is_listed(_names(node, "funcname"), FUNCTIONS)
-    if kind == "TypeName":
-        # `%TYPE`, a set, or a type by its number: none that a query names.
-        plain = not (node.pct_type or node.setof or node.type_oid)
-        return plain and _is_listed(_names(node, "names"), TYPES)
-    if kind == "A_Indirection":
-        # PostgreSQL reads `(a).b` as `b(a)` as well: a call.
-        return all(step.WhichOneof("node") != "string" for step in node.indirection)
-    if kind == "ExplainStmt":
-        # ANALYZE among them, which runs what it explains.
-        return not node.options
-    if kind == "RangeFunction":
-        # Of what is no plain call PostgreSQL makes up a name, by which it could be called on.
-        return all(each.list.items[0].WhichOneof("node") == "func_call" for each in node.functions)
-    if kind == "RangeVar":
-        return not node.catalogname
-    return kind in NODES
+    return kind in NODES or (kind in CHECKS and CHECKS[kind](node))
+
+
+def _has_listed_operator(field: str) -> Callable[[_Node], bool]:
+    return lambda node: _is_listed(_names(node, field), OPERATORS, empty=True)
+
+
+def _is_plain_type(node: _Node) -> bool:
+    # `%TYPE`, a set, or a type by its number: none that a query names.
+    plain = not (node.pct_type or node.setof or node.type_oid)
+    return plain and _is_listed(_names(node, "names"), TYPES)
+
+
+def _are_plain_calls(node: _Node) -> bool:
+    # Of what is no plain call PostgreSQL makes up a name, by which it could be called on.
+    return all(each.list.items[0].WhichOneof("node") == "func_call" for each in node.functions)
+
+
+CHECKS: Final[Mapping[str, Callable[[_Node], bool]]] = {
+    "A_Expr": _has_listed_operator("name"),
+    "SubLink": _has_listed_operator("oper_name"),
+    "SortBy": _has_listed_operator("use_op"),
+    "FuncCall": lambda node: _is_listed(_names(node, "funcname"), FUNCTIONS),
+    "TypeName": _is_plain_type,
+    # PostgreSQL reads `(a).b` as `b(a)` as well: a call.
+    "A_Indirection": lambda node: all(
+        step.WhichOneof("node") != "string" for step in node.indirection
+    ),
+    # ANALYZE among its options runs what it explains.
+    "ExplainStmt": lambda node: not node.options,
+    "RangeFunction": _are_plain_calls,
+    "RangeVar": lambda node: not node.catalogname,
+}
+"""Parts of a tree that are harmless only in some forms, with what tells these; NODES always are."""
 
 
 def _has_hidden_call(nodes: list[_Node]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from broker.core.canonical import JsonObject
+from broker.core.derived import MARK, PARSERS
 from broker.core.secret import NAME_PATTERN
 
 _GIB = 1 << 30
@@ -79,7 +80,7 @@ TOOL_SCHEMA: JsonObject = {
         "description": _text("For models: when to use it, what it gives.", longest=4000),
         "input_schema": {
             "description": "JSON Schema 2020-12 of the arguments. An argument may be marked "
-            "`x-broker: url|host|path|sql` so that policy gets it parsed.",
+            f"`{MARK}: {'|'.join(PARSERS)}` so that policy gets it parsed.",
             "type": "object",
             "required": ["type"],
             "properties": {"type": {"enum": ["object"]}},

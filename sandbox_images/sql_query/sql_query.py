@@ -63,7 +63,7 @@ def settings_of(text):
     settings = {each.keyword.decode(): each.val.decode() for each in options if each.val}
     host = settings.get("host", "")
     if not host or host.startswith("/") or "," in host or "service" in settings:
-        fail("the operator's DSN must name one host")
+        fail("the operator's DSN must name one host: postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     settings.setdefault("port", "5432")
     settings.setdefault("sslmode", "verify-full")
     if settings["sslmode"].startswith("verify-") and "sslrootcert" not in settings:
@@ -83,14 +83,17 @@ def authorities():
     return ALL_AUTHORITIES
 
 
-class Way:
+class Forwarder:
     """One TCP port of this sandbox that leads to the place."""
 
     def __init__(self, host, port):
         name = f"[{host}]" if ":" in host else host
         self.place = f"{PLACES}/{name.lower().rstrip('.')}:{port}"
         if not os.path.exists(self.place):
-            fail("policy does not open the database of the operator's DSN for this call")
+            fail(
+                "policy does not open the database of the operator's DSN for this call; operator: "
+                "HOST:PORT of the DSN goes into databases in teams/default/data.json"
+            )
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.brought_anything = False
@@ -113,6 +116,7 @@ class Way:
             threading.Thread(target=self.pump, args=(source, sink, is_answer), daemon=True).start()
 
     def pump(self, source, sink, is_answer):
+        """Carry one direction to its end."""
         try:
             while data := source.recv(65536):
                 self.brought_anything |= is_answer
@@ -125,13 +129,14 @@ class Way:
 
 
 def connect(settings):
-    way = Way(settings["host"], settings["port"])
-    told = {**settings, "hostaddr": "127.0.0.1", "port": str(way.port)}
+    forwarder = Forwarder(settings["host"], settings["port"])
+    options = {**settings, "hostaddr": "127.0.0.1", "port": str(forwarder.port)}
     connection = pq.PGconn.connect(
-        b" ".join(f"{key}={quoted(value)}".encode() for key, value in told.items())
+        b" ".join(f"{key}={quoted(value)}".encode() for key, value in options.items())
     )
     if connection.status != pq.ConnStatus.OK:
-        fail(f"no connection: {why(connection.error_message.decode('utf-8', 'replace'), way)}")
+        said = connection.error_message.decode("utf-8", "replace")
+        fail(f"no connection: {connection_failure(said, forwarder)}")
     return connection
 
 
@@ -139,9 +144,9 @@ def quoted(value):
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def why(said, way):
+def connection_failure(said, forwarder):
     """Choose words; libpq's own would name host, user and database."""
-    if not way.brought_anything:
+    if not forwarder.brought_anything:
         return (
             "the database was not reached; `toolwarrant receipts get` shows why the broker did not"
         )
@@ -157,15 +162,16 @@ def why(said, way):
 
 
 def prepare(connection, is_reading):
+    """Begin a reading transaction, where only that was allowed; bound what statements may take."""
     if is_reading:
-        command(connection, b"BEGIN READ ONLY")
+        execute(connection, b"BEGIN READ ONLY")
     values = ", ".join(f"('{name}', '{value}')" for name, value in SETTINGS.items())
     # By way of pg_settings: older servers do not know all of them.
     known = f"(VALUES {values}) v (name, value) JOIN pg_catalog.pg_settings USING (name)"
-    command(connection, f"SELECT pg_catalog.set_config(name, value, false) FROM {known}".encode())
+    execute(connection, f"SELECT pg_catalog.set_config(name, value, false) FROM {known}".encode())
 
 
-def command(connection, text):
+def execute(connection, text):
     result = connection.exec_(text)
     if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
         fail(f"the database did not take up the connection: {complaint(result)}")
@@ -199,7 +205,7 @@ class Answer:
         ]
         for row in range(result.ntuples):
             values = [
-                read(result.get_value(row, column), result.ftype(column))
+                json_value(result.get_value(row, column), result.ftype(column))
                 for column in range(result.nfields)
             ]
             size = len(encoded(values)) + 1
@@ -210,7 +216,7 @@ class Answer:
             self.size += size
 
 
-def read(value, kind):
+def json_value(value, kind):
     if value is None:
         return None
     text = value.decode("utf-8", "replace")
@@ -224,10 +230,11 @@ def read(value, kind):
 
 
 def run(connection, arguments, is_reading):
-    parameters = [sent(value) for value in arguments.get("parameters", [])]
+    """Run the statement; give the answer as it is printed."""
+    parameters = [parameter_bytes(value) for value in arguments.get("parameters", [])]
     connection.send_query_params(arguments["statement"].encode(), parameters or None)
     connection.set_single_row_mode()
-    answer = Answer()
+    answer, last = Answer(), None
     while result := connection.get_result():
         status = result.status
         if status in {pq.ExecStatus.SINGLE_TUPLE, pq.ExecStatus.TUPLES_OK}:
@@ -236,16 +243,18 @@ def run(connection, arguments, is_reading):
             # What only reads may be left in the middle. A write must come to its end: it would be
             # undone, and the answer would say that it was done.
             if answer.truncated and is_reading:
-                return told(answer, "SELECT", len(answer.rows))
+                return rendered(answer, "SELECT", len(answer.rows))
         elif status != pq.ExecStatus.COMMAND_OK:
             fail(refusal(result, status))
         last = result
+    if last is None:
+        fail("the connection to the database broke off; whether the statement ran is not known")
     words = (last.command_status or b"").decode()
     changed = last.command_tuples
-    return told(answer, command_of(words), len(answer.rows) if changed is None else changed)
+    return rendered(answer, command_tag(words), len(answer.rows) if changed is None else changed)
 
 
-def sent(value):
+def parameter_bytes(value):
     if value is None:
         return None
     return (value if isinstance(value, str) else json.dumps(value)).encode()
@@ -260,11 +269,11 @@ def refusal(result, status):
     return f"the database refused it: {complaint(result)}"
 
 
-def command_of(words):
+def command_tag(words):
     return " ".join(word for word in words.split() if not word.isdigit())
 
 
-def told(answer, name, count):
+def rendered(answer, name, count):
     return encoded(
         {
             "command": name,

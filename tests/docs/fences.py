@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _BLOCK_S = 90
 _STOP_S = 30
 
@@ -34,7 +35,7 @@ class Ran:
 def blocks_of(document: Path) -> list[Block]:
     """List the fenced blocks of a document."""
     found = _FENCE.findall(document.read_text())
-    return [Block(language=language, text=text) for language, text in found]
+    return [Block(language=language, text=dedent(text)) for _, language, text in found]
 
 
 class Reader:

@@ -15,7 +15,7 @@ from tests.e2e.policies import compile_policy
 from tests.sql.database import Database
 
 ORDERS = "(1,Ada,12.50) (2,Grace,99.99) (3,Edsger,)"
-RAISE = "UPDATE orders SET total = total WHERE id = 1"
+RAISE = "UPDATE orders SET total = total + 1 WHERE id = 1"
 SECRETS = """[secrets]
 sql_reading_dsn = "file:secrets/sql_reading_dsn"
 sql_writing_dsn = "file:secrets/sql_writing_dsn"
@@ -141,7 +141,9 @@ class TestWriting:
         held = asking.ask(RAISE)
         assert "sql_writing_dsn" in asking.served.client("approver2").hold(held.name).view_text
         call = asking.approve(held)
-        assert state(call) == "SUCCEEDED"
+        raised = asking.database.orders()
+        asking.database.ask("UPDATE orders SET total = 12.50 WHERE id = 1")
+        assert (state(call), raised) == ("SUCCEEDED", ORDERS.replace("12.50", "13.50"))
         assert json.loads(call.result.stdout_text)["row_count"] == 1
         assert documents(asking, call)["secrets"] == ["sql_writing_dsn"]
 

@@ -57,7 +57,7 @@ class TestRaw:
     async def test_a_link_leads_to_it(self, way_out, echo, root):
         """A client that wants its socket by another name finds it through a link."""
         tool = await way_out.open(echo, protocol=TCP)
-        link = root / ".s.PGSQL.5432"
+        link = root / "by-another-name"
         link.symlink_to(tool.folder / "tcp" / echo)
         reader, writer = await asyncio.open_unix_connection(link)
         writer.write(b"x")

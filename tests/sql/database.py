@@ -13,36 +13,23 @@ from typing import Self
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from tests.docs.fences import blocks_of
 from tests.egress.places import certificates
 
 START_S = 60
 _DEBIANS = Path("/usr/lib/postgresql")
 _USER = "postgres"
 
-# What docs/sql.md tells an operator to do, with something to read.
-SETUP = """
-CREATE DATABASE shop;
-\\connect shop
-REVOKE ALL ON SCHEMA public FROM PUBLIC;
-REVOKE TEMPORARY ON DATABASE shop FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION
-    lo_create(oid), lo_creat(integer), lo_import(text), lo_import(text, oid), lo_open(oid, integer),
-    lowrite(integer, bytea), lo_put(oid, bigint, bytea), lo_from_bytea(oid, bytea), lo_unlink(oid),
-    lo_truncate(integer, integer), lo_truncate64(integer, bigint), lo_export(oid, text)
-FROM PUBLIC;
-CREATE ROLE reader LOGIN PASSWORD '{reader}' CONNECTION LIMIT 20;
-ALTER ROLE reader SET default_transaction_read_only = on;
-CREATE ROLE writer LOGIN PASSWORD '{writer}' CONNECTION LIMIT 20;
-GRANT USAGE ON SCHEMA public TO reader, writer;
+_GUIDE = Path(__file__).resolve().parents[2] / "docs" / "sql.md"
+_ROLES = {"reader": "agent_reader", "writer": "agent_writer"}
+# What the guide finds there, and what it says nothing of.
+_SHOP = """
 CREATE TABLE orders (id integer PRIMARY KEY, customer text NOT NULL, total numeric(10, 2));
 INSERT INTO orders VALUES (1, 'Ada', 12.50), (2, 'Grace', 99.99), (3, 'Edsger', NULL);
 CREATE TABLE cards (number text);
 CREATE SEQUENCE visits;
 CREATE FUNCTION forget(id integer) RETURNS bigint LANGUAGE sql SECURITY INVOKER AS
     'WITH gone AS (DELETE FROM orders WHERE orders.id = $1 RETURNING 1) SELECT count(*) FROM gone';
-GRANT SELECT ON orders TO reader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO writer;
-GRANT USAGE ON SEQUENCE visits TO writer;
 """
 
 
@@ -103,8 +90,17 @@ class Database:
         ):
             with attempt:
                 self.ask("SELECT 1", database="postgres")
-        self.ask(SETUP.format(**self._passwords), database="postgres")
+        self.ask("CREATE DATABASE shop", database="postgres")
+        self.ask(_SHOP)
+        self.ask(self._as_guided())
+        self.ask("GRANT USAGE ON SEQUENCE visits TO agent_writer")
         return self
+
+    def _as_guided(self) -> str:
+        """Give what docs/sql.md tells an operator to run."""
+        (block,) = (block for block in blocks_of(_GUIDE) if block.language == "sql")
+        reading = block.text.replace("READING PASSWORD", self._passwords["reader"])
+        return reading.replace("WRITING PASSWORD", self._passwords["writer"])
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -112,7 +108,9 @@ class Database:
     def dsn(self, role: str, host: str, **options: str) -> str:
         """Give the DSN of a role, for a host that leads to this machine."""
         query = "&".join(f"{name}={value}" for name, value in options.items())
-        return f"postgresql://{role}:{self._passwords[role]}@{host}:{self.port}/shop?{query}"
+        return (
+            f"postgresql://{_ROLES[role]}:{self._passwords[role]}@{host}:{self.port}/shop?{query}"
+        )
 
     def password(self, role: str) -> str:
         """Give a role's password."""

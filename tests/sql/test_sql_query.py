@@ -1,5 +1,6 @@
 """sql_query at a real PostgreSQL: what it answers, and what the database's role stops."""
 
+import asyncio
 import json
 
 import pytest
@@ -71,7 +72,7 @@ class TestAnswer:
 
     async def test_of_a_write(self, query: Query, database: Database) -> None:
         """What the writing role does is done, however much of its answer is cut."""
-        database.ask("CREATE TABLE many (id int); GRANT ALL ON many TO writer")
+        database.ask("CREATE TABLE many (id int); GRANT ALL ON many TO agent_writer")
         try:
             said = answer(
                 await query(
@@ -142,8 +143,21 @@ class TestReadingRole:
         self, query: Query, database: Database, statement: str
     ) -> None:
         """One statement is all there is: nothing follows in the transaction that it changed."""
-        await query(statement)
-        assert "read-only transaction" in complaint(await query("DELETE FROM orders"))
+        as_writer = {"sql_reading_dsn": database.dsn("writer", SITE)}
+        said = complaint(await query(f"{statement}; DELETE FROM orders", dsns=as_writer))
+        assert said.startswith("the database refused it: 42601: ")
+        assert database.orders() == ORDERS
+
+    @pytest.mark.parametrize(
+        "statement", ["DELETE FROM orders", "SELECT forget(1)", "SELECT nextval('visits')"]
+    )
+    async def test_is_not_all_that_stops_a_write(
+        self, query: Query, database: Database, statement: str
+    ) -> None:
+        """The transaction is enough by itself, where the role may write by mistake."""
+        as_writer = {"sql_reading_dsn": database.dsn("writer", SITE)}
+        said = complaint(await query(statement, dsns=as_writer))
+        assert said.startswith("the database refused it: 25006: ")
         assert database.orders() == ORDERS
 
     async def test_the_twin_writes(self, query: Query, database: Database) -> None:
@@ -160,14 +174,20 @@ class TestReadingRole:
         assert database.orders() == ORDERS
 
 
+def becomes(database: Database, sleeping: str) -> None:
+    """Wait until so many statements of this module sleep at the server."""
+    for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.1), reraise=True):
+        with attempt:
+            assert database.ask(SLEEPING) == sleeping
+
+
 class TestTime:
     async def test_of_a_statement_is_bounded(self, query: Query, database: Database) -> None:
         """A tool that is killed leaves no statement running at the server."""
-        report = await query("SELECT pg_sleep(600)", timeout_s=2)
-        assert report.cause is Cause.TIMEOUT
-        for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.1), reraise=True):
-            with attempt:
-                assert database.ask(SLEEPING) == "0"
+        running = asyncio.create_task(query("SELECT pg_sleep(600)", timeout_s=4))
+        await asyncio.to_thread(becomes, database, "1")
+        assert (await running).cause is Cause.TIMEOUT
+        await asyncio.to_thread(becomes, database, "0")
 
     @pytest.mark.parametrize("role", ["reader", "writer"])
     async def test_is_kept_by_the_database(self, query: Query, role: str) -> None:

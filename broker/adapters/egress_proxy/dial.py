@@ -61,7 +61,9 @@ class Dialler:
     def _check(self, destination: Destination, addresses: Sequence[Address]) -> None:
         """Refuse a name with a single bad address: its owner would choose which one is dialled."""
         if not addresses:
-            raise refused(EgressReason.NAME_UNKNOWN, f"{destination.host} has no address")
+            raise refused(
+                EgressReason.NAME_UNKNOWN, f"{destination.host} has no address: check the name"
+            )
         for address in addresses:
             if kind := kind_denied(address, self._allow):
                 raise refused(

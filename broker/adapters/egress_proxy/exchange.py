@@ -113,10 +113,11 @@ class Exchange:
                 self._asking.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise refused(
-                EgressReason.BROKEN, f"the place answers in no HTTP/1.1: {error}"
+                EgressReason.BROKEN,
+                f"the place answers in no HTTP/1.1 ({error}): try another port, or https",
             ) from error
         if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
-            raise refused(EgressReason.BROKEN, "the place closed before it had answered")
+            raise refused(EgressReason.BROKEN, "the place closed before it had answered: try again")
         return cast("h11.Event", event)
 
 

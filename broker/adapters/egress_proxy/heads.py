@@ -34,7 +34,9 @@ def connect_target(target: str, headers: Headers) -> Destination:
         EgressRefused: It is no `host:port`, or the request brings a body.
     """
     if {_LENGTH, _CODING} & {name for name, _ in headers}:
-        raise refused(EgressReason.REQUEST_INVALID, "CONNECT has no body")
+        raise refused(
+            EgressReason.REQUEST_INVALID, "CONNECT has no body: send it inside the tunnel"
+        )
     return _same_host(_destination(target, default_port=None), headers, default_port=None)
 
 
@@ -94,5 +96,8 @@ def _same_host(
         except ValueError:
             host = None
         if host != destination:
-            raise refused(EgressReason.HOST_MISMATCH, "the Host header must be the URL's own host")
+            raise refused(
+                EgressReason.HOST_MISMATCH,
+                "the Host header is not the URL's host: send that, or none",
+            )
     return destination

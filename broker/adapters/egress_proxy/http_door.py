@@ -58,13 +58,16 @@ class HttpDoor:
         try:
             request = await self._request(asked, tool)
             if request is None:
-                raise refused(EgressReason.REQUEST_INVALID, "nothing was asked")
+                raise refused(EgressReason.REQUEST_INVALID, "nothing was asked: send a request")
             if request.method == b"CONNECT":
                 await self._tunnel(asked, tool, request, wish)
             else:
                 await self._forward(asked, tool, request, wish)
         except h11.ProtocolError as error:
-            fault = refused(EgressReason.REQUEST_INVALID, f"is no HTTP/1.1: {error}")
+            fault = refused(
+                EgressReason.REQUEST_INVALID,
+                f"no HTTP/1.1 ({error}): send GET http://host/path or CONNECT host:port",
+            )
             await _answer(asked, tool, fault)
             raise fault from error
         except EgressRefused as error:
@@ -76,7 +79,9 @@ class HttpDoor:
             async with asyncio.timeout(self._bounds.first_bytes_s):
                 event = await next_event(asked, tool)
         except TimeoutError:
-            raise refused(EgressReason.TOO_SLOW, "the request's head did not come") from None
+            raise refused(
+                EgressReason.TOO_SLOW, "the request's head did not come in time: send it at once"
+            ) from None
         return event if isinstance(event, h11.Request) else None
 
     async def _tunnel(
@@ -108,9 +113,14 @@ class HttpDoor:
                     data += more
             _check_hello(hello, target)
         except TimeoutError:
-            raise refused(EgressReason.TOO_SLOW, "the TLS ClientHello did not come") from None
+            raise refused(
+                EgressReason.TOO_SLOW, "the TLS ClientHello did not come in time: send it at once"
+            ) from None
         except ValueError as error:
-            raise refused(EgressReason.NOT_TLS, f"what was sent {error}") from error
+            raise refused(
+                EgressReason.NOT_TLS,
+                f"what was sent {error}: speak TLS in the tunnel, or ask for http://",
+            ) from error
         except EgressRefused:
             with suppress(OSError):
                 await tool.send(_ALERT)
@@ -146,15 +156,23 @@ def _check_hello(hello: ClientHello, target: Destination) -> None:
         ValueError: Its server's name is none.
     """
     if hello.is_encrypted:
-        raise refused(EgressReason.HELLO_ENCRYPTED, "an encrypted ClientHello hides its server")
+        raise refused(
+            EgressReason.HELLO_ENCRYPTED, "an encrypted ClientHello hides its server: turn ECH off"
+        )
     if target.is_literal:
         # No name is sent where the client connects to an address (RFC 6066 §3).
         if hello.server_name is not None:
-            raise refused(EgressReason.SNI_MISMATCH, "TLS names a server, the request an address")
+            raise refused(
+                EgressReason.SNI_MISMATCH,
+                "TLS names a server, the request an address: connect by the name",
+            )
     elif hello.server_name is None:
-        raise refused(EgressReason.SNI_MISSING, "TLS must name its server (SNI)")
+        raise refused(EgressReason.SNI_MISSING, "TLS names no server: turn SNI on")
     elif normal_host(hello.server_name) != target.host:
-        raise refused(EgressReason.SNI_MISMATCH, "TLS names another server than the request")
+        raise refused(
+            EgressReason.SNI_MISMATCH,
+            "TLS names another server than the request: connect by that name",
+        )
 
 
 async def _answer(asked: h11.Connection, tool: Wire, error: EgressRefused) -> None:

@@ -22,7 +22,7 @@ async def idle_limit(idle_s: float) -> AsyncIterator[Callable[[], None]]:
             yield lambda: limit.reschedule(loop.time() + idle_s)
     except TimeoutError:
         raise refused(
-            EgressReason.IDLE, f"nothing was sent or received for {idle_s:.0f} s"
+            EgressReason.IDLE, f"nothing was sent or received for {idle_s:.0f} s: connect anew"
         ) from None
 
 

@@ -98,13 +98,17 @@ class Tally:
     def take_sent(self, size_bytes: int) -> None:
         """Take from what the call may send."""
         if size_bytes > self._sent_left:
-            raise refused(EgressReason.TOO_MANY_BYTES, "this call may send no more bytes")
+            raise refused(
+                EgressReason.TOO_MANY_BYTES, "this call may send no more bytes: send less"
+            )
         self._sent_left -= size_bytes
 
     def take_received(self, size_bytes: int) -> None:
         """Take from what the call may receive."""
         if size_bytes > self._received_left:
-            raise refused(EgressReason.TOO_MANY_BYTES, "this call may receive no more bytes")
+            raise refused(
+                EgressReason.TOO_MANY_BYTES, "this call may receive no more bytes: ask for less"
+            )
         self._received_left -= size_bytes
 
     @property
