@@ -28,6 +28,7 @@ class Trouble(Enum):
     NOT_BEGUN = "run: certainly not begun"
     BROKEN = "run: a bug of the adapter, after the tool began"
     ENGINE_LOST = "run: the engine does not confirm the end"
+    KILL_HANGS = "kill: the engine does not return"
 
 
 @dataclass
@@ -106,6 +107,8 @@ class FakeSandbox:
 
     async def kill(self, cause: Cause) -> None:
         """End it now."""
+        if self._engine.host.strikes(Trouble.KILL_HANGS):
+            await asyncio.Event().wait()
         if not self._killed.done():
             self._killed.set_result(cause)
 

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from broker import brake
 from broker.core.call import Call, Cause
 from broker.core.halt import Scope
 from broker.core.ids import CallId, HaltId
@@ -19,7 +18,7 @@ from broker.errors import (
 from broker.ports import PolicyAnswer
 from broker.read import Reader
 from tests.ports import history
-from tests.ports.fake_sandbox import SLEEP
+from tests.ports.fake_sandbox import SLEEP, Trouble
 from tests.ports.memory_store import Fault
 from tests.story.fake_policy import FakePolicy
 from tests.story.stage import AGENT, AGENT2, ALLOWED, DENIED, EVERYTHING, HELD, Stage
@@ -92,14 +91,12 @@ class TestRunning:
         await stage.settle()
         assert stage.stored(other.id).state is CallState.SUCCEEDED
 
-    async def test_engine_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_engine_hangs(self) -> None:
         """A kill that does not return keeps the halt neither from the record nor from its maker."""
-        monkeypatch.setattr(brake, "_KILLS_FIRST_S", 0.01)
         stage = Stage()
         await stage.start()
         call = await _running(stage)
-        sandbox = stage.life.executor.runs.covered(EVERYTHING)[0]
-        monkeypatch.setattr(sandbox, "kill", lambda _: asyncio.Event().wait())
+        stage.host.troubles.append(Trouble.KILL_HANGS)
         done = await stage.halt()
         assert (done.killed, done.active.is_durable) == (1, True)
         assert stage.stored(call).state is CallState.RUNNING
