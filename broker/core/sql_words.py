@@ -20,10 +20,13 @@ NODES: Final = _words(
     ParamRef BoolExpr NullTest BooleanTest CaseExpr CaseWhen CoalesceExpr MinMaxExpr TypeCast
     A_ArrayExpr A_Indices RowExpr CollateClause SQLValueFunction NamedArgExpr WindowDef
     RangeSubselect JoinExpr Alias WithClause CommonTableExpr CTESearchClause
-    CTECycleClause GroupingSet GroupingFunc
+    CTECycleClause GroupingSet GroupingFunc ExplainStmt
     """
 )
-"""Parts of a tree that do nothing by themselves. No INTO, no FOR UPDATE, no other statement."""
+"""Parts of a tree that do nothing by themselves. No INTO, no FOR UPDATE, no other statement.
+
+EXPLAIN's options are a part of their own, DefElem, that is not here: with ANALYZE it runs.
+"""
 
 OPERATORS: Final = _words(
     """
