@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+SIZE = 1_000_000
+"""Of a body, in bytes: more than is read at once."""
+
 
 @pytest.fixture
 async def place(places):
@@ -161,6 +164,32 @@ class TestRequests:
         )
         assert b" 200 " in answer
         assert answer.lower().count(b"connection:") == 1
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("announced", "sent", "arrives"),
+        [(SIZE, SIZE, SIZE), (SIZE, SIZE + 9, SIZE), (SIZE, SIZE - 1, SIZE - 1), (3, 9, 3)],
+        ids=["whole", "more than announced", "cut off", "more at once"],
+    )
+    async def test_of_announced_length_are_so_long(self, way_out, announced, sent, arrives):
+        """No byte beyond it goes on; one that ends before it is broken, and not a shorter one."""
+
+        async def answer(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\n\r\n"
+            writer.write(head.encode() + b"x" * sent)
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        place = f"site.test:{server.sockets[0].getsockname()[1]}"
+        tool = await way_out.open(place)
+        head, _, body = (await tool.get(place)).partition(b"\r\n\r\n")
+        server.close()
+        assert f"content-length: {announced}".encode() in head.lower()
+        assert body == b"x" * arrives
+        ((_, _, reason),) = await tool.visits()
+        assert reason == ("BROKEN" if arrives < announced else "")
 
 
 class TestRedirects:

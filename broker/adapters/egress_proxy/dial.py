@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from broker.adapters.egress_proxy.bounds import Bounds
 from broker.adapters.egress_proxy.tally import refused
@@ -75,12 +76,14 @@ class Dialler:
     async def _connect(self, destination: Destination, addresses: Sequence[Address]) -> Wire:
         for address in addresses[:_TRIES]:
             try:
-                reader, writer = await asyncio.open_connection(
-                    str(address), destination.port, limit=self._bounds.piece_bytes
+                _, wire = await asyncio.get_running_loop().create_connection(
+                    partial(Wire, piece_bytes=self._bounds.piece_bytes),
+                    str(address),
+                    destination.port,
                 )
             except OSError:
                 continue
-            return Wire(reader, writer, piece_bytes=self._bounds.piece_bytes)
+            return wire
         raise refused(
             EgressReason.PLACE_UNREACHABLE, f"{destination} cannot be reached: try again later"
         )

@@ -8,13 +8,14 @@ from typing import cast
 import h11
 
 from broker.adapters.egress_proxy.bounds import Bounds
-from broker.adapters.egress_proxy.heads import passed_on
+from broker.adapters.egress_proxy.heads import body_length, passed_on
 from broker.adapters.egress_proxy.relay import idle_limit
 from broker.adapters.egress_proxy.tally import Wish, refused
 from broker.adapters.egress_proxy.wire import Wire
 from broker.core.egress import EgressReason
 
 _EVENTS_A_TURN = 32
+_CUT_OFF = "the place closed before it had answered: try again"
 _GO_ON = h11.InformationalResponse(status_code=100, headers=[])
 
 
@@ -91,13 +92,39 @@ class Exchange:
 
     async def _bring_back(self, moved: Callable[[], None]) -> None:
         event: h11.Event | None = None
+        length = None
         while not isinstance(event, h11.EndOfMessage):
             event = await self._answered()
             moved()
+            if isinstance(event, h11.Response):
+                length = body_length(event.headers)
             if not isinstance(event, h11.InformationalResponse):
-                await self._tool.send(self._asked.send(_rewritten(event)) or b"")
+                await self._answer(event)
                 moved()
+            if isinstance(event, h11.Data) and length is not None:
+                await self._bring_rest(length - len(event.data), moved)
+                event = h11.EndOfMessage()
+                await self._answer(event)
             await self._take_turn()
+
+    async def _bring_rest(self, left: int, moved: Callable[[], None]) -> None:
+        """Bring the rest of a body of announced length, which has no parts to be parsed.
+
+        h11 has given all of the body that it had, and would copy each byte three times.
+        """
+        while left:
+            data = await self._place.receive()
+            moved()
+            if not data:
+                raise refused(EgressReason.BROKEN, _CUT_OFF)
+            self._wish.receive(len(data))
+            await self._answer(h11.Data(data=data[:left]))
+            left -= len(data[:left])
+            moved()
+
+    async def _answer(self, event: h11.Event) -> None:
+        for data in self._asked.send_with_data_passthrough(_rewritten(event)) or ():
+            await self._tool.send(data)
 
     async def _take_turn(self) -> None:
         """Let the loop have its turn: one read can hold thousands of chunks, one event each."""
@@ -117,7 +144,7 @@ class Exchange:
                 f"the place answers in no HTTP/1.1 ({error}): try another port, or https",
             ) from error
         if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
-            raise refused(EgressReason.BROKEN, "the place closed before it had answered: try again")
+            raise refused(EgressReason.BROKEN, _CUT_OFF)
         return cast("h11.Event", event)
 
 

@@ -77,6 +77,16 @@ def passed_on(headers: Iterable[tuple[bytes, bytes]], *more: tuple[bytes, bytes]
     ]
 
 
+def body_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """Give the announced length of a body; None where it has another framing or none.
+
+    Args:
+        headers: As h11 gives them: names in lower case, a length valid and only once.
+    """
+    found = dict(headers)
+    return int(found[_LENGTH]) if _LENGTH in found and _CODING not in found else None
+
+
 def _destination(text: str, *, default_port: int | None) -> Destination:
     try:
         return read_destination(text, default_port=default_port)

@@ -46,8 +46,9 @@ class SocketOutlet:
 
     async def listen(self, listening: socket.socket, door: Door) -> None:
         """Take connections from a socket that listens already."""
-        server = await asyncio.start_unix_server(
-            partial(self._take, door), sock=listening, limit=self._bounds.piece_bytes
+        server = await asyncio.get_running_loop().create_unix_server(
+            partial(Wire, piece_bytes=self._bounds.piece_bytes, opened=partial(self._take, door)),
+            sock=listening,
         )
         self._servers.append(server)
 
@@ -69,8 +70,7 @@ class SocketOutlet:
         for server in self._servers:
             server.close()
 
-    def _take(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tool = Wire(reader, writer, piece_bytes=self._bounds.piece_bytes)
+    def _take(self, door: Door, tool: Wire) -> None:
         # One that was accepted just before the end gets nothing any more.
         wish = None if self._closing else self._tally.begin()
         if wish is None:
