@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.destination import normal_host
+from broker.core.sql import MAX_BYTES as MAX_SQL_BYTES
 from broker.core.sql import read_sql
 
 MARK: Final = "x-broker"
@@ -19,9 +20,16 @@ def derive(input_schema: JsonObject, arguments: JsonObject) -> JsonObject:
 
     Returns:
         By argument (a nested one by its path, such as `targets/0/url`): an object whose `kind` is
-        the mark. What cannot be parsed is `{"kind": ..., "invalid": true}`, never left out.
+        the mark. What cannot be parsed is `{"kind": ..., "invalid": true}`, never left out; nor
+        are statements of SQL that are together longer than one may be.
     """
-    return {name: _parse(kind, value) for name, kind, value in _marked(input_schema, arguments, "")}
+    derived: dict[str, JsonValue] = {}
+    sql_left = MAX_SQL_BYTES
+    for name, kind, value in _marked(input_schema, arguments, ""):
+        if kind == "sql" and isinstance(value, str):
+            sql_left -= len(value)
+        derived[name] = _invalid(kind) if sql_left < 0 and kind == "sql" else _parse(kind, value)
+    return derived
 
 
 def _marked(schema: JsonValue, value: JsonValue, name: str) -> Iterator[tuple[str, str, JsonValue]]:
@@ -45,6 +53,10 @@ def _marked(schema: JsonValue, value: JsonValue, name: str) -> Iterator[tuple[st
 def _parse(kind: str, value: JsonValue) -> JsonObject:
     if isinstance(value, str) and kind in PARSERS:
         return PARSERS[kind](value)
+    return _invalid(kind)
+
+
+def _invalid(kind: str) -> JsonObject:
     return {"kind": kind, "invalid": True}
 
 

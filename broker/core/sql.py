@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 from postgast import PgQueryError, parse
 
 from broker.core.canonical import JsonObject
-from broker.core.sql_words import FUNCTIONS, NODES, OPERATORS, TYPES
+from broker.core.sql_words import ARITHMETIC, FUNCTIONS, NODES, OPERATORS, TYPES, VALUE_FUNCTIONS
 
 MAX_BYTES: Final = 8192
-"""Of a statement that is parsed, in UTF-8: parsing takes some 20 ms at the most then."""
+"""Of a statement that is parsed, in UTF-8: parsing takes some 30 ms at the most then."""
 
 _Node = Any
 """A message of the grammar's tree; which fields it has is known by its DESCRIPTOR's name."""
@@ -23,7 +23,13 @@ _Node = Any
 _MAX_NODES: Final = 10_000
 _MAX_NAMES: Final = 64
 _CATALOG: Final = "pg_catalog"
+_PLAIN_CALL: Final = 1
+"""The grammar's COERCE_EXPLICIT_CALL: not `extract(... FROM ...)` and the like."""
 _INVALID: Final[JsonObject] = {"kind": "sql", "invalid": True}
+# PostgreSQL's lexer takes time by the square of such a run: 8 KiB of them are 140 ms. No operator
+# is longer than a name, which has at most 63 bytes.
+_LONG_RUN: Final = re.compile(r"[-+*/<>=~!@#%^&|`?]{64}")
+_MOST_ARITHMETIC: Final = 16
 _WORD_START: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 
 
@@ -43,7 +49,7 @@ def read_sql(text: str) -> JsonObject:
     try:
         data = text.encode()
         # The parser takes C strings: it would not see what follows a NUL.
-        if len(data) > MAX_BYTES or "\0" in text:
+        if len(data) > MAX_BYTES or "\0" in text or _LONG_RUN.search(text):
             return _INVALID
         tree = parse(text)
         nodes = list(_walk(tree))
@@ -62,7 +68,8 @@ def read_sql(text: str) -> JsonObject:
         "functions": functions,
         "is_read": len(tree.stmts) == 1
         and all(map(_is_harmless, nodes))
-        and not _has_hidden_call(nodes),
+        and not _has_hidden_call(nodes)
+        and sum(map(_is_arithmetic, nodes)) <= _MOST_ARITHMETIC,
     }
 
 
@@ -125,7 +132,17 @@ def _is_plain_type(node: _Node) -> bool:
 
 def _are_plain_calls(node: _Node) -> bool:
     # Of what is no plain call PostgreSQL makes up a name, by which it could be called on.
-    return all(each.list.items[0].WhichOneof("node") == "func_call" for each in node.functions)
+    calls = [each.list.items[0] for each in node.functions]
+    return all(
+        each.WhichOneof("node") == "func_call" and each.func_call.funcformat == _PLAIN_CALL
+        for each in calls
+    )
+
+
+def _is_plain_table(node: _Node) -> bool:
+    # Statistics show what others ask, and samples of what is in tables.
+    is_statistics = node.relname.startswith("pg_stat") and node.schemaname in ("", _CATALOG)
+    return not (node.catalogname or is_statistics)
 
 
 CHECKS: Final[Mapping[str, Callable[[_Node], bool]]] = {
@@ -139,7 +156,7 @@ CHECKS: Final[Mapping[str, Callable[[_Node], bool]]] = {
         step.WhichOneof("node") != "string" for step in node.indirection
     ),
     "RangeFunction": _are_plain_calls,
-    "RangeVar": lambda node: not node.catalogname,
+    "RangeVar": _is_plain_table,
 }
 """Parts of a tree that are harmless only in some forms, with what tells these; NODES always are."""
 
@@ -151,7 +168,9 @@ def _has_hidden_call(nodes: list[_Node]) -> bool:
         if node.DESCRIPTOR.name == "RangeFunction":
             given = {name.string.sval for name in node.alias.colnames}
             for name in _known_as(node):
-                columns[name] = columns.get(name, {name, *given}) & {name, *given}
+                # Without a list the one column has the name of the whole, or the result's own.
+                own = given or ({"value"} if _gives_value(node) else {name})
+                columns[name] = columns.get(name, own) & own
     for node in nodes:
         if node.DESCRIPTOR.name == "ColumnRef" and len(node.fields) > 1:
             table, column = (field.string.sval for field in node.fields[-2:])
@@ -163,11 +182,28 @@ def _has_hidden_call(nodes: list[_Node]) -> bool:
 
 def _known_as(node: _Node) -> set[str]:
     """Give the names by which a function in FROM may be known, maybe too many."""
-    if node.alias.aliasname:
-        return {node.alias.aliasname}
+    return {node.alias.aliasname} if node.alias.aliasname else _called(node)
+
+
+def _gives_value(node: _Node) -> bool:
+    return not VALUE_FUNCTIONS.isdisjoint(_called(node))
+
+
+def _called(node: _Node) -> set[str]:
     return {
         _names(call, "funcname")[-1] for call in _walk(node) if call.DESCRIPTOR.name == "FuncCall"
     }
+
+
+def _is_arithmetic(node: _Node) -> bool:
+    """Find what takes long on long numbers: the server ends a statement between such steps only."""
+    match node.DESCRIPTOR.name:
+        case "A_Expr":
+            return _names(node, "name")[-1] in ARITHMETIC
+        case "FuncCall":
+            return _names(node, "funcname")[-1] in ARITHMETIC
+        case _:
+            return False
 
 
 def _is_listed(names: list[str], listed: frozenset[str], *, empty: bool = False) -> bool:

@@ -86,3 +86,17 @@ FUNCTIONS: Final = _words(
     current_schema version
     """
 )
+
+VALUE_FUNCTIONS: Final = _words(
+    """
+    json_array_elements json_array_elements_text jsonb_array_elements jsonb_array_elements_text
+    """
+)
+"""Whose one column in FROM is called `value`, whatever they themselves are called there."""
+
+ARITHMETIC: Final = _words(
+    """
+    * / % ^ |/ ||/ mod div power sqrt cbrt exp ln log log10 gcd lcm
+    """
+)
+"""What takes seconds on numbers of 100,000 digits, and is not interrupted."""

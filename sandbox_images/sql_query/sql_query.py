@@ -7,6 +7,7 @@ sandbox to that socket; TLS is libpq's own, end to end.
 Statements go by the extended protocol, which takes one statement and no more.
 """
 
+import contextlib
 import ctypes.util
 import json
 import math
@@ -27,6 +28,8 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "30s",
     # A run that is killed must not leave its statement running.
     "client_connection_check_interval": "1s",
+    # The grammar that a statement is judged by knows strings no other way.
+    "standard_conforming_strings": "on",
 }
 MAX_ROWS = 10_000
 # Escapes can make six bytes of one; over the tool's `output_bytes` a call is killed.
@@ -222,10 +225,12 @@ def json_value(value, kind):
     text = value.decode("utf-8", "replace")
     if kind == BOOL:
         return text == "t"
-    if kind in INTEGERS and abs(int(text)) <= SAFE_INTEGER:
-        return int(text)
-    if kind in FLOATS and math.isfinite(float(text)):
-        return float(text)
+    # What is not of its type is a dishonest server's: it stays text.
+    with contextlib.suppress(ValueError):
+        if kind in INTEGERS and abs(int(text)) <= SAFE_INTEGER:
+            return int(text)
+        if kind in FLOATS and math.isfinite(float(text)):
+            return float(text)
     return text
 
 
@@ -249,7 +254,7 @@ def run(connection, arguments, is_reading):
         last = result
     if last is None:
         fail("the connection to the database broke off; whether the statement ran is not known")
-    words = (last.command_status or b"").decode()
+    words = (last.command_status or b"").decode("utf-8", "replace")
     changed = last.command_tuples
     return rendered(answer, command_tag(words), len(answer.rows) if changed is None else changed)
 

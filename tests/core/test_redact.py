@@ -159,6 +159,29 @@ class TestStream:
 class TestForms:
     """What a secret is found as."""
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "postgresql://agent_reader:correct%20horse%2Fbattery@db.example.org:5432/shop",
+            "https://someone:correct%20horse%2fbattery@example.org/?a=b",
+            "postgresql://db.example.org/shop?user=a&password=correct%20horse%2Fbattery&a=b",
+            "host=db.example.org password='correct horse/battery' user=a",
+            r"password = correct\ horse/battery host=a",
+        ],
+    )
+    def test_a_password_is_found_apart_from_its_connection(self, value: str) -> None:
+        """Whoever is told a connection may repeat the one part of it that is secret."""
+        redaction = Redaction.of([Secret(name="s", value=value.encode())])
+        for said in (b"correct horse/battery", base64.b64encode(b"correct horse/battery")):
+            assert redaction.apply(b"told: " + said) == (b"told: [secret s]", 1)
+        assert redaction.apply(b"db.example.org shop agent_reader")[1] == 0
+
+    @pytest.mark.parametrize("value", ["a://reader:short@b.example", "password=eleven-byte a=b"])
+    def test_a_short_password_is_not(self, value: str) -> None:
+        """It would be replaced wherever it stands by chance."""
+        redaction = Redaction.of([Secret(name="s", value=value.encode())])
+        assert redaction.apply(b"short eleven-byte")[1] == 0
+
     @given(value=ANY_VALUE, before=st.binary(max_size=5), after=st.binary(max_size=5))
     def test_base64_is_found_inside_more(self, value: bytes, before: bytes, after: bytes) -> None:
         """Neither the base64 of a value nor of a text around it gives the value back."""

@@ -28,7 +28,11 @@ READS = [
     'SELECT a::integer[], a::varchar(3), a::timestamp with time zone, a::"char" FROM t',
     "SELECT a OPERATOR(pg_catalog.=) b, pg_catalog.lower(c) FROM t",
     "SELECT day FROM generate_series(1, 3) AS d (day)",
-    "SELECT d.day, d.d, d.*, orders.id FROM generate_series(1, 3) AS d (day), orders",
+    "SELECT d.day, d.*, orders.id FROM generate_series(1, 3) AS d (day), orders",
+    "SELECT i.i, j.value FROM unnest($1) i, jsonb_array_elements_text('[1]') j",
+    "SELECT extract(day FROM d) FROM generate_series(now(), now(), '1 day') d",
+    "SELECT count(*) FROM pg_catalog.pg_class WHERE relname LIKE 'pg_stat%'",
+    "SELECT 1 " + "/ 2" * 16,
     "SELECT unnest.unnest FROM unnest(ARRAY[1])",
     "SELECT id FROM a UNION SELECT id FROM b ORDER BY id USING <",
     "EXPLAIN SELECT 1",
@@ -86,6 +90,20 @@ MAYBE_NOT = [
     "SELECT S.pg_sleep FROM generate_series(5, 5) s",
     "SELECT 1 FROM unnest($1) a (pg_sleep), (SELECT a.pg_sleep FROM unnest($2) a) b",
     'SELECT "current_date".forget FROM current_date',
+    "SELECT ts_stat.ts_stat FROM unnest(ARRAY['SELECT 1']) AS ts_stat (a)",
+    "SELECT d.d FROM generate_series(1, 3) AS d (day)",
+    "SELECT pg_read_file.pg_read_file FROM jsonb_array_elements_text('[1]') pg_read_file",
+    "SELECT json_array_elements.json_array_elements FROM json_array_elements('[1]')",
+    # Before PostgreSQL 14 its name there was date_part.
+    "SELECT date_part.pg_sleep FROM extract(day FROM now())",
+    # What others ask, and what tables hold.
+    "SELECT query FROM pg_stat_activity",
+    "SELECT query FROM pg_catalog.pg_stat_activity",
+    "SELECT most_common_vals FROM pg_stats",
+    # Arithmetic that no timeout ends, on numbers of any length.
+    "SELECT lpad('9', 131000, '9')::numeric",
+    "SELECT 1 " + "/ 2" * 17,
+    "SELECT " + ", ".join(["ln(a)"] * 17) + " FROM t",
     "SELECT 1 ORDER BY (SELECT s.forget FROM generate_series(1, 1) s)",
     "SELECT ($1::record).f",
     # Operators, types and orders of somebody's own.
@@ -112,6 +130,9 @@ UNREAD = [
     "SELECT " + ",".join("1" * 2500),
     "SELECT 1".ljust(MAX_BYTES + 1),
     "SELECT 1 FROM " + ", ".join(f"t{number}" for number in range(65)),
+    # The lexer's time grows with the square of these.
+    "SELECT " + "+" * 64 + "1",
+    "SELECT 1 " + "/*" * 32 + "*/" * 32,
 ]
 
 
@@ -165,3 +186,10 @@ class TestNames:
         schema = {"properties": {"statement": {"x-broker": "sql"}}}
         assert derive(schema, {"statement": "SELECT 1"}) == {"statement": read_sql("SELECT 1")}
         assert derive(schema, {"statement": 1}) == {"statement": INVALID}
+
+    def test_are_derived_of_so_much_sql_a_call(self) -> None:
+        """Many statements take no longer than one; what is over is invalid, never left out."""
+        schema = {"properties": {"all": {"items": {"x-broker": "sql"}}}}
+        half = "SELECT 1".ljust(MAX_BYTES // 2)
+        derived = derive(schema, {"all": [half, half, "SELECT 1"]})
+        assert derived == {"all/0": read_sql(half), "all/1": read_sql(half), "all/2": INVALID}

@@ -9,6 +9,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from broker.core.call import Cause
 from broker.core.egress import EgressReason
 from tests.egress.places import SITE
+from tests.sql.answers import row, saying
 from tests.sql.conftest import Query, answer, complaint
 from tests.sql.database import Database
 
@@ -102,6 +103,12 @@ WRITES = [
     ("SELECT * FROM cards", "42501"),
     ("SELECT * INTO mine FROM orders", "42501"),
     ("CREATE TEMP TABLE a (b int)", "42501"),
+    ("SELECT query FROM pg_stat_activity", "42501"),
+    ("SELECT pg_terminate_backend(1)", "42501"),
+    ("SELECT pg_try_advisory_lock(1)", "42501"),
+    ("SELECT pg_notify('a', 'b')", "42501"),
+    ("SELECT query_to_xml('SELECT 1', true, true, '')", "42501"),
+    ("SELECT ts_stat.ts_stat FROM unnest(ARRAY['SELECT 1']) AS ts_stat (a)", "42501"),
     ("SELECT 1; DELETE FROM orders", "42601"),
     ("SELECT 1; SELECT 2", "42601"),
 ]
@@ -199,6 +206,16 @@ class TestTime:
 
 
 class TestRefusals:
+    async def test_of_escapes_that_only_a_server_has(
+        self, query: Query, database: Database
+    ) -> None:
+        """A string ends where the grammar that judged it says, whatever the server's setting."""
+        dsn = database.dsn("reader", SITE, options="-c%20standard_conforming_strings%3Doff")
+        said = answer(
+            await query(r"SELECT 'a\', ' b, pg_sleep(1) --'", dsns={"sql_reading_dsn": dsn})
+        )
+        assert said["rows"] == [["a\\", " b, pg_sleep(1) --"]]
+
     async def test_of_a_wrong_statement(self, query: Query) -> None:
         """PostgreSQL's code, words, hint and place come in one line."""
         said = complaint(await query("SELECT custmer FROM orders"))
@@ -268,3 +285,24 @@ class TestRefusals:
         dsn = database.dsn("reader", SITE)
         report = await query("SELECT $1::text", parameters=[dsn])
         assert json.loads(report.stdout.data)["rows"] == [["[secret sql_reading_dsn]"]]
+
+
+class TestDishonestServer:
+    @pytest.mark.parametrize(
+        ("kind", "value", "tag", "shown"),
+        [
+            (23, b"abc", b"SELECT 1", "abc"),
+            (23, b"9" * 5000, b"SELECT 1", "9" * 5000),
+            (701, b"abc", b"SELECT 1", "abc"),
+            (25, b"a", b"\xff 1", "a"),
+        ],
+        ids=["no number", "long number", "no float", "no text"],
+    )
+    async def test_is_repeated(
+        self, query: Query, kind: int, value: bytes, tag: bytes, shown: str
+    ) -> None:
+        """What is not of the type that it is said to be comes as text."""
+        with saying(row(kind, value, tag)) as port:
+            dsn = f"postgresql://reader:secret-text@{SITE}:{port}/shop?sslmode=disable"
+            report = await query("SELECT 1", dsns={"sql_reading_dsn": dsn}, listed=f"{SITE}:{port}")
+        assert answer(report)["rows"] == [[shown]]
