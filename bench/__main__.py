@@ -1,6 +1,7 @@
-"""Run the benchmarks: `python -m bench [denied|cold|memory|egress|gvisor ...]`; SHORT=1: quick.
+"""Run the benchmarks: `python -m bench [denied|cold|memory|warm|egress|gvisor ...]`.
 
-`gvisor` starts a Docker Engine of its own and needs runsc, so it runs only when it is named.
+`SHORT=1` is quick. `gvisor` starts a Docker Engine of its own and needs runsc, so it runs only when
+it is named.
 """
 
 import os
@@ -9,9 +10,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cold, denied, egress, gvisor, memory
+from bench import cold, denied, egress, gvisor, memory, warm
 from bench.figure import Figure, machine, table, write
+from broker.config_template import Settings
 from tests.broker_process import UNHURRIED, Folder, Served
+
+# Elsewhere containers that are made ahead would fall into others' time.
+_POOLED: Settings = {"pool": {"containers": 4}}
 
 
 def main(wanted: list[str]) -> int:
@@ -23,6 +28,7 @@ def main(wanted: list[str]) -> int:
             served, calls=1_000 if short else 4_000, blocks=5 if short else 15
         ),
         "cold": lambda served: cold.measure(served, pairs=30 if short else 60),
+        "warm": lambda served: warm.measure(served, pairs=10 if short else 60),
         "egress": lambda _: egress.measure(rounds=5 if short else 20),
     }
     if unknown := set(wanted) - {*benches, "gvisor"}:
@@ -37,7 +43,8 @@ def main(wanted: list[str]) -> int:
             if name == "gvisor":
                 figures += gvisor.measure(made, Path(place) / name, rounds=20 if short else 60)
                 continue
-            with Served(made.copy(Path(place) / name, UNHURRIED)) as served:
+            settings = {**UNHURRIED, **(_POOLED if name == "warm" else {})}
+            with Served(made.copy(Path(place) / name, settings)) as served:
                 figures += benches[name](served)
     print(table(figures, conditions))
     print(f"kept: {write(figures, conditions).relative_to(Path.cwd())}")

@@ -48,6 +48,7 @@ from broker.core.decision import Limits
 from broker.core.ids import AgentId
 from broker.core.lifecycle import CallState
 from broker.core.order import JsonCaps
+from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
@@ -60,7 +61,8 @@ from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
-from broker.ports import EventDraft, PolicyEngine, Store
+from broker.pool import WarmPool
+from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
 from broker.read import Reader
 from broker.run import BUNDLE_PREMISE
 from broker.secret_ring import check_declared, open_secrets
@@ -156,7 +158,7 @@ class _Outside:
     clock: SystemClock
     engine: PolicyEngine
     store: SqliteStore
-    sandboxes: DockerEngine
+    sandboxes: SandboxEngine
     sandbox_facts: Mapping[str, str]
 
 
@@ -178,9 +180,11 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
-    sandboxes = _sandboxes(config, store.installation, boot)
+    telemetry = Telemetry()
+    docker_engine = _docker(config, store.installation, boot)
+    sandboxes = _pooled(config, docker_engine, clock, telemetry)
     stack.push_async_callback(sandboxes.close)
-    await _check_images(config, toolbox, sandboxes)
+    await _check_images(config, toolbox, docker_engine)
     return _Outside(
         boot=boot,
         signer=signer,
@@ -188,7 +192,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         trust_root=trust_root,
         secrets=ring,
         toolbox=toolbox,
-        telemetry=Telemetry(),
+        telemetry=telemetry,
         clock=clock,
         engine=engine,
         store=store,
@@ -325,12 +329,23 @@ async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngin
         )
 
 
-def _sandboxes(config: Config, installation: str, boot: str) -> DockerEngine:
+def _pooled(
+    config: Config, engine: DockerEngine, clock: SystemClock, telemetry: Telemetry
+) -> SandboxEngine:
+    pool = config.pool
+    if not pool.containers:
+        return engine
+    budget = Budget(containers=pool.containers, memory_bytes=pool.memory_bytes)
+    return WarmPool(engine, budget, clock=clock, entropy=SystemEntropy(), telemetry=telemetry)
+
+
+def _docker(config: Config, installation: str, boot: str) -> DockerEngine:
     return DockerEngine(
         config.sandbox.docker_url,
         installation=installation,
         boot=boot,
-        workers=config.sandbox.max_running,
+        # One more for what is made ahead: it takes no call's place.
+        workers=config.sandbox.max_running + bool(config.pool.containers),
         seccomp=(tools_dir() / "seccomp.json").read_text(),
         egress=_egress(config, installation),
     )

@@ -21,6 +21,7 @@ from broker.config_sections import (
     MetricsSection,
     Name,
     PolicySection,
+    PoolSection,
     ReceiptsSection,
     SandboxSection,
     SecretName,
@@ -51,6 +52,7 @@ class Config(Section):
     receipts: ReceiptsSection
     policy: PolicySection
     sandbox: SandboxSection
+    pool: PoolSection
     egress: EgressSection
     limits: LimitsSection
     ceilings: CeilingsSection
@@ -71,6 +73,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "receipts": ReceiptsSection,
     "policy": PolicySection,
     "sandbox": SandboxSection,
+    "pool": PoolSection,
     "egress": EgressSection,
     "limits": LimitsSection,
     "ceilings": CeilingsSection,

@@ -246,6 +246,25 @@ class SandboxSection(Section):
         return self
 
 
+class PoolSection(Section):
+    """Containers that are started before calls ask for them, each used once."""
+
+    containers: int = Field(
+        default=4,
+        ge=0,
+        le=1024,
+        description=(
+            "How many may wait at the same time, besides those that run; 0: none. Which ones wait "
+            "follows the calls of the last minutes."
+        ),
+    )
+    memory_bytes: int = Field(
+        default=1024**3,
+        ge=0,
+        description="The most that their memory limits may come to together.",
+    )
+
+
 class EgressSection(Section):
     """How a container without a network reaches the places that policy lists for its call."""
 

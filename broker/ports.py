@@ -77,6 +77,12 @@ class Telemetry(Protocol):
     def resumed(self, halt: Halt, active: int) -> None:
         """Note a halt that was lifted, and how many are still active."""
 
+    def sandbox_taken(self, *, was_waiting: bool) -> None:
+        """Note a container that a call gets, and whether it was there before the call."""
+
+    def sandboxes_waiting(self, containers: int) -> None:
+        """Note how many containers wait for calls."""
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Note a fault that an operator has to look at."""
 
@@ -157,6 +163,10 @@ class Sandbox(Protocol):
     @property
     def enforced(self) -> Enforced:
         """Its settings as read back from the Engine."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it still waits for its job: false once it was used, or is known to be gone."""
 
     async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Send the job, then wait until everything in the container is dead.

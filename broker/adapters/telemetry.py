@@ -119,6 +119,17 @@ class Telemetry:
         self._halts = Gauge(
             "toolwarrant_active_halts", "Halts that are active.", registry=self.registry
         )
+        self._taken = Counter(
+            "toolwarrant_sandboxes",
+            "Containers that calls got: those that had waited, those that calls waited for.",
+            ["way"],
+            registry=self.registry,
+        )
+        self._waiting = Gauge(
+            "toolwarrant_waiting_sandboxes",
+            "Containers that wait for calls.",
+            registry=self.registry,
+        )
         self._refusals = Counter(
             "toolwarrant_refused_rpcs",
             "RPCs that ended in an error.",
@@ -182,6 +193,14 @@ class Telemetry:
         """Note a halt that was lifted."""
         self._halts.set(active)
         self._log.warning("halt.lifted", active=active, **_facts(halt))
+
+    def sandbox_taken(self, *, was_waiting: bool) -> None:
+        """Note a container that a call gets."""
+        self._taken.labels("warm" if was_waiting else "cold").inc()
+
+    def sandboxes_waiting(self, containers: int) -> None:
+        """Note how many containers wait for calls."""
+        self._waiting.set(containers)
 
     def alarm(self, what: str, error: BaseException) -> None:
         """Note a fault that an operator has to look at."""

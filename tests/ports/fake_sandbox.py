@@ -77,6 +77,11 @@ class FakeSandbox:
         """What it was made with."""
         return self._enforced
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it still waits for its job."""
+        return not self._is_used and self._slot in self._engine.host.containers
+
     async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Do the job."""
         host = self._engine.host

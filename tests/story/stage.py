@@ -111,6 +111,12 @@ class Alarms:
     def resumed(self, halt: Halt, active: int) -> None:
         """Ignore it."""
 
+    def sandbox_taken(self, *, was_waiting: bool) -> None:
+        """Count nothing."""
+
+    def sandboxes_waiting(self, containers: int) -> None:
+        """Count nothing."""
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Keep it."""
         self.heard.append(what)

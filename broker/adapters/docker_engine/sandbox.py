@@ -84,6 +84,11 @@ class DockerSandbox:
         """Its settings as read back from the Engine."""
         return self._container.enforced
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it still waits for its job: a launcher that waits says nothing, and is there."""
+        return self._phase is _Phase.FRESH and self._container.wire.is_quiet
+
     async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Send the job, then wait until everything in the container is dead.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -55,6 +56,17 @@ class Wire:
     def last_words(self) -> str:
         """What the launcher itself said on stderr: a traceback where it failed."""
         return self._stderr.decode("utf-8", "replace").strip()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing came that is not received yet, the stream's end included."""
+        poll = select.poll()
+        try:
+            poll.register(self._stream, select.POLLIN)
+        except ValueError:
+            # Closed by us.
+            return False
+        return poll.poll(0) == []
 
     async def send(self, data: bytes) -> None:
         """Send all of some bytes.

@@ -1,0 +1,83 @@
+"""Say how many containers should wait for calls, by what was asked for lately."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from math import ceil
+from typing import Final
+
+from broker.core.sandbox import Profile
+
+WINDOW_S: Final = 10.0
+"""Over so long the rate of calls is taken."""
+AHEAD_S: Final = 1.0
+"""So much of that rate waits: making a container takes a fraction of it."""
+KEPT_S: Final = 300.0
+"""So long after its last call a profile has a container waiting."""
+
+_REMEMBERED_CALLS = 256
+_REMEMBERED_PROFILES = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What waiting containers may take together.
+
+    Args:
+        containers: How many; 0: none ever waits.
+        memory_bytes: Sum of their memory limits.
+    """
+
+    containers: int
+    memory_bytes: int
+
+
+class Demand:
+    """Remember what was asked for. Times are monotonic, in seconds, and never go back."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        # In the order of the last call, the latest last.
+        self._calls: dict[Profile, deque[float]] = {}
+
+    def note(self, profile: Profile, now_s: float) -> None:
+        """Count a call that asks for a container of this profile."""
+        calls = self._calls.pop(profile, None) or deque(maxlen=_REMEMBERED_CALLS)
+        calls.append(now_s)
+        self._calls[profile] = calls
+        if len(self._calls) > _REMEMBERED_PROFILES:
+            del self._calls[next(iter(self._calls))]
+
+    def wanted(self, now_s: float) -> Mapping[Profile, int]:
+        """Say how many containers of each profile should wait, within the budget.
+
+        One for each profile comes before a second one for any; the latest asked for comes first.
+        """
+        self._forget(now_s)
+        full = {
+            profile: max(1, ceil(sum(at > now_s - WINDOW_S for at in calls) * AHEAD_S / WINDOW_S))
+            for profile, calls in reversed(self._calls.items())
+        }
+        given: dict[Profile, int] = {}
+        left, memory_left = self._budget.containers, self._budget.memory_bytes
+        for turn in count(1):
+            asking = [profile for profile, most in full.items() if most >= turn]
+            for profile in asking:
+                if left and profile.memory_bytes <= memory_left:
+                    given[profile] = given.get(profile, 0) + 1
+                    left -= 1
+                    memory_left -= profile.memory_bytes
+            if not asking or not left:
+                break
+        return given
+
+    def changes_at(self, now_s: float) -> float | None:
+        """Say when less is wanted if nobody calls; None where nothing is."""
+        ends = [calls[-1] + span for calls in self._calls.values() for span in (WINDOW_S, KEPT_S)]
+        return min((end for end in ends if end > now_s), default=None)
+
+    def _forget(self, now_s: float) -> None:
+        for profile, calls in list(self._calls.items()):
+            if calls[-1] <= now_s - KEPT_S:
+                del self._calls[profile]

@@ -1,0 +1,162 @@
+"""Keep started containers waiting for calls, each for one call alone."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from datetime import timedelta
+
+from broker.core.pool import Budget, Demand
+from broker.core.sandbox import Profile
+from broker.ports import Clock, Entropy, Sandbox, SandboxEngine, Telemetry
+from broker.tasks import Tasks, first
+
+_FAULT_PAUSE = timedelta(seconds=5)
+
+
+class WarmPool:
+    """Hand out containers that were started before they were asked for (a `SandboxEngine`).
+
+    A container waits for exactly its profile, is made and read back as any other, knows nothing of
+    the call, is handed out once, and never taken back. Where none waits, or one with sockets of
+    its own is asked for, it is made while the call waits, as without a pool. Containers of an
+    earlier boot are never here: image, catalogue and policy change with a restart alone.
+
+    Used from one event loop.
+
+    Args:
+        engine: Makes every container; closed with the pool.
+        budget: What waits at a time, that which is being made included.
+    """
+
+    def __init__(
+        self,
+        engine: SandboxEngine,
+        budget: Budget,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        telemetry: Telemetry,
+    ) -> None:
+        self._engine = engine
+        self._demand = Demand(budget)
+        self._clock = clock
+        self._entropy = entropy
+        self._telemetry = telemetry
+        self._waiting: dict[Profile, deque[Sandbox]] = {}
+        self._asked = asyncio.Event()
+        self._being_made_for_calls = 0
+        self._tasks = Tasks()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def prepare(self, profile: Profile, *, slot: str) -> Sandbox:
+        """Hand out a waiting container of exactly this profile, or make one in this slot.
+
+        Raises:
+            SandboxError: It could not be made, or was not made as demanded; nothing is left.
+        """
+        if profile.egress:
+            return await self._make(profile, slot)
+        self._demand.note(profile, self._clock.monotonic_s())
+        try:
+            if (sandbox := self._take(profile)) is not None:
+                return sandbox
+            return await self._make(profile, slot)
+        finally:
+            self._refill()
+
+    async def sweep(self) -> int:
+        """Remove this installation's containers of earlier boots; return how many.
+
+        Raises:
+            SandboxError: The Engine does not answer.
+        """
+        return await self._engine.sweep()
+
+    async def check(self) -> Mapping[str, str]:
+        """Describe the Engine.
+
+        Raises:
+            SandboxError: It does not answer.
+        """
+        return await self._engine.check()
+
+    async def close(self) -> None:
+        """Discard what waits, then close the engine."""
+        await self._tasks.cancel()
+        await self._engine.close()
+
+    def _take(self, profile: Profile) -> Sandbox | None:
+        waiting = self._waiting.get(profile, deque())
+        while waiting:
+            sandbox = waiting.popleft()
+            self._count()
+            # Killed from outside, or by an Engine that was restarted.
+            if sandbox.is_fresh:
+                self._telemetry.sandbox_taken(was_waiting=True)
+                return sandbox
+            self._tasks.start(sandbox.discard())
+        return None
+
+    async def _make(self, profile: Profile, slot: str) -> Sandbox:
+        self._being_made_for_calls += 1
+        try:
+            sandbox = await self._engine.prepare(profile, slot=slot)
+        finally:
+            self._being_made_for_calls -= 1
+        self._telemetry.sandbox_taken(was_waiting=False)
+        return sandbox
+
+    def _refill(self) -> None:
+        self._asked.set()
+        if self._keeper is None:
+            self._keeper = self._tasks.start(self._keep())
+
+    async def _keep(self) -> None:
+        """Make and discard, one at a time, until what waits is what is wanted."""
+        while True:
+            self._asked.clear()
+            wanted = self._demand.wanted(self._clock.monotonic_s())
+            await self._discard_beyond(wanted)
+            lacking = [
+                profile
+                for profile, most in wanted.items()
+                if len(self._waiting.get(profile, ())) < most
+            ]
+            # Calls that wait for a container come first; when theirs are made they ask again.
+            if lacking and not self._being_made_for_calls:
+                await self._make_ahead(lacking[0])
+            else:
+                await self._rest()
+
+    async def _discard_beyond(self, wanted: Mapping[Profile, int]) -> None:
+        for profile, waiting in list(self._waiting.items()):
+            while len(waiting) > wanted.get(profile, 0):
+                sandbox = waiting.popleft()
+                self._count()
+                await sandbox.discard()
+            if not waiting:
+                del self._waiting[profile]
+
+    async def _make_ahead(self, profile: Profile) -> None:
+        try:
+            sandbox = await self._engine.prepare(profile, slot=self._entropy.random_bytes(8).hex())
+        except Exception as error:
+            # The edge of a task that nobody awaits: no fault, ours neither, may end the pool. A
+            # call that asks for such a container hears why.
+            self._telemetry.alarm("no container could be made ahead", error)
+            await self._clock.sleep_until(self._clock.now() + _FAULT_PAUSE)
+            return
+        self._waiting.setdefault(profile, deque()).append(sandbox)
+        self._count()
+
+    async def _rest(self) -> None:
+        now_s = self._clock.monotonic_s()
+        until_s = self._demand.changes_at(now_s)
+        if until_s is None:
+            await self._asked.wait()
+            return
+        until = self._clock.now() + timedelta(seconds=until_s - now_s)
+        await first(self._asked.wait(), self._clock.sleep_until(until))
+
+    def _count(self) -> None:
+        self._telemetry.sandboxes_waiting(sum(map(len, self._waiting.values())))

@@ -1,0 +1,198 @@
+"""What the pool does with what calls ask for, on an engine in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from broker.core.destination import read_destination
+from broker.core.egress import Egress, EgressProtocol
+from broker.core.pool import KEPT_S, Budget
+from broker.core.sandbox import Collect, Job, Profile
+from broker.errors import SandboxError
+from broker.pool import WarmPool
+from tests.pool.test_demand import OTHER, PROFILE
+from tests.ports.fake_clock import FakeClock
+from tests.ports.fake_sandbox import ContainerHost, FakeSandbox, FakeSandboxEngine, Trouble
+from tests.story.stage import Alarms, SeededEntropy
+
+JOB = Job(
+    arguments=b'{"code": "1"}',
+    workspace=(),
+    inputs=(),
+    timeout_s=1,
+    output_bytes=100,
+    collect=Collect.OUTPUTS,
+)
+
+
+class Told(Alarms):
+    """What operators see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[bool] = []
+        self.waiting = 0
+        self.some_wait = asyncio.Event()
+
+    def sandbox_taken(self, *, was_waiting: bool) -> None:
+        """Keep it."""
+        self.taken.append(was_waiting)
+
+    def sandboxes_waiting(self, containers: int) -> None:
+        """Keep it."""
+        self.waiting = containers
+        if containers:
+            self.some_wait.set()
+        else:
+            self.some_wait.clear()
+
+
+class SlowEngine(FakeSandboxEngine):
+    """One that makes containers of calls called `slow` when it is told to."""
+
+    def __init__(self, host: ContainerHost, clock: FakeClock) -> None:
+        super().__init__(host, clock, boot="b")
+        self.go_on = asyncio.Event()
+        self.asked: list[str] = []
+
+    async def prepare(self, profile: Profile, *, slot: str) -> FakeSandbox:
+        """Start a container, now or later."""
+        self.asked.append(slot)
+        if slot == "slow":
+            await self.go_on.wait()
+        return await super().prepare(profile, slot=slot)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A pool with all that stands around it."""
+
+    pool: WarmPool
+    engine: SlowEngine
+    host: ContainerHost
+    clock: FakeClock
+    told: Told
+
+    async def settle(self) -> None:
+        """Let everything happen that needs no time."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    async def ask(self, profile=PROFILE, slot: str = "call"):
+        """Ask for a container, then let the pool do what it does."""
+        sandbox = await self.pool.prepare(profile, slot=slot)
+        await self.settle()
+        return sandbox
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    """A pool of up to three."""
+    host, clock, told = ContainerHost(), FakeClock(), Told()
+    engine = SlowEngine(host, clock)
+    pool = WarmPool(
+        engine,
+        Budget(containers=3, memory_bytes=1 << 40),
+        clock=clock,
+        entropy=SeededEntropy(1),
+        telemetry=told,
+    )
+    yield Place(pool=pool, engine=engine, host=host, clock=clock, told=told)
+    await pool.close()
+    assert host.containers == {}
+    assert clock.sleepers == 0
+
+
+class TestTake:
+    async def test_first_is_made_then_one_waits(self, place: Place) -> None:
+        """The first call waits for its container, the second finds one; another follows it."""
+        first, second = await place.ask(), await place.ask()
+        assert place.told.taken == [False, True]
+        assert (first.slot, second.slot == "call") == ("call", False)
+        assert place.told.waiting == 1
+        assert len(place.host.containers) == 3
+
+    async def test_each_is_handed_out_once(self, place: Place) -> None:
+        """However many ask at once, nobody gets what another has."""
+        await place.ask()
+        got = await asyncio.gather(*(place.pool.prepare(PROFILE, slot=str(n)) for n in range(20)))
+        assert len({sandbox.slot for sandbox in got}) == 20
+        await place.settle()
+        assert place.told.waiting == 3
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"image": "sha256:3"}, {"runtime": "runsc"}, {"memory_bytes": 1}, {"pids": 33},
+         {"tmp_bytes": 2}, {"cpu_millicores": 999}, {"command": ("run", "x")}],
+        ids=lambda change: next(iter(change)),
+    )  # fmt: skip
+    async def test_of_exactly_the_profile(self, place: Place, change) -> None:
+        """One that differs in anything goes past what waits; its twin takes it."""
+        await place.ask()
+        await place.ask(replace(PROFILE, **change))
+        assert place.told.taken == [False, False]
+        await place.ask()
+        assert place.told.taken == [False, False, True]
+
+    async def test_with_egress_is_made_for_the_call(self, place: Place) -> None:
+        """Its sockets are the call's own: none waits."""
+        places = (read_destination("site.test:80"),)
+        egress = Egress(destinations=places, protocol=EgressProtocol.HTTP)
+        for _ in range(2):
+            sandbox = await place.ask(replace(PROFILE, egress=egress))
+            assert sandbox.slot == "call"
+        assert (place.told.taken, len(place.host.containers)) == ([False, False], 1)
+
+    async def test_one_that_is_gone_is_not_handed_out(self, place: Place) -> None:
+        """What was killed while it waited is cleared away; the call gets another."""
+        await place.ask()
+        (waiting,) = set(place.host.containers) - {"call"}
+        del place.host.containers[waiting]
+        sandbox = await place.ask(slot="second")
+        assert (sandbox.slot, place.told.taken) == ("second", [False, False])
+        assert (await sandbox.run(JOB)).exit_code == 0
+
+
+class TestSize:
+    async def test_follows_demand_down(self, place: Place) -> None:
+        """What nobody asked for in some minutes is removed; nothing wakes after that."""
+        await place.ask()
+        await place.ask(OTHER)
+        assert place.told.waiting == 2
+        place.clock.advance(timedelta(seconds=KEPT_S))
+        await place.settle()
+        assert place.told.waiting == 0
+        assert set(place.host.containers) == {"call"}
+        assert place.clock.sleepers == 0
+
+    async def test_gives_way_to_calls(self, place: Place) -> None:
+        """While a call waits for its container none is made ahead."""
+        waiting = asyncio.create_task(place.pool.prepare(PROFILE, slot="slow"))
+        await place.settle()
+        await place.ask(OTHER, slot="other")
+        assert place.engine.asked == ["slow", "other"]
+        place.engine.go_on.set()
+        await waiting
+        await place.settle()
+        assert (len(place.engine.asked), place.told.waiting) == (4, 2)
+
+    async def test_an_engine_that_refuses_is_asked_again_later(self, place: Place) -> None:
+        """A fault of what is made ahead is told, costs no call, and ends nothing."""
+        await place.ask()
+        place.host.troubles += [Trouble.BROKEN_MAKER, Trouble.NOT_MADE]
+        await place.ask()
+        assert (place.told.heard, place.told.waiting) == (["no container could be made ahead"], 0)
+        place.clock.advance(timedelta(seconds=5))
+        await place.settle()
+        place.clock.advance(timedelta(seconds=5))
+        await place.settle()
+        assert (len(place.told.heard), place.told.waiting) == (2, 1)
+
+    async def test_a_call_hears_why_there_is_none(self, place: Place) -> None:
+        """A fault of its own container is the call's."""
+        place.host.troubles.append(Trouble.NOT_MADE)
+        with pytest.raises(SandboxError):
+            await place.pool.prepare(PROFILE, slot="call")
