@@ -41,7 +41,7 @@ MISTAKES = {
         "xyz = 3",
         (
             "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, "
-            "sandbox, egress, limits, ceilings, metrics, log, secrets, identities"
+            "sandbox, pool, egress, limits, ceilings, metrics, log, secrets, identities"
         ),
     ),
     "a table that is a number": (
