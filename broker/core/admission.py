@@ -210,13 +210,14 @@ class Admission:
         book = self._book(agent)
         unix_s = int(at.timestamp())
         tools = {name: window.total(unix_s) for name, window in book.by_tool.items()}
+        calls, denied = _totals(book.calls, unix_s), _totals(book.denied, unix_s)
         entry = book.sessions.get(session)
         return History(
-            calls=_totals(book.calls, unix_s),
-            denied=_totals(book.denied, unix_s),
+            calls=calls,
+            denied=denied,
             by_tool={name: count for name, count in sorted(tools.items()) if count},
             prior_tools=tuple(entry.tools) if entry else (),
-            budget_spent=book.calls.day.total(unix_s) - book.denied.day.total(unix_s),
+            budget_spent=calls[-1] - denied[-1],
             budget_limit=self._budgets.get(agent, UNLIMITED),
         )
 
