@@ -19,8 +19,12 @@ _LOOK_S = 0.2
 _CONTAINERS = 4
 # Pools that grow to a bound and stay: asyncio's own, the store's readers, the secrets' readers.
 _POOLED_THREADS = min(32, (os.cpu_count() or 1) + 4) + 4 + 2
-# What the SDK keeps open to the Engine: a connection for each of so many paths, of some several.
-_KEPT_OPEN = {"unix connected": DEFAULT_NUM_POOLS + 2 * _CONTAINERS}
+_KEPT_OPEN = {
+    # By the SDK, to the Engine: a connection for each of so many paths, of some several.
+    "unix connected": DEFAULT_NUM_POOLS + 2 * _CONTAINERS,
+    # Standard input, and libuv's spare one for when there are no others, from the first stream on.
+    "/dev/null": 2,
+}
 _ESTABLISHED = "01"
 
 
