@@ -76,7 +76,7 @@ conformance: setup tools ## Hold our receipts, engines and sandboxes against thi
 	@scripts/tool.sh runsc >/dev/null
 	@$(BIN)/pytest conformance -q
 
-drill: setup tools ## Long runs: kill loops, a thousand mixed calls, simulation; SEED=n repeats one
+drill: setup tools ## Long runs: kill loops, a thousand mixed calls, the pool, simulation; SEED=n repeats one
 	@$(BIN)/pytest drill -q
 
 bench: setup ## Measure; BENCH=gvisor for what needs an Engine with runsc

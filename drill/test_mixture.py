@@ -16,6 +16,7 @@ from broker.shipped import tools_dir
 from drill.mixture.desk import FetchTargets
 from drill.mixture.stage import Stage
 from drill.mixture.traces import Ground, more_than, settled
+from drill.mixture.trials import TRIALS, every_trial
 from drill.mixture.uses import USES
 from tests.broker_process import Folder, Served
 from tests.conftest import opa
@@ -144,7 +145,14 @@ def test_nothing_is_left(
     """
     chance = random.Random(seed)
     ground = Ground(served=served, engine=engine, mounts=frozenset(engine.mounts()))
-    stage = Stage(served=served, engine=engine, places=meets, desks=2 if is_short else 4)
+    stage = Stage(
+        served=served,
+        engine=engine,
+        places=meets,
+        desks=2 if is_short else 4,
+        trials=TRIALS,
+        once=every_trial(),
+    )
     part = SHORT if is_short else FULL
     print(f"SEED={seed}")
     began_s = time.monotonic()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from broker.client import Client
 from broker.init import SPIFFE_PREFIX
@@ -42,7 +43,13 @@ class Fate:
     """Injects faults, one after the other, by the progress of a book."""
 
     def __init__(
-        self, served: Served, engine: OwnEngine, book: Book, chance: random.Random
+        self,
+        served: Served,
+        engine: OwnEngine,
+        book: Book,
+        chance: random.Random,
+        *,
+        changes: Mapping[str, Callable[[], object]],
     ) -> None:
         self._served = served
         self._engine = engine
@@ -56,7 +63,8 @@ class Fate:
             "Engine killed": self._kill_engine,
             "Engine hung": lambda: self._hang_engine(self._pause_s()),
             "Engine hung long": lambda: self._hang_engine(_LONG_HANG_S),
-            "broker killed": self._kill_broker,
+            "broker killed": lambda: self._kill_broker("broker killed", lambda: None),
+            **{kind: partial(self._kill_broker, kind, change) for kind, change in changes.items()},
         }
 
     def work(self, plan: Mapping[str, int]) -> None:
@@ -128,8 +136,10 @@ class Fate:
             time.sleep(pause_s)
             self._engine.go_on()
 
-    def _kill_broker(self) -> None:
-        with self._noted("broker killed"):
+    def _kill_broker(self, kind: str, change: Callable[[], object]) -> None:
+        """Kill the broker; its next life finds something changed."""
+        with self._noted(kind):
             self._served.kill()
+            change()
             time.sleep(self._pause_s() / 4)
             self._served.start()

@@ -3,13 +3,13 @@
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from drill.mixture.book import Book, Made
 from drill.mixture.desk import Desk, FetchTargets
 from drill.mixture.faults import Fate, Fault
-from drill.mixture.trials import TRIALS, Trial, every_trial
+from drill.mixture.trials import Trial
 from drill.mixture.uses import seed
 from tests.broker_process import Served
 from tests.e2e.crash.load import AGENTS
@@ -52,20 +52,25 @@ class Stage:
 
     Args:
         desks: How many of each agent.
+        trials: What they do, with how often among the others.
+        once: What they do first, each once.
+        changes: Kind of a fault with what is changed while the broker is dead.
     """
 
     served: Served
     engine: OwnEngine
     places: FetchTargets
     desks: int
+    trials: Mapping[Trial, int]
+    once: Sequence[Trial] = ()
+    changes: Mapping[str, Callable[[], object]] = field(default_factory=dict)
 
     def play(self, chance: random.Random, turns: int, plan: Mapping[str, int]) -> Played:
-        """Do so many turns at least, with all of a plan's faults; every call is final then.
-
-        Every tool and every trial has its turn once before chance draws.
-        """
+        """Do so many turns at least, with all of a plan's faults; every call is final then."""
         book = Book(turns)
-        fate = Fate(self.served, self.engine, book, random.Random(chance.random()))
+        fate = Fate(
+            self.served, self.engine, book, random.Random(chance.random()), changes=self.changes
+        )
         desks = [
             Desk(
                 agent,
@@ -77,8 +82,10 @@ class Stage:
             for agent in AGENTS
             for _ in range(self.desks)
         ]
-        dealt: deque[Trial] = deque(chance.sample(once := every_trial(), len(once)))
-        threads = [threading.Thread(target=_work, args=(desk, book, dealt)) for desk in desks]
+        dealt = deque(chance.sample(self.once, len(self.once)))
+        threads = [
+            threading.Thread(target=_work, args=(desk, book, dealt, self.trials)) for desk in desks
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -101,8 +108,8 @@ class Stage:
         )
 
 
-def _work(desk: Desk, book: Book, dealt: deque[Trial]) -> None:
-    trials, weights = list(TRIALS), list(TRIALS.values())
+def _work(desk: Desk, book: Book, dealt: deque[Trial], mixture: Mapping[Trial, int]) -> None:
+    trials, weights = list(mixture), list(mixture.values())
     try:
         seed(desk)
         while book.take():
