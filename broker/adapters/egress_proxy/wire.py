@@ -1,10 +1,13 @@
 """Hold one end of a connection."""
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
+
+_SEND_BYTES = 1 << 20
 
 
 class Wire(asyncio.Protocol):
@@ -104,6 +107,11 @@ class Wire(asyncio.Protocol):
         """Take the connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._piece_bytes)
+        own = transport.get_extra_info("socket")
+        if own.family == socket.AF_UNIX:
+            # The default takes less than the loop reads at once: each piece would be written in two
+            # parts. The kernel grants at most net.core.wmem_max; TCP tunes its own.
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         if self._opened is not None:
             self._opened(self)
 
