@@ -181,3 +181,4 @@ def test_nothing_is_left(
     assert record.states == {each.call.name: each.state for each in both.made}
     assert served.stop() == 0
     assert settled(ground.left) == {}
+    assert ground.left_without_engine() == []

@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import socket
 import sqlite3
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ from tests.e2e.policies import RENAMED, STEERED, compile_policy
 
 __all__ = ["opa"]
 
+# Turns with their faults; more follow without, until as many calls found a container waiting.
 FULL = (
     3000,
     {
@@ -51,14 +54,17 @@ SHORT = (
         "image changed": 1,
     },
 )
-POOL = 3
+POOL = 6
 CODE = "import os; print(os.listdir('/tmp')); open('/tmp/used', 'w')"
+_TAKEN = re.compile(r'^toolwarrant_sandboxes_total\{way="(\w+)"\} (\S+)$', re.MULTILINE)
+THOUGHT_S = 0.4
 SMALL = 50331648
 """Memory of a call whose purpose is `small`, as the policy has it."""
 
 
 def _fresh(desk: Desk, purpose: str = "") -> None:
-    """Look whether somebody was in the container before."""
+    """Look whether somebody was in the container before; think first, while others are made."""
+    time.sleep(desk.chance.uniform(0, THOUGHT_S))
     wish = Wish(
         kind="fresh",
         tool="python_run",
@@ -70,6 +76,28 @@ def _fresh(desk: Desk, purpose: str = "") -> None:
 
 
 TRIALS = {_fresh: 3, partial(_fresh, purpose="small"): 1}
+
+
+class Ways:
+    """Counts the containers that calls got, by whether they had waited, over a broker's lives.
+
+    Args:
+        metrics: Where Prometheus would ask.
+    """
+
+    def __init__(self, served: Served, metrics: str) -> None:
+        self._served = served
+        self._url = f"http://{metrics}/metrics"
+        self._lives: dict[int, Counter[str]] = {}
+
+    def note(self) -> Counter[str]:
+        """Take down what this life has so far; give the sum of all lives."""
+        with urllib.request.urlopen(self._url, timeout=10) as answer:
+            said = answer.read().decode()
+        self._lives[self._served.process.pid] = Counter(
+            {way: int(float(count)) for way, count in _TAKEN.findall(said)}
+        )
+        return sum(self._lives.values(), Counter())
 
 
 @pytest.fixture
@@ -97,6 +125,12 @@ def served(start: Start, engine: OwnEngine, metrics: str) -> Served:
         "pool": {"containers": POOL},
     }
     return start(settings)
+
+
+@pytest.fixture
+def ways(served: Served, metrics: str) -> Ways:
+    """What containers its calls got."""
+    return Ways(served, metrics)
 
 
 @pytest.fixture
@@ -144,7 +178,7 @@ def test_no_container_serves_two(
     served: Served,
     engine: OwnEngine,
     changes: dict[str, Callable[[], object]],
-    metrics: str,
+    ways: Ways,
     is_short: bool,
     seed: int,
     record_property: Callable[[str, object], None],
@@ -157,17 +191,20 @@ def test_no_container_serves_two(
         served=served,
         engine=engine,
         places=FetchTargets(open="", closed=""),
-        desks=2,
+        desks=1,
         trials=TRIALS,
         changes=changes,
+        farewell=ways.note,
     )
     turns, plan = SHORT if is_short else FULL
-    played = stage.play(random.Random(seed), turns, plan)
-    record_property("summary", f"SEED={seed} pool: {played}; {_ways(metrics)}")
+    chance = random.Random(seed)
+    played = stage.play(chance, turns, plan)
+    while ways.note()["warm"] < turns:
+        played += stage.play(chance, turns // 10, {})
+    record_property("summary", f"SEED={seed} pool: {played}; {dict(ways.note())}")
     assert Counter(fault.kind for fault in played.faults) == plan
     assert [str(each) for each in played.untouched if not each.is_right] == []
     assert [str(each) for each in played.made if each.is_wrong] == []
-    assert _ways(metrics)["warm"] > 0
     _check_runs(served, played)
     assert settled(lambda: {} if len(engine.containers()) <= POOL else {"waiting": True}) == {}
     check_record(read_record(served.folder.store), served.folder.path / "trust-root.json")
@@ -193,14 +230,3 @@ def _check_runs(served: Served, played: Played) -> None:
     small = sum(data["sandbox"]["memory_bytes"] == SMALL for _, data in facts)
     assert 0 < small < len(facts)
     assert len(facts) >= len([each for each in played.made if each.is_right])
-
-
-def _ways(metrics: str) -> dict[str, int]:
-    """Count the containers that calls got in this life of the broker, by whether they waited."""
-    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    found = {"warm": 0, "cold": 0}
-    for way in found:
-        name = f'toolwarrant_sandboxes_total{{way="{way}"}} '
-        found[way] = sum(int(float(line.removeprefix(name))) for line in lines if name in line)
-    return found

@@ -50,11 +50,13 @@ class Fate:
         chance: random.Random,
         *,
         changes: Mapping[str, Callable[[], object]],
+        farewell: Callable[[], object],
     ) -> None:
         self._served = served
         self._engine = engine
         self._book = book
         self._chance = chance
+        self._farewell = farewell
         self.faults: list[Fault] = []
         self._kinds: dict[str, Callable[[], None]] = {
             "container killed": self._kill_container,
@@ -139,6 +141,7 @@ class Fate:
     def _kill_broker(self, kind: str, change: Callable[[], object]) -> None:
         """Kill the broker; its next life finds something changed."""
         with self._noted(kind):
+            self._farewell()
             self._served.kill()
             change()
             time.sleep(self._pause_s() / 4)

@@ -55,6 +55,7 @@ class Stage:
         trials: What they do, with how often among the others.
         once: What they do first, each once.
         changes: Kind of a fault with what is changed while the broker is dead.
+        farewell: Called before the broker is killed, while it still answers.
     """
 
     served: Served
@@ -64,12 +65,18 @@ class Stage:
     trials: Mapping[Trial, int]
     once: Sequence[Trial] = ()
     changes: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    farewell: Callable[[], object] = lambda: None
 
     def play(self, chance: random.Random, turns: int, plan: Mapping[str, int]) -> Played:
         """Do so many turns at least, with all of a plan's faults; every call is final then."""
         book = Book(turns)
         fate = Fate(
-            self.served, self.engine, book, random.Random(chance.random()), changes=self.changes
+            self.served,
+            self.engine,
+            book,
+            random.Random(chance.random()),
+            changes=self.changes,
+            farewell=self.farewell,
         )
         desks = [
             Desk(

@@ -26,6 +26,9 @@ _KEPT_OPEN = {
     "/dev/null": 2,
 }
 _ESTABLISHED = "01"
+# An Engine that is killed while it makes a container leaves this mount of its own, of a container
+# that never was: nobody else may touch it, and the Engine takes it away when it next stops.
+_HALF_MADE = "-init/merged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +81,19 @@ class Ground:
             "containers": self.engine.containers(),
             "processes": [_name(pid) for pid in self.engine.processes()],
             "shims": [_name(pid) for pid in self.engine.shims()],
-            "mounts": sorted({*self.engine.mounts(), *_mounts_below(egress)} - self.mounts),
+            "mounts": sorted(
+                mount
+                for mount in {*self.engine.mounts(), *_mounts_below(egress)} - self.mounts
+                if not mount.endswith(_HALF_MADE)
+            ),
             "sockets of egress": [str(each) for each in egress.rglob("*")],
         }
         return {kind: each for kind, each in found.items() if each}
+
+    def left_without_engine(self) -> list[str]:
+        """Stop the Engine as an operator does; list what it leaves mounted."""
+        self.engine.stop()
+        return sorted(set(self.engine.mounts()) - self.mounts)
 
     def idle(self) -> Idle:
         """Look at the broker's process."""
