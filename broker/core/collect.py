@@ -1,5 +1,7 @@
 """Gather what a launcher sends into what a run brought back, within the job's caps."""
 
+from hmac import compare_digest
+
 from broker.core.frames import (
     MAX_FILES,
     EndWord,
@@ -24,6 +26,7 @@ class Harvest:
         output_bytes: Cap on stdout, on stderr, on the sum of files, each.
         collect: Whether changes of the workspace are expected.
         workspace: The paths that went in: only these can have been deleted.
+        key: The job's; an end without it is nobody's.
         redaction: What may not come back.
         sink: Keeps both streams, redacted; by default a buffer of its own.
     """
@@ -34,12 +37,14 @@ class Harvest:
         output_bytes: int,
         collect: Collect,
         workspace: frozenset[str],
+        key: bytes,
         redaction: Redaction = _NOTHING,
         sink: OutputSink | None = None,
     ) -> None:
         self._sink: OutputSink = OutputBuffer(output_bytes) if sink is None else sink
         self._collect = collect
         self._workspace = workspace
+        self._key = key
         self._redaction = redaction
         self._redactions = 0
         self._left_files = MAX_FILES
@@ -172,9 +177,14 @@ class Harvest:
             case FrameKind.NOTE:
                 self._take_note(frame.payload)
             case FrameKind.END:
-                self.end = EndWord.decode(frame.payload)
+                self._take_end(EndWord.decode(frame.payload))
             case _:
                 raise FrameError(f"a launcher does not send {frame.kind.name}")
+
+    def _take_end(self, word: EndWord) -> None:
+        if not compare_digest(word.key, self._key):
+            raise FrameError("the end was not the launcher's: it has not the job's key")
+        self.end = word
 
     def _open_file(self, kind: FrameKind, head: FileHead) -> None:
         if head.size_bytes > self._left_bytes:

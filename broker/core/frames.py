@@ -5,10 +5,11 @@ launcher keeps its own copy of this format, since it can import nothing of the b
 
 To the launcher, in this order: `JOB`, then any number of `WORKSPACE` and `INPUT` files and the
 one `ARGUMENTS`, each followed by its bytes in `DATA` frames, and of `SECRET`s (a variable, NUL, its
-value), then `GO`; at the very end `LEAVE`.
+value), then `GO`; at the very end `LEAVE`. `JOB` brings a key that the tool never gets.
 From the launcher: `HELLO`; `STDOUT` and `STDERR` while the tool runs; then, when everything in
 the container is dead, files (`OUTPUT` and `CHANGED` followed by their `DATA`, `DELETED` without)
-with `NOTE`s between them; then `END`, or `NOT_BEGUN` where the tool could not be started.
+with `NOTE`s between them; then `END` with the key, or `NOT_BEGUN` where the tool could not be
+started.
 """
 
 import struct
@@ -18,7 +19,7 @@ from enum import Enum
 
 from broker.core.sandbox import Collect, Job
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of this format; the launcher's `HELLO` names the one that it speaks."""
 
 MAX_PAYLOAD_BYTES = 1 << 16
@@ -30,10 +31,13 @@ MAX_FILES = 1000
 MAX_PATH_BYTES = 1024
 """Longest path of a file, either way."""
 
+KEY_BYTES = 32
+"""Length of the key that a job brings, and its end brings back."""
+
 _HEADER = struct.Struct(">cI")
-_JOB = struct.Struct(">BQII")
+_JOB = struct.Struct(f">BQII{KEY_BYTES}s")
 _SIZE = struct.Struct(">Q")
-_END = struct.Struct(">BB")
+_END = struct.Struct(f">BB{KEY_BYTES}s")
 
 
 class FrameError(ValueError):
@@ -146,11 +150,14 @@ class FileHead:
 class EndWord:
     """How the tool's own process ended, in the launcher's word.
 
-    `number` is the exit code, or the signal where `signalled`.
+    Args:
+        number: The exit code, or the signal where `signalled`.
+        key: The job's, where it is the launcher that speaks.
     """
 
     signalled: bool
     number: int
+    key: bytes = field(repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -166,8 +173,8 @@ class EndWord:
         """
         if len(payload) != _END.size or payload[0] > 1:
             raise FrameError("the end's frame is malformed")
-        signalled, number = _END.unpack(payload)
-        return cls(signalled=bool(signalled), number=number)
+        signalled, number, key = _END.unpack(payload)
+        return cls(signalled=bool(signalled), number=number, key=key)
 
 
 def path_fault(path: str) -> str | None:
@@ -183,14 +190,17 @@ def path_fault(path: str) -> str | None:
     return None
 
 
-def job_frames(job: Job) -> Iterator[bytes]:
+def job_frames(job: Job, key: bytes) -> Iterator[bytes]:
     """Give the bytes of a job, piece by piece: everything up to `GO`.
+
+    Args:
+        key: Fresh random bytes that only this run's end may bring back.
 
     Raises:
         FrameError: A path is not one below its folder.
     """
     changes = job.collect is Collect.CHANGES
-    head = _JOB.pack(changes, job.output_bytes, MAX_FILES, MAX_PATH_BYTES)
+    head = _JOB.pack(changes, job.output_bytes, MAX_FILES, MAX_PATH_BYTES, key)
     yield Frame(kind=FrameKind.JOB, payload=head).encode()
     for path, data in job.workspace:
         yield from _file(FrameKind.WORKSPACE, path, data)

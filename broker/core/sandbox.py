@@ -80,7 +80,8 @@ class Report:
     cause: Cause
     """EXITED, SIGNALLED, TIMEOUT, OUTPUT_CAP, MEMORY, CANCELLED, HALTED or ENGINE_LOST."""
     exit_code: int | None
-    """The Engine's exit code of the container's first process; None where it is unknown."""
+    """Of the tool's own process, 128 and more for a signal, or of the container that had to be
+    killed; None where it is unknown."""
     stdout: Stream
     stderr: Stream
     outputs: tuple[FileChange, ...]
@@ -91,7 +92,7 @@ class Report:
     """What was refused on collection, in plain words: a symlink, a name too long."""
     usage: Usage
     sources: tuple[tuple[str, str], ...]
-    """Result field with who says it: `engine`, `cgroup`, `broker` or `tool`."""
+    """Result field with who says it: `engine`, `launcher`, `cgroup`, `broker`, `tool` or `nobody`."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets that were sent to the tool."""
     redactions: int = 0

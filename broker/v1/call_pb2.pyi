@@ -369,8 +369,8 @@ class Result(_message.Message):
 
     @_builtins.property
     def sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Field of result or usage with who says it: `engine`, `cgroup`, `broker`, `tool`, or `nobody`
-        where it could not be read.
+        """Field of result or usage with who says it: `engine`, `launcher` (the container's first process,
+        ours), `cgroup`, `broker`, `tool`, or `nobody` where it could not be read.
         """
 
     def __init__(

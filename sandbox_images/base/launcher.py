@@ -78,8 +78,8 @@ class Job:
         kind, payload = receive()
         if kind != b"J":
             raise Broken
-        self.changes, self.file_bytes, self.max_files, self.max_path = struct.unpack(
-            ">BQII", payload
+        self.changes, self.file_bytes, self.max_files, self.max_path, self.key = struct.unpack(
+            ">BQII32s", payload
         )
         self.before = {}
         self.arguments = b""
@@ -467,7 +467,7 @@ def main(command):
     os.set_blocking(woken, False)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     _signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    send(b"H", b"\2")
+    send(b"H", b"\3")
     try:
         job = Job()
         os.chdir("/workspace")
@@ -485,12 +485,12 @@ def main(command):
         collection.changes()
     if os.WIFSIGNALED(tool.status):
         number = os.WTERMSIG(tool.status)
-        send(b"Z", struct.pack(">BB", 1, number))
+        send(b"Z", struct.pack(">BB", 1, number), job.key)
         code = 128 + number
     else:
         code = os.WEXITSTATUS(tool.status)
-        send(b"Z", struct.pack(">BB", 0, code))
-    # The broker reads the cgroup while this process is still in it.
+        send(b"Z", struct.pack(">BB", 0, code), job.key)
+    # The broker reads the cgroup while this process is still in it, alone.
     receive()
     return code
 

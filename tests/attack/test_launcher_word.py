@@ -3,10 +3,11 @@
 import pytest
 
 from broker.core.collect import Harvest
-from broker.core.frames import FileHead, Frame, FrameError, FrameKind
+from broker.core.frames import KEY_BYTES, FileHead, Frame, FrameError, FrameKind
 from broker.core.output import OutputBuffer, Source
 from broker.core.sandbox import Collect
 
+KEY = bytes(range(KEY_BYTES))
 _SOMETHING = [
     Frame(kind=FrameKind.STDOUT, payload=b"x"),
     Frame(kind=FrameKind.STDERR, payload=b"x"),
@@ -22,10 +23,10 @@ class TestOutput:
         """Output behind the last word, in the same breath, reaches neither readers nor result."""
         sink = OutputBuffer(10)
         harvest = Harvest(
-            output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset(), sink=sink
+            output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset(), key=KEY, sink=sink
         )
         harvest.feed(Frame(kind=FrameKind.STDOUT, payload=b"said"))
-        harvest.feed(Frame(kind=FrameKind.END, payload=b"\0\0"))
+        harvest.feed(Frame(kind=FrameKind.END, payload=b"\0\0" + KEY))
         with pytest.raises(FrameError):
             harvest.feed(Frame(kind=FrameKind.STDOUT, payload=b"late"))
         harvest.close()
@@ -36,7 +37,7 @@ class TestOutput:
         """Output between the files of a dead tool is nobody's."""
         sink = OutputBuffer(10)
         harvest = Harvest(
-            output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset(), sink=sink
+            output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset(), key=KEY, sink=sink
         )
         harvest.feed(Frame(kind=FrameKind.NOTE, payload=b"\0refused"))
         with pytest.raises(FrameError):
@@ -46,7 +47,9 @@ class TestOutput:
     def test_a_flood_is_streamed_up_to_the_cap(self) -> None:
         """Beyond the cap nothing goes out, though more is counted."""
         sink = OutputBuffer(100)
-        harvest = Harvest(output_bytes=5, collect=Collect.OUTPUTS, workspace=frozenset(), sink=sink)
+        harvest = Harvest(
+            output_bytes=5, collect=Collect.OUTPUTS, workspace=frozenset(), key=KEY, sink=sink
+        )
         for _ in range(3):
             harvest.feed(Frame(kind=FrameKind.STDOUT, payload=b"abc"))
         assert (sink.kept(Source.STDOUT), harvest.stdout.size_bytes) == (b"abcab", 9)
@@ -56,7 +59,7 @@ class TestNotBegun:
     @pytest.mark.parametrize("before", _SOMETHING, ids=lambda frame: frame.kind.name)
     def test_after_something(self, before: Frame) -> None:
         """Who has written or left something cannot be said never to have begun."""
-        harvest = Harvest(output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset())
+        harvest = Harvest(output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset(), key=KEY)
         harvest.feed(before)
         with pytest.raises(FrameError):
             harvest.feed(Frame(kind=FrameKind.NOT_BEGUN, payload=b"never"))
@@ -64,6 +67,6 @@ class TestNotBegun:
 
     def test_at_once(self) -> None:
         """The twin: said first, it stands."""
-        harvest = Harvest(output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset())
+        harvest = Harvest(output_bytes=10, collect=Collect.OUTPUTS, workspace=frozenset(), key=KEY)
         harvest.feed(Frame(kind=FrameKind.NOT_BEGUN, payload=b"never"))
         assert harvest.not_begun == "never"

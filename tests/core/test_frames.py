@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from broker.core.collect import Harvest
 from broker.core.frames import (
+    KEY_BYTES,
     MAX_FILES,
     MAX_PAYLOAD_BYTES,
     EndWord,
@@ -21,6 +22,7 @@ from broker.core.frames import (
 )
 from broker.core.sandbox import Collect, FileChange, Job
 
+KEY = bytes(range(KEY_BYTES))
 FRAMES = st.lists(
     st.builds(
         lambda kind, payload: Frame(kind=kind, payload=payload),
@@ -33,7 +35,9 @@ FRAMES = st.lists(
 
 def harvest(*, output_bytes: int = 100, collect: Collect = Collect.CHANGES) -> Harvest:
     """Make one for a workspace of two files."""
-    return Harvest(output_bytes=output_bytes, collect=collect, workspace=frozenset({"a", "b"}))
+    return Harvest(
+        output_bytes=output_bytes, collect=collect, workspace=frozenset({"a", "b"}), key=KEY
+    )
 
 
 def feed_all(gathered: Harvest, frames: list[Frame]) -> None:
@@ -149,7 +153,7 @@ class TestJobFrames:
             output_bytes=10,
             collect=Collect.OUTPUTS,
         )
-        frames = FrameReader().feed(b"".join(job_frames(job)))
+        frames = FrameReader().feed(b"".join(job_frames(job, KEY)))
         found: dict[tuple[FrameKind, str], bytes] = {}
         key = (FrameKind.JOB, "")
         for each in frames[1:-1]:
@@ -169,7 +173,9 @@ class TestJobFrames:
 class TestEndWord:
     """The launcher's last word."""
 
-    @pytest.mark.parametrize("payload", [b"", b"\x00", b"\x02\x00", b"\x00\x00\x00"])
+    @pytest.mark.parametrize(
+        "payload", [b"", b"\x00\x00", b"\x02\x00" + KEY, b"\x00\x00" + KEY[1:], b"\x00" + KEY + KEY]
+    )
     def test_malformed_is_refused(self, payload: bytes) -> None:
         """Anything but a flag with a number is refused."""
         with pytest.raises(FrameError):
@@ -177,7 +183,7 @@ class TestEndWord:
 
     def test_signal_is_128_and_more(self) -> None:
         """A signal's exit code is what shells say."""
-        assert EndWord.decode(b"\x01\x09").exit_code == 137
+        assert EndWord.decode(b"\x01\x09" + KEY).exit_code == 137
 
 
 class TestHarvest:
@@ -196,7 +202,7 @@ class TestHarvest:
             frame(FrameKind.NOTE, b"\x01too much"),
             frame(FrameKind.CHANGED, head("empty", 0)),
             frame(FrameKind.DELETED, head("a", 0)),
-            frame(FrameKind.END, b"\x00\x03"),
+            frame(FrameKind.END, b"\x00\x03" + KEY),
         ):
             gathered.feed(each)
         assert (gathered.stdout.data, gathered.stderr.data) == (b"output", b"err")
@@ -208,7 +214,7 @@ class TestHarvest:
         assert (gathered.notes, gathered.files_capped, gathered.end) == (
             ("too much",),
             True,
-            EndWord(signalled=False, number=3),
+            EndWord(signalled=False, number=3, key=KEY),
         )
 
     def test_keeps_no_files_of_a_run_without_an_end(self) -> None:
@@ -241,7 +247,7 @@ class TestHarvest:
             [frame(FrameKind.OUTPUT, head("x", 60)), frame(FrameKind.OUTPUT, head("y", 60))],
             [frame(FrameKind.OUTPUT, head("x", 2)), frame(FrameKind.DATA, b"abc")],
             [frame(FrameKind.OUTPUT, head("x", 2)), frame(FrameKind.DATA)],
-            [frame(FrameKind.OUTPUT, head("x", 2)), frame(FrameKind.END, b"\x00\x00")],
+            [frame(FrameKind.OUTPUT, head("x", 2)), frame(FrameKind.END, b"\x00\x00" + KEY)],
             [frame(FrameKind.OUTPUT, head("x", 0)), frame(FrameKind.OUTPUT, head("x", 0))],
             [frame(FrameKind.OUTPUT, head("x", 0)), frame(FrameKind.STDOUT, b"late")],
             [frame(FrameKind.DELETED, head("never-was", 0))],
@@ -249,7 +255,8 @@ class TestHarvest:
             [frame(FrameKind.NOTE, b"\x00" + bytes(2000))],
             [frame(FrameKind.NOTE, b"\x00n")] * 101,
             [frame(FrameKind.OUTPUT, head(f"{n}", 0)) for n in range(MAX_FILES + 1)],
-            [frame(FrameKind.END, b"\x00\x00"), frame(FrameKind.END, b"\x00\x00")],
+            [frame(FrameKind.END, b"\x00\x00" + KEY), frame(FrameKind.END, b"\x00\x00" + KEY)],
+            [frame(FrameKind.END, b"\x00\x00" + bytes(KEY_BYTES))],
             [frame(FrameKind.NOT_BEGUN, b"no"), frame(FrameKind.STDOUT, b"x")],
         ],
     )

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from broker.core.collect import Harvest
-from broker.core.frames import FileHead, Frame, FrameKind, FrameReader, job_frames
+from broker.core.frames import KEY_BYTES, FileHead, Frame, FrameKind, FrameReader, job_frames
 from broker.core.output import OutputBuffer, Source
 from broker.core.redact import Redaction
 from broker.core.sandbox import Collect, FileChange, Job, Stream
@@ -14,7 +14,8 @@ from broker.core.secret import Secret
 VALUE = b"s3cr3t-Token/42"
 SECRET = Secret(name="api_token", value=VALUE)
 MARKER = SECRET.marker
-END = Frame(kind=FrameKind.END, payload=b"\0\0")
+KEY = bytes(range(KEY_BYTES))
+END = Frame(kind=FrameKind.END, payload=b"\0\0" + KEY)
 
 
 def harvest(
@@ -25,6 +26,7 @@ def harvest(
         output_bytes=output_bytes,
         collect=Collect.CHANGES,
         workspace=frozenset({"a"}),
+        key=KEY,
         redaction=Redaction.of([SECRET] if redacts else []),
         sink=sink,
     )
@@ -208,7 +210,7 @@ class TestJob:
             collect=Collect.OUTPUTS,
             secrets=(SECRET,),
         )
-        frames = FrameReader().feed(b"".join(job_frames(job)))
+        frames = FrameReader().feed(b"".join(job_frames(job, KEY)))
         carrying = [frame for frame in frames if VALUE in frame.payload]
         assert [(frame.kind, frame.payload) for frame in carrying] == [
             (FrameKind.SECRET, b"API_TOKEN\0" + VALUE)

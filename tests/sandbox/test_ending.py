@@ -3,13 +3,14 @@
 import pytest
 
 from broker.adapters.docker_engine.cgroup import Spent
-from broker.adapters.docker_engine.ending import Exit, Stop, judge
+from broker.adapters.docker_engine.ending import Exit, Stop, is_proven, judge
 from broker.core.call import Cause
-from broker.core.frames import EndWord
+from broker.core.frames import KEY_BYTES, EndWord
 
-LEFT_0 = EndWord(signalled=False, number=0)
-LEFT_137 = EndWord(signalled=False, number=137)
-KILLED = EndWord(signalled=True, number=9)
+KEY = bytes(KEY_BYTES)
+LEFT_0 = EndWord(signalled=False, number=0, key=KEY)
+LEFT_137 = EndWord(signalled=False, number=137, key=KEY)
+KILLED = EndWord(signalled=True, number=9, key=KEY)
 OOM = Spent(oom_kills=1)
 CALM = Spent(oom_kills=0, refused_forks=0)
 
@@ -17,6 +18,27 @@ CALM = Spent(oom_kills=0, refused_forks=0)
 def exited(code: int, *, oom_killed: bool = False, by_us: bool = False) -> Exit:
     """Make the Engine's word."""
     return Exit(code=code, oom_killed=oom_killed, by_us=by_us)
+
+
+class TestIsProven:
+    """When a launcher's word stands without the Engine's."""
+
+    @pytest.mark.parametrize(
+        ("word", "spent", "stands"),
+        [
+            (LEFT_0, Spent(oom_kills=0, tasks=1), True),
+            (LEFT_137, Spent(oom_kills=3, tasks=1), True),
+            (KILLED, Spent(oom_kills=0, tasks=1), False),
+            (LEFT_0, Spent(oom_kills=0, tasks=2), False),
+            (LEFT_0, Spent(oom_kills=0, tasks=0), False),
+            (LEFT_0, Spent(oom_kills=0), False),
+            (LEFT_0, Spent(tasks=1), False),
+            (LEFT_0, Spent(), False),
+        ],
+    )
+    def test_only_where_the_kernel_says_so(self, word: EndWord, spent: Spent, stands: bool) -> None:
+        """An exit, nobody else in the cgroup, and a kernel that counts what memory killed."""
+        assert is_proven(word, spent) is stands
 
 
 class TestJudge:

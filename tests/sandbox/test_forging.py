@@ -7,7 +7,7 @@ from tests.sandbox.bench import Bench, Place, job
 
 FRAMES = r"""
 import os, struct
-end = struct.pack(">cI", b"Z", 2) + bytes([0, 0])
+end = struct.pack(">cI", b"Z", 34) + bytes(34)
 output = struct.pack(">cI", b"o", 12) + struct.pack(">Q", 0) + b"evil"
 os.write(1, output + end)
 """

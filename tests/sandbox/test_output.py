@@ -12,7 +12,7 @@ from broker.adapters.docker_engine.ending import Stop
 from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause
 from broker.core.collect import Harvest
-from broker.core.frames import Frame, FrameKind
+from broker.core.frames import KEY_BYTES, Frame, FrameKind
 from broker.core.output import OutputBuffer, Source
 from broker.core.sandbox import Collect, Report
 from tests.sandbox.bench import MIB, Bench, job, tool_runs
@@ -51,7 +51,7 @@ for _ in children:
 """
 FRAMES_LATER = r"""
 import os, struct
-end = struct.pack(">cI", b"Z", 2) + bytes([0, 0])
+end = struct.pack(">cI", b"Z", 34) + bytes(34)
 os.write(1, b"before" + end + struct.pack(">cI", b"O", 5) + b"after")
 raise SystemExit(7)
 """
@@ -156,7 +156,7 @@ class TestFlood:
     async def test_thousands_of_frames_at_once_leave_others_their_turn(self, bench: Bench) -> None:
         """However many frames one read brings, the event loop turns between them."""
         frames = Frame(kind=FrameKind.STDOUT, payload=b"x").encode() * 20_000
-        frames += Frame(kind=FrameKind.END, payload=b"\0\0").encode()
+        frames += Frame(kind=FrameKind.END, payload=bytes(2 + KEY_BYTES)).encode()
         near, far = socket.socketpair()
         near.setblocking(False)
         # As the Engine multiplexes; all of it is there before the first byte is read.
@@ -173,7 +173,9 @@ class TestFlood:
                 await asyncio.sleep(0)
 
         counting = asyncio.create_task(count())
-        harvest = Harvest(output_bytes=MIB, collect=Collect.OUTPUTS, workspace=frozenset())
+        harvest = Harvest(
+            output_bytes=MIB, collect=Collect.OUTPUTS, workspace=frozenset(), key=bytes(KEY_BYTES)
+        )
         stop = await sandbox._listen(harvest)  # type: ignore[attr-defined]
         counting.cancel()
         far.close()

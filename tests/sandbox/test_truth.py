@@ -1,6 +1,7 @@
 """Each cause of a run's end, on a real container, with who says so."""
 
 import asyncio
+import subprocess
 from collections.abc import Awaitable, Callable
 
 import docker
@@ -37,15 +38,24 @@ OF_A_CHILD = """
 import subprocess, sys
 subprocess.run([sys.executable, "-I", "-c", "x = bytearray(400 << 20)"])
 """
+DAEMONS = """
+import os, time
+for _ in range(20):
+    if os.fork() == 0:
+        os.setsid()
+        while True:
+            os.fork() if len(os.listdir("/proc")) < 40 else time.sleep(0.001)
+print("20 left")
+"""
 # Cause, exit code, limits that struck, who says the cause.
 ENDS: dict[str, tuple[Run, tuple[Cause, int, tuple[str, ...], str]]] = {
-    "exit": (program("raise SystemExit(3)"), (Cause.EXITED, 3, (), "engine")),
+    "exit": (program("raise SystemExit(3)"), (Cause.EXITED, 3, (), "launcher")),
     "signal": (
         program("import os; os.kill(os.getpid(), 11)"),
         (Cause.SIGNALLED, 139, (), "engine"),
     ),
     "oom": (program("x = bytearray(400 << 20)"), (Cause.MEMORY, 137, ("memory",), "cgroup")),
-    "oom of a child": (program(OF_A_CHILD), (Cause.EXITED, 0, ("memory",), "engine")),
+    "oom of a child": (program(OF_A_CHILD), (Cause.EXITED, 0, ("memory",), "launcher")),
     "timeout": (
         program("import time; time.sleep(600)", timeout_s=0.5),
         (Cause.TIMEOUT, 137, (), "broker"),
@@ -73,7 +83,7 @@ class TestCauses:
         said = (report.cause, report.exit_code, report.limits_hit, sources["cause"])
         assert said == expected
         outside = {
-            "exit_code": "engine",
+            "exit_code": "launcher" if expected[-1] == "launcher" else "engine",
             "limits_hit": "cgroup",
             "stderr": "tool",
             "stderr.size_bytes": "broker",
@@ -86,3 +96,29 @@ class TestCauses:
         assert {field: sources[field] for field in outside} == outside
         usage = report.usage
         assert None not in (usage.cpu_ms, usage.max_memory_bytes, usage.max_pids)
+
+
+async def test_nobody_else_may_be_in_the_cgroup(bench: Bench) -> None:
+    """While the kernel counts anything beside the launcher, the end is the Engine's to tell."""
+    sandbox = await bench.prepare()
+    folders = sandbox._container.cgroup.folders  # type: ignore[attr-defined]
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        try:
+            folder = folders.get("pids") or folders["unified"]
+            (folder / "cgroup.procs").write_text(str(stranger.pid))
+            report = await sandbox.run(job("print(1)"))
+        finally:
+            stranger.kill()
+    await sandbox.discard()
+    assert (report.cause, report.exit_code) == (Cause.EXITED, 0)
+    assert dict(report.sources)["exit_code"] == "engine"
+
+
+async def test_what_the_tool_left_running_is_dead_at_the_end(bench: Bench) -> None:
+    """Where the launcher's word ends the wait, it is all that is left: daemons are dead by then."""
+    sandbox = await bench.prepare()
+    report = await sandbox.run(job(DAEMONS))
+    alive = sandbox._container.cgroup.read()  # type: ignore[attr-defined]
+    await sandbox.discard()
+    assert (report.stdout.data, dict(report.sources)["cause"]) == (b"20 left\n", "launcher")
+    assert alive is None or alive.tasks in (0, 1, None)

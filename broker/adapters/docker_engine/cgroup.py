@@ -17,6 +17,8 @@ class Spent:
     oom_kills: int | None = None
     refused_forks: int | None = None
     max_pids: int | None = None
+    tasks: int | None = None
+    """Processes and threads in it at that moment; a zombie counts until it is reaped."""
     source: str = "nobody"
     """Who said so: `cgroup` or `engine`."""
 
@@ -40,6 +42,7 @@ class Cgroup:
             oom_kills=_counter(memory, "memory.oom_control", "oom_kill"),
             refused_forks=_counter(self.folders.get("pids"), "pids.events", "max"),
             max_pids=_number(self.folders.get("pids"), "pids.peak"),
+            tasks=_number(self.folders.get("pids"), "pids.current"),
         )
 
     def _read_v2(self) -> Spent:
@@ -50,6 +53,7 @@ class Cgroup:
             oom_kills=_counter(unified, "memory.events", "oom_kill"),
             refused_forks=_counter(unified, "pids.events", "max"),
             max_pids=_number(unified, "pids.peak"),
+            tasks=_number(unified, "pids.current"),
         )
 
 

@@ -29,14 +29,18 @@ class Stop(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """The Engine's word on a container that is not running any more.
+    """How everything in a container came to be dead.
 
-    `by_us` tells that the broker killed it, so that its exit code says nothing of the tool.
+    Args:
+        by_us: The broker killed it, so that the exit code says nothing of the tool.
+        source: Who says so: the `engine`, of a container that is not running any more, or its
+            `launcher` (see `is_proven`).
     """
 
     code: int
     oom_killed: bool
     by_us: bool
+    source: str = "engine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,15 @@ class Ending:
     source: str
     limits_hit: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def is_proven(word: EndWord, spent: Spent) -> bool:
+    """Tell whether a launcher's last word on an exit needs no confirmation by the Engine.
+
+    It has the job's key, which nothing else in the container ever had (`Harvest` saw to that); the
+    kernel counts nobody but the launcher in the container's cgroup, and counted what memory killed.
+    """
+    return not word.signalled and spent.tasks == 1 and spent.oom_kills is not None
 
 
 def judge(
@@ -61,7 +74,7 @@ def judge(
 ) -> Ending:
     """Name the cause of a run's end.
 
-    The launcher's word only ever tells an exit from a signal, where the Engine's code agrees.
+    The launcher's word tells an exit from a signal, where the exit code agrees.
 
     Args:
         asked: The cause that came with a kill; for any other stop it is not looked at.
@@ -114,12 +127,12 @@ def _of_silence(exit_state: Exit, oom: bool) -> tuple[Cause, str, str]:
 
 def _of_word(word: EndWord | None, exit_state: Exit, oom: bool) -> tuple[Cause, str, str]:
     if word is None or exit_state.by_us or word.exit_code != exit_state.code:
-        return Cause.SIGNALLED, "engine", f"the launcher left with code {exit_state.code}"
+        return Cause.SIGNALLED, exit_state.source, f"the launcher left with code {exit_state.code}"
     if word.signalled:
         # A child's OOM kill ends nothing: the tool's own process must have died of SIGKILL.
         memory = oom and exit_state.code == _KILLED
-        return (Cause.MEMORY if memory else Cause.SIGNALLED), "engine", ""
-    return Cause.EXITED, "engine", ""
+        return (Cause.MEMORY if memory else Cause.SIGNALLED), exit_state.source, ""
+    return Cause.EXITED, exit_state.source, ""
 
 
 def _limits(spent: Spent, exit_state: Exit | None, files_capped: bool) -> set[str]:
