@@ -19,6 +19,7 @@ def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
     return Profile(
         image=tool.image,
         command=tool.tool.command,
+        starts_ahead=tool.tool.starts_ahead,
         runtime=obligations.runtime,
         cpu_millicores=limits.cpu_millicores,
         memory_bytes=limits.memory_bytes,

@@ -39,6 +39,7 @@ class Tool:
     Args:
         image: Name of its image; which image that is, the lock file says.
         runs_code: Whether it runs code that the agent wrote.
+        starts_ahead: Whether its command may wait for its arguments before there is a call.
         egress: `host:port` in normal form, or `ANY_DESTINATION`.
         egress_protocol: Value of an `EgressProtocol`.
         optional_secrets: Those of `secrets` without which a broker starts all the same.
@@ -46,7 +47,8 @@ class Tool:
         input_schema: JSON Schema 2020-12 of the arguments.
 
     Raises:
-        ValueError: The input schema is none, or the agent's own code would get secrets.
+        ValueError: The input schema is none; secrets for the agent's own code, or for a command
+            that has been started by then.
     """
 
     name: str
@@ -64,15 +66,18 @@ class Tool:
     secrets: tuple[str, ...]
     optional_secrets: tuple[str, ...] = ()
     runs_code: bool
+    starts_ahead: bool = False
     effects: Mapping[str, bool]
     labels: tuple[str, ...]
     runtime: str
     _arguments: Draft202012Validator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Compile the input schema; refuse secrets for the agent's own code."""
+        """Compile the input schema; refuse secrets where none may be, or none can be given."""
         if self.runs_code and self.secrets:
             raise ValueError("a tool that runs the agent's own code gets no secret")
+        if self.starts_ahead and self.secrets:
+            raise ValueError("a tool that is started before its call gets no secret")
         object.__setattr__(self, "_arguments", _compiled(self.input_schema))
 
     def check_arguments(self, value: JsonObject) -> None:
@@ -153,6 +158,7 @@ def _tool(document: YamlText, file: str) -> Tool:
             secrets=_texts(fields.get("secrets", ())),
             optional_secrets=_texts(fields.get("optional_secrets", ())),
             runs_code=cast("bool", fields.get("runs_code", False)),
+            starts_ahead=cast("bool", fields.get("starts_ahead", False)),
             effects=cast("Mapping[str, bool]", fields["effects"]),
             labels=_texts(fields.get("labels", ())),
             runtime=cast("str", fields.get("runtime", "runc")),
@@ -180,6 +186,13 @@ def _check_secrets(document: YamlText, file: str) -> None:
             document.line_of(("secrets",)),
             "secrets: a tool that runs the agent's own code (runs_code: true) gets none: remove "
             "them, or give them to a tool of its own that does one thing with them",
+        )
+    if fields.get("starts_ahead") is True and fields.get("secrets"):
+        raise ConfigurationError(
+            file,
+            document.line_of(("starts_ahead",)),
+            "starts_ahead: a command that has been started gets no secrets any more: remove it, or "
+            "the secrets",
         )
 
 

@@ -26,6 +26,8 @@ class Profile:
     image: str
     """The Engine's image id."""
     command: tuple[str, ...]
+    starts_ahead: bool = False
+    """Whether the command is started with the container, rather than by the job."""
     runtime: str
     cpu_millicores: int
     memory_bytes: int
@@ -92,7 +94,7 @@ class Report:
     """What was refused on collection, in plain words: a symlink, a name too long."""
     usage: Usage
     sources: tuple[tuple[str, str], ...]
-    """Result field with who says it: `engine`, `launcher`, `cgroup`, `broker`, `tool` or `nobody`."""
+    """Result field with who says it: `engine`, `launcher`, `cgroup`, `broker`, `tool`, `nobody`."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets that were sent to the tool."""
     redactions: int = 0

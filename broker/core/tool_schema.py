@@ -50,6 +50,10 @@ def _flag(description: str) -> JsonObject:
     return {"description": description, "type": "boolean"}
 
 
+def _is_true(name: str) -> JsonObject:
+    return {"required": [name], "properties": {name: {"const": True}}}
+
+
 TOOL_SCHEMA: JsonObject = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "urn:toolwarrant:tool:v1",
@@ -143,6 +147,13 @@ TOOL_SCHEMA: JsonObject = {
             "type": "boolean",
             "default": False,
         },
+        "starts_ahead": {
+            "description": "Its command may be started before a call is there: until its arguments "
+            "come it does nothing but read its standard input. It may ask for no secret, which "
+            "would have to be in its environment by then.",
+            "type": "boolean",
+            "default": False,
+        },
         "effects": _record(
             "What it does to the world.",
             {
@@ -161,6 +172,6 @@ TOOL_SCHEMA: JsonObject = {
             "default": "runc",
         },
     },
-    "if": {"required": ["runs_code"], "properties": {"runs_code": {"const": True}}},
+    "if": {"anyOf": [_is_true("runs_code"), _is_true("starts_ahead")]},
     "then": {"properties": {"secrets": {"maxItems": 0}}},
 }

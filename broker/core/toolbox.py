@@ -36,6 +36,7 @@ class BoundTool:
             "egress_protocol": tool.egress_protocol,
             "secrets": list(tool.secrets),
             "runs_code": tool.runs_code,
+            "starts_ahead": tool.starts_ahead,
             "effects": dict(tool.effects),
             "labels": list(tool.labels),
             "runtime": tool.runtime,

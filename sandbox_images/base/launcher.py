@@ -169,11 +169,11 @@ def sha256():
 class Tool:
     """The tool's own process with the pipes to it."""
 
-    def __init__(self, command, job, set_oom_score):
+    def __init__(self, command, secrets, set_oom_score):
         child_in, self.stdin = os.pipe()
         self.stdout, child_out = os.pipe()
         self.stderr, child_err = os.pipe()
-        self.arguments = memoryview(job.arguments)
+        self.arguments = memoryview(b"")
         self.status = None
         # The tool goes first when memory runs out, not the process that tells of its end.
         set_oom_score(1000)
@@ -181,7 +181,7 @@ class Tool:
             self.pid = os.posix_spawnp(
                 command[0],
                 command,
-                {**ENVIRONMENT, **job.secrets},
+                {**ENVIRONMENT, **secrets},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, child_in, 0),
                     (os.POSIX_SPAWN_DUP2, child_out, 1),
@@ -197,11 +197,15 @@ class Tool:
         finally:
             set_oom_score(0)
             # The tool has them now; this process, which it cannot read, needs them no more.
-            job.secrets.clear()
+            secrets.clear()
         for fd in (child_in, child_out, child_err):
             os.close(fd)
         for fd in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(fd, False)
+
+    def has_ended(self):
+        self.reap()
+        return self.status is not None
 
     def attend(self, wakeup):
         """Relay until the tool's own process has ended."""
@@ -455,7 +459,15 @@ def hide():
     return lambda value: os.pwrite(score, b"%d" % value, 0)
 
 
-def main(command):
+def start_ahead(command, set_oom_score):
+    try:
+        return Tool(command, {}, set_oom_score)
+    except NotBegun:
+        # Said when there is a job to say it of.
+        return None
+
+
+def main(when, *command):
     # As pid 1 of its own namespace only: kill(-1) would otherwise reach the host's processes.
     if os.getpid() != 1 or not command:
         raise Broken
@@ -467,11 +479,16 @@ def main(command):
     os.set_blocking(woken, False)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     _signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    os.chdir("/workspace")
+    tool = start_ahead(command, set_oom_score) if when == "ahead" else None
     send(b"H", b"\3")
     try:
         job = Job()
-        os.chdir("/workspace")
-        tool = Tool(command, job, set_oom_score)
+        if tool is None or job.secrets or tool.has_ended():
+            # Of one that did not wait, or that lacks its secrets, nothing is left to meet the job.
+            kill_all()
+            tool = Tool(command, job.secrets, set_oom_score)
+        tool.arguments = memoryview(job.arguments)
     except NotBegun as fault:
         kill_all()
         send(b"X", str(fault).encode("utf-8", "backslashreplace")[:1000])
@@ -497,7 +514,7 @@ def main(command):
 
 if __name__ == "__main__":
     try:
-        exit_code = main(sys.argv[1:])
+        exit_code = main(*sys.argv[1:])
     except Broken:
         exit_code = 125
         # Without a broker nobody will end what is left.

@@ -101,6 +101,12 @@ class TestReadTool:
             ("title: Echo", "title: Echo\noptional_secrets: [token]", 5, "not among its secrets"),
             ("title: Echo", "title: Echo\nsecrets: [api-token]", 5, "secrets"),
             ("title: Echo", "title: Echo\nruns_code: yes please", 5, "runs_code"),
+            (
+                "title: Echo",
+                "title: Echo\nstarts_ahead: true\nsecrets: [token]",
+                5,
+                "starts_ahead",
+            ),
         ],
     )
     def test_names_the_line_of_a_fault(self, old: str, new: str, line: int, word: str) -> None:
@@ -122,12 +128,13 @@ class TestReadTool:
             secrets,
         )
 
-    def test_the_published_schema_knows_it_too(self) -> None:
-        """An editor that checks by the schema refuses secrets beside the agent's own code."""
-        definition = yaml.safe_load(GOOD) | {"runs_code": True, "secrets": ["token"]}
+    @pytest.mark.parametrize("field", ["runs_code", "starts_ahead"])
+    def test_the_published_schema_knows_it_too(self, field: str) -> None:
+        """An editor that checks by the schema refuses secrets where there can be none."""
+        definition = yaml.safe_load(GOOD) | {field: True, "secrets": ["token"]}
         schema = Draft202012Validator(dict(TOOL_SCHEMA))
         assert not schema.is_valid(definition)
-        assert schema.is_valid(definition | {"runs_code": False})
+        assert schema.is_valid(definition | {field: False})
 
     @pytest.mark.parametrize("text", ["", "[]", "just words", "\x00", "a: &x [*x]", "- " * 5000])
     def test_refuses_what_is_no_definition(self, text: str) -> None:

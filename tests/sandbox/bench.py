@@ -129,6 +129,7 @@ def profile_of(tool: Tool, images: Mapping[str, str], **changes: Any) -> Profile
     made = Profile(
         image=images[tool.image],
         command=tool.command,
+        starts_ahead=tool.starts_ahead,
         runtime=tool.runtime,
         cpu_millicores=tool.limits.cpu_millicores,
         memory_bytes=tool.limits.memory_bytes,

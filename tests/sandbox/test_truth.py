@@ -1,7 +1,6 @@
 """Each cause of a run's end, on a real container, with who says so."""
 
 import asyncio
-import subprocess
 from collections.abc import Awaitable, Callable
 
 import docker
@@ -102,13 +101,14 @@ async def test_nobody_else_may_be_in_the_cgroup(bench: Bench) -> None:
     """While the kernel counts anything beside the launcher, the end is the Engine's to tell."""
     sandbox = await bench.prepare()
     folders = sandbox._container.cgroup.folders  # type: ignore[attr-defined]
-    with subprocess.Popen(["sleep", "600"]) as stranger:
-        try:
-            folder = folders.get("pids") or folders["unified"]
-            (folder / "cgroup.procs").write_text(str(stranger.pid))
-            report = await sandbox.run(job("print(1)"))
-        finally:
-            stranger.kill()
+    stranger = await asyncio.create_subprocess_exec("sleep", "600")
+    try:
+        folder = folders.get("pids") or folders["unified"]
+        (folder / "cgroup.procs").write_text(str(stranger.pid))
+        report = await sandbox.run(job("print(1)"))
+    finally:
+        stranger.kill()
+        await stranger.wait()
     await sandbox.discard()
     assert (report.cause, report.exit_code) == (Cause.EXITED, 0)
     assert dict(report.sources)["exit_code"] == "engine"

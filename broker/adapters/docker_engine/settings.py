@@ -57,7 +57,7 @@ def container_config(
     """
     return {
         "Image": profile.image,
-        "Entrypoint": [*_LAUNCHER, *profile.command],
+        "Entrypoint": _entrypoint(profile),
         "Cmd": [],
         "User": _USER,
         "WorkingDir": "/",
@@ -149,7 +149,7 @@ def differences(
         "State.Running": inspection["State"]["Running"] is True,
         "Image": inspection["Image"] == profile.image,
         "Config.User": config["User"] == _USER,
-        "Config.Entrypoint": config["Entrypoint"] == [*_LAUNCHER, *profile.command],
+        "Config.Entrypoint": config["Entrypoint"] == _entrypoint(profile),
         "Config.Cmd": not config["Cmd"],
         "Config.Tty": config["Tty"] is False,
         "Config.Labels": labels.items() <= config["Labels"].items(),
@@ -161,6 +161,10 @@ def differences(
         "ReadonlyPaths": set(host.get("ReadonlyPaths") or ()) >= _READ_ONLY,
     }
     return found + [f"{name} is not as demanded" for name, good in checks.items() if not good]
+
+
+def _entrypoint(profile: Profile) -> list[str]:
+    return [*_LAUNCHER, "ahead" if profile.starts_ahead else "by-job", *profile.command]
 
 
 def enforced(
