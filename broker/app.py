@@ -139,6 +139,7 @@ async def running(config: Config) -> AsyncIterator[Broker]:
             yield Broker(server=server, port=port, executor=executor)
         finally:
             world.gate.draining = True
+            world.telemetry.stopping(executor.running)
             await set_serving(health, serving=False)
             # Before the server: who waits for a running call still hears how it ended.
             await executor.stop(timedelta(seconds=drain_s))

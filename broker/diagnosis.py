@@ -192,6 +192,12 @@ def _tools(config: Config) -> Iterator[Finding]:
     except ConfigurationError as error:
         remedy = "name the secret in [secrets], or take it out of the tool's definition"
         yield Finding(Level.FAIL, "tools' secrets", str(error), remedy)
+    for tool in tools:
+        if lacking := sorted(set(tool.optional_secrets) - set(config.secrets)):
+            said = (
+                f"{tool.name} without {', '.join(lacking)}: a call that is granted one cannot run"
+            )
+            yield ok("tools' secrets", f"{said} until [secrets] names it")
 
 
 def _known_tools(config: Config) -> Sequence[Tool]:

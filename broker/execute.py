@@ -36,6 +36,8 @@ from broker.world import World
 _CANCELS = 8
 _STORE_RETRY = timedelta(seconds=1)
 _CLOCK_RETRY = timedelta(seconds=1)
+# A kill, the Engine's word on it, a commit.
+_CUT_OFF = timedelta(seconds=10)
 _SWEEP_EVERY = timedelta(seconds=30)
 # A call that named an upload in time may not be in the record yet.
 _BEING_RECORDED = timedelta(minutes=10)
@@ -268,15 +270,23 @@ class Executor:
         return self._runs.running
 
     async def stop(self, within: timedelta) -> None:
-        """Let running calls end within a time; others stay in the record for the next life."""
+        """Let running calls end within a time, then end them; the next life takes up the others."""
         world = self._world
         world.gate.draining = self._runs.is_stopping = True
+        await self._until_none_runs(within)
+        if self.running:
+            # Here rather than by the next life: who waits hears of it, with a receipt.
+            await self._runs.cut_off()
+            await self._until_none_runs(_CUT_OFF)
+        await self._tasks.cancel()
+
+    async def _until_none_runs(self, within: timedelta) -> None:
+        world = self._world
         until = world.clock.now() + within
         with world.board.listen(EVERY_CALL) as bell:
             while self.running and world.clock.now() < until:
                 bell.clear()
                 await first(bell.wait(), world.clock.sleep_until(until))
-        await self._tasks.cancel()
 
     def _settle(self, agent: AgentId, call_id: CallId) -> None:
         state = self._world.ledger.state(call_id)

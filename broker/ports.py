@@ -83,6 +83,9 @@ class Telemetry(Protocol):
     def sandboxes_waiting(self, containers: int) -> None:
         """Note how many containers wait for calls."""
 
+    def stopping(self, running: int) -> None:
+        """Note that the broker stops, and how many calls it lets end first."""
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Note a fault that an operator has to look at."""
 

@@ -1,5 +1,6 @@
 """Run one queued call: container, point of no return, end."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
@@ -84,6 +85,11 @@ class Runs:
         """End everything in a call's container now, where it has one."""
         if begun := self._sandboxes.get(call):
             await begun[1].kill(cause)
+
+    async def cut_off(self) -> None:
+        """End everything that runs, as the broker stops."""
+        begun = [sandbox for _, sandbox in self._sandboxes.values()]
+        await asyncio.gather(*(sandbox.kill(Cause.BROKER_STOPPED) for sandbox in begun))
 
     def covered(self, scope: Scope) -> list[Sandbox]:
         """List the containers of calls in a scope, those that are just being bound included."""

@@ -202,6 +202,10 @@ class Telemetry:
         """Note how many containers wait for calls."""
         self._waiting.set(containers)
 
+    def stopping(self, running: int) -> None:
+        """See `broker.ports.Telemetry`."""
+        self._log.info("stopping", running=running)
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Note a fault that an operator has to look at."""
         known = isinstance(error, BrokerError)

@@ -1,8 +1,10 @@
 """`toolwarrant call`: call a tool."""
 
 import sys
+import uuid
 from typing import Annotated
 
+import grpc
 import typer
 
 from broker.cli.arguments import HELP, read_arguments
@@ -18,6 +20,7 @@ from broker.core.visible import visible
 from broker.v1 import call_pb2
 
 EPILOG = OF_CALLS
+_IN_DOUBT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _GOES_ON = frozenset({CallState.QUEUED, CallState.RUNNING})
 
 
@@ -49,6 +52,7 @@ def call(
     --follow and -o json: each piece of output is a JSON document on a line, the call the last one.
     """
     text = read_arguments(arguments or [], sys.stdin.read)
+    request_id = request_id or uuid.uuid4().hex
     with connect(config, identity or "agent", address) as broker:
         try:
             answer = broker.call(
@@ -63,6 +67,13 @@ def call(
             )
         except KeyboardInterrupt:
             note("gave up waiting; a call that was recorded goes on: toolwarrant calls list")
+            raise
+        except ClientError as error:
+            if error.code in _IN_DOUBT:
+                note(
+                    "the call may have been recorded: repeat it with --request-id "
+                    f"{visible(request_id)}, which finds it instead of calling twice"
+                )
             raise
         was_printed = follow and state_of(answer) in _GOES_ON
         if was_printed:
@@ -81,8 +92,11 @@ def _followed(broker: Client, answer: call_pb2.Call, output: Output) -> call_pb2
     try:
         print_items(broker.watch(answer.name), output, events=False)
         return broker.get(answer.name)
-    except (ClientError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         note(f"the call goes on: toolwarrant calls watch {visible(answer.short_id)}")
+        raise
+    except ClientError:
+        note(f"what became of the call: toolwarrant calls show {visible(answer.short_id)}")
         raise
 
 

@@ -10,8 +10,9 @@ from broker.cli.exits import OF_OTHERS, Exit
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.phrases import details, headline, state_word
 from broker.cli.terminal import document, document_line, escaped_once, note, say, table
-from broker.client import Client
-from broker.v1 import call_pb2
+from broker.client import Client, state_of
+from broker.core.lifecycle import CallState
+from broker.v1 import approval_pb2, call_pb2
 
 app = typer.Typer(help="Decide held calls.", no_args_is_help=True)
 
@@ -85,9 +86,12 @@ def show(
     if output is Output.JSON:
         document(plain(found))
         return
+    if not _is_open(found):
+        note(f"decided already: {headline(found.call)}; what was shown:")
     say(escaped_once(found.view_text))
     note(f"view {found.view_sha256}")
-    note(f"decide: toolwarrant holds approve|reject {found.call.short_id}")
+    if _is_open(found):
+        note(f"decide: toolwarrant holds approve|reject {found.call.short_id}")
 
 
 @app.command(epilog=OF_OTHERS)
@@ -133,12 +137,19 @@ def reject(
 def _judged(broker: Client, call: str, question: str, yes: bool, output: Output) -> str:
     """Show a hold and ask about it; give the digest of just what was shown."""
     hold = broker.hold(call)
+    if hold.call.halted or not _is_open(hold):
+        # The broker refuses the vote, and says why: nothing is to be judged.
+        return hold.view_sha256
     # Standard output belongs to the answer where a program reads it.
     (say if output is Output.TABLE else note)(escaped_once(hold.view_text))
     if not yes and not typer.confirm(question, default=False, err=True):
         note("nothing was decided")
         raise typer.Exit(Exit.TOOL_FAILED)
     return hold.view_sha256
+
+
+def _is_open(hold: approval_pb2.GetHoldResponse) -> bool:
+    return state_of(hold.call) is CallState.HELD
 
 
 def _answer(call: call_pb2.Call, output: Output) -> None:

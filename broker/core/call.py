@@ -21,6 +21,8 @@ class Cause(Enum):
     HALTED = "halted"
     ENGINE_LOST = "engine_lost"
     BROKER_RESTARTED = "broker_restarted"
+    BROKER_STOPPED = "broker_stopped"
+    """It ran on when the time was over that a stopping broker gives."""
     DECIDE_BY_PASSED = "decide_by_passed"
     RUN_BY_PASSED = "run_by_passed"
     START_BY_PASSED = "start_by_passed"

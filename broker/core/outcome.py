@@ -19,6 +19,7 @@ _STEPS: Mapping[Cause, Step] = {
     Cause.HALTED: Step.KILL,
     Cause.CANCELLED: Step.CANCEL,
     Cause.ENGINE_LOST: Step.INTERRUPT,
+    Cause.BROKER_STOPPED: Step.INTERRUPT,
 }
 
 _FILES_LIMIT = "files"

@@ -109,6 +109,8 @@ class Fate:
             for each in self._shuffled(self._engine.containers()):
                 began_s = time.monotonic()
                 if kill(each):
+                    # Until then a call can still get it where it waited: its stream is open.
+                    self._engine.wait_for_end(each)
                     self._note(kind, began_s)
                     return
 

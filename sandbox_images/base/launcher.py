@@ -403,10 +403,12 @@ class Collection:
 
     def forward(self, kind, fd, path, size):
         if self.left_files < 1:
-            self.note(f"{path!r}: more than {self.job.max_files} files", cap=True)
+            self.note(f"{path!r}: left behind, beyond {self.job.max_files} files", cap=True)
             return
         if size > self.left_bytes:
-            self.note(f"{path!r}: more than {self.job.file_bytes} bytes of files", cap=True)
+            self.note(
+                f"{path!r}: left behind, beyond {self.job.file_bytes} bytes of files", cap=True
+            )
             return
         self.left_files -= 1
         self.left_bytes -= size

@@ -151,7 +151,8 @@ def connection_failure(said, forwarder):
     """Choose words; libpq's own would name host, user and database."""
     if not forwarder.brought_anything:
         return (
-            "the database was not reached; `toolwarrant receipts get` shows why the broker did not"
+            "the database was not reached; why not is in the result.json that "
+            "`toolwarrant receipts get ID --into DIR` writes"
         )
     if "certificate" in said:
         return (

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -145,6 +146,14 @@ class TestErrors:
         assert said.format(cwd=dev) in done.stderr
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
+
+    def test_a_lost_answer_can_be_found(self, dev: Path) -> None:
+        """Who got no answer learns how to repeat the call without making it twice."""
+        done = toolwarrant("call", "t", "--config", "toolwarrant.toml", cwd=dev)
+        named = toolwarrant("call", "t", "--request-id", "mine", cwd=dev)
+        assert (done.returncode, named.returncode) == (Exit.UNREACHABLE, Exit.UNREACHABLE)
+        assert re.search("repeat it with --request-id [0-9a-f]{32}, which finds it", done.stderr)
+        assert "repeat it with --request-id mine, which" in named.stderr
 
     def test_ctrl_c_says_that_the_call_goes_on(self, dev: Path) -> None:
         """Who stops waiting for a call learns that it is not cancelled, and where to look."""

@@ -247,6 +247,14 @@ class TestCommands:
         ended = shared.client("agent").calls(f"session={found['session']}")
         assert [(state(each), each.cause) for each in ended] == [("KILLED", "halted")] * 3
 
+    def test_drill_of_more_than_can_run(self, shared):
+        """A drill that not all its calls took part in says so, by its exit code too."""
+        done = self.run(shared, "halt", "--drill", "--drill-calls", "10")
+        assert done.returncode == 1
+        assert "(8 of 8 running calls" in done.stdout
+        assert "2 more did not begin, for want of a free sandbox" in done.stderr
+        assert shared.client("admin").halts() == []
+
     def test_drill_under_a_halt(self, shared):
         """A drill whose calls cannot run says so, halts nothing and touches no halt."""
         with halt(shared, everything=True) as other:

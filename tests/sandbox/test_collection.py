@@ -126,7 +126,7 @@ for name, size in (("a", 60), ("b", 60), ("c", 40)):
             FileChange(path="a", data=bytes(60)),
             FileChange(path="c", data=bytes(40)),
         )
-        assert "'b': more than 100 bytes of files" in report.notes[0]
+        assert "'b': left behind, beyond 100 bytes of files" in report.notes[0]
 
     async def test_a_name_of_5000_bytes_in_the_workspace(self, bench: Bench) -> None:
         """A path that is too long is no change, in the workspace as in /out."""

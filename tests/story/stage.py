@@ -117,6 +117,9 @@ class Alarms:
     def sandboxes_waiting(self, containers: int) -> None:
         """Count nothing."""
 
+    def stopping(self, running: int) -> None:
+        """Forget it."""
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Keep it."""
         self.heard.append(what)
@@ -186,7 +189,7 @@ class Stage:
     def declare(self, name: str, *secrets: str) -> None:
         """Let a tool ask for secrets; from the next life on."""
         self._toolbox = Toolbox(
-            replace(bound, tool=replace(bound.tool, secrets=secrets))
+            replace(bound, tool=replace(bound.tool, secrets=secrets, starts_ahead=False))
             if bound.name == name
             else bound
             for bound in self._toolbox.all()

@@ -219,7 +219,7 @@ class TestStop:
         assert stage.host.containers == {}
 
     async def test_too_long(self) -> None:
-        """What still runs when the time to stop is over is INTERRUPTED in the next life."""
+        """What still runs when the time to stop is over is ended then, with its receipt."""
         stage = Stage()
         life = await stage.start()
         running = await stage.call(code=SLEEP)
@@ -227,7 +227,8 @@ class TestStop:
         stopping = asyncio.ensure_future(life.executor.stop(timedelta(seconds=5)))
         await stage.pass_time(5)
         assert stopping.done()
+        ended = stage.stored(running.id)
+        assert (ended.state, ended.cause) == (CallState.INTERRUPTED, Cause.BROKER_STOPPED)
         await stage.restart()
         await stage.settle()
-        assert stage.stored(running.id).state is CallState.INTERRUPTED
         await stage.check_all_ended()

@@ -158,6 +158,16 @@ class OwnEngine:
             client.close()
         return True
 
+    def wait_for_end(self, container: str) -> None:
+        """Return when it says that a container has ended, or does not have it any more."""
+        client = self._client()
+        try:
+            client.wait(container)
+        except APIError:
+            return
+        finally:
+            client.close()
+
     def kill_first_process(self, container: str) -> bool:
         """Kill a container's first process behind the Engine's back; tell whether it was there."""
         client = self._client()

@@ -15,6 +15,7 @@ from tests.e2e.crash.load import Load
 from tests.e2e.crash.proof import check_record, read_record
 from tests.e2e.crash.test_kill import until_in
 
+ENDLESS = {"code": "import time; time.sleep(50)"}
 BRIEF = {"code": "import time; time.sleep(3); print('whole')"}
 
 
@@ -51,6 +52,22 @@ class TestSigterm:
         assert state_of(served.client().wait(queued.name)) is CallState.SUCCEEDED
         assert served.stop() == 0
         check_record(read_record(served.folder.store), served.folder.path / "trust-root.json")
+
+    def test_cuts_off_what_runs_on(self, start: Start) -> None:
+        """What still runs when the time is over ends then: its agent is told, with a receipt."""
+        served = start({"server": {"drain_timeout_s": 1}})
+        agent = served.client()
+        with ThreadPoolExecutor(1) as threads:
+            running = threads.submit(agent.call, "python_run", ENDLESS)
+            until_in(served, CallState.RUNNING)
+            assert served.stop() == 0
+            answered = running.result()
+        assert (state_of(answered), answered.cause) == (CallState.INTERRUPTED, "broker_stopped")
+        assert "the broker was stopped while it ran" in answered.message
+        assert served.containers() == []
+        record = read_record(served.folder.store)
+        assert record.states == {answered.name: CallState.INTERRUPTED}
+        check_record(record, served.folder.path / "trust-root.json")
 
     def test_under_load(self, start: Start) -> None:
         """Stopped in the midst of many calls, the broker interrupts none of them."""
