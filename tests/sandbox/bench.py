@@ -140,7 +140,10 @@ def profile_of(tool: Tool, images: Mapping[str, str], **changes: Any) -> Profile
 
 
 async def tool_runs(client: docker.APIClient, sandbox: Sandbox) -> None:
-    """Return when a second process runs beside the launcher."""
+    """Return when a second process runs beside the launcher.
+
+    It has its job where its profile does not start it ahead.
+    """
     container = sandbox.enforced.container_id
     # The Engine has no event for a second process.
     while len((await asyncio.to_thread(client.top, container))["Processes"]) < 2:  # noqa: ASYNC110

@@ -50,6 +50,7 @@ def profile(place: Place, images: Mapping[str, str]) -> Profile:
     return Profile(
         image=images["python_run"],
         command=("/usr/bin/python3", "-I", "-B", "/opt/toolwarrant/python_run.py"),
+        starts_ahead=True,
         runtime=place.runtime,
         cpu_millicores=1000,
         memory_bytes=128 * MIB,

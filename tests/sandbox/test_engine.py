@@ -24,7 +24,7 @@ ROGUE_LAUNCHER = f"""
 import os, struct, sys
 def send(kind, payload): os.write(1, struct.pack(">cI", kind, len(payload)) + payload)
 send(b"H", bytes([{PROTOCOL}]))
-os.read(0, 1 << 16)
+key = os.read(0, 1 << 16)[22:54]
 {{body}}
 """
 
@@ -186,7 +186,7 @@ class TestRun:
         self, bench: Bench, client: docker.APIClient, cause: Cause
     ) -> None:
         """A kill from another task ends the run, keeping what was written before."""
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
         await tool_runs(client, sandbox)
         await sandbox.kill(cause)
@@ -206,7 +206,7 @@ class TestRun:
         self, bench: Bench, client: docker.APIClient
     ) -> None:
         """Somebody else's docker kill is a signal with the Engine's word, not an OOM."""
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
         await tool_runs(client, sandbox)
         await asyncio.to_thread(client.kill, sandbox.enforced.container_id)
@@ -222,7 +222,7 @@ class TestRun:
         self, bench: Bench, client: docker.APIClient
     ) -> None:
         """When the attached stream closes, the launcher ends the tool with itself."""
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
         await tool_runs(client, sandbox)
         running.cancel()
@@ -241,9 +241,14 @@ class TestRun:
             ("send(b'c', bytes(8) + b'x')", "launcher protocol broken"),
             ("send(b'D', b'x')", "launcher protocol broken"),
             ("os._exit(3)", "the launcher ended early with code 3"),
-            ("send(b'Z', bytes([0, 0])); os._exit(4)", "the launcher left with code 4"),
+            ("send(b'Z', bytes([1, 3]) + key); os._exit(4)", "the launcher left with code 4"),
+            ("send(b'Z', bytes(34))", "launcher protocol broken"),
+            ("send(b'Z', bytes(2))", "launcher protocol broken"),
         ],
-        ids=["garbage", "oversized", "escaping", "unasked", "stray-data", "early", "lying"],
+        ids=[
+            *("garbage", "oversized", "escaping", "unasked", "stray-data", "early", "lying"),
+            *("another key", "no key"),
+        ],
     )
     async def test_launcher_is_never_trusted(
         self, bench: Bench, built: object, body: str, note: str
@@ -262,8 +267,10 @@ class TestRun:
     async def test_launcher_that_never_leaves_is_killed(
         self, place: Place, profile: Profile, built: object, seccomp: str
     ) -> None:
-        """A first process that announces the end but lives on is ended before the report."""
-        text = ROGUE_LAUNCHER.format(body="send(b'Z', bytes([0, 0]))\nimport time; time.sleep(600)")
+        """A first process that announces a death but lives on is ended before the report."""
+        text = ROGUE_LAUNCHER.format(
+            body="send(b'Z', bytes([1, 9]) + key)\nimport time; time.sleep(600)"
+        )
         image = built(  # type: ignore[operator]
             "COPY launcher.py /opt/toolwarrant/launcher.py", **{"launcher.py": text}
         )

@@ -37,7 +37,7 @@ PATHS = {
 def inspection(**host: Any) -> dict[str, Any]:
     """Give what an Engine would read back of a container made as demanded, with changes."""
     launcher = ["/usr/bin/python3", "-I", "-S", "-B", "/opt/toolwarrant/launcher.py"]
-    config = {"User": "65534:65534", "Entrypoint": [*launcher, "true"], "Cmd": []}
+    config = {"User": "65534:65534", "Entrypoint": [*launcher, "by-job", "true"], "Cmd": []}
     return {
         "Id": "c",
         "Image": PROFILE.image,

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import docker
@@ -94,7 +95,7 @@ class TestHungEngine:
         self, proxy: Proxy, behind: DockerEngine, profile: Profile, client: docker.APIClient
     ) -> None:
         """A run whose end nobody confirms says so, in bounded time; its container goes later."""
-        sandbox = await behind.prepare(profile, slot="s")
+        sandbox = await behind.prepare(replace(profile, starts_ahead=False), slot="s")
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
         await tool_runs(client, sandbox)
         proxy.flowing.clear()

@@ -64,7 +64,7 @@ class TestKillProcesses:
         self, bench: Bench, client: docker.APIClient
     ) -> None:
         """A container's processes die without the Engine, which then sees its end."""
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         container = sandbox.enforced.container_id
         killed = kill_processes(container)
         code = client.wait(container, timeout=20)["StatusCode"]

@@ -108,7 +108,7 @@ class TestStreaming:
 
     async def test_it_comes_before_the_end(self, bench: Bench, client: docker.APIClient) -> None:
         """What a tool writes is there while the tool runs on."""
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         work, recorder = job("import time; print('now', flush=True); time.sleep(600)"), Recorder(99)
         running = asyncio.create_task(sandbox.run(work, recorder))
         await tool_runs(client, sandbox)

@@ -94,7 +94,7 @@ class TestEngine:
 
     async def test_nothing(self, bench: Bench, client: docker.APIClient) -> None:
         """While the tool has it, no word of it is in inspect, process list, events or changes."""
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         container = sandbox.enforced.container_id
         running = asyncio.create_task(
             sandbox.run(job("import time; time.sleep(600)", timeout_s=60, secrets=[SECRET]))

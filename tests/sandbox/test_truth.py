@@ -22,7 +22,7 @@ def killed(cause: Cause) -> Run:
     """Run a program that is ended from outside."""
 
     async def run(bench: Bench, client: docker.APIClient) -> Report:
-        sandbox = await bench.prepare()
+        sandbox = await bench.prepare(starts_ahead=False)
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
         await tool_runs(client, sandbox)
         await sandbox.kill(cause)
