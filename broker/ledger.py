@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from broker.board import Board
+from broker.board import Board, Written
 from broker.core.call import Call
 from broker.core.canonical import JsonObject
 from broker.core.document import Document
@@ -23,6 +23,8 @@ from broker.ports import (
 )
 from broker.tasks import Tasks
 
+_REMEMBERED = 256
+
 
 class Ledger:
     """Keep open calls at hand; make every change of a call one commit.
@@ -36,6 +38,8 @@ class Ledger:
         self._clock = clock
         self._telemetry = telemetry
         self._open: dict[CallId, Call] = {}
+        # The latest ended ones: they never change, and who waited for them asks at once.
+        self._ended: dict[CallId, Call] = {}
         # What memory says of these may be behind the record.
         self._doubtful: set[CallId] = set()
         self._tasks = Tasks()
@@ -92,7 +96,8 @@ class Ledger:
             sealed = await self._look_up(change.call, error)
         self._remember(change.call)
         self._telemetry.recorded(change.call, steps)
-        self._board.publish(change.call.id)
+        written = Written(call=change.call, documents=tuple(change.documents), receipt=sealed)
+        self._board.publish(change.call.id, written)
         return sealed
 
     async def _look_up(self, call: Call, error: StoreUnavailable) -> StoredReceipt | None:
@@ -120,6 +125,8 @@ class Ledger:
         known = self._open.get(call)
         if known is not None and call not in self._doubtful:
             return known
+        if call in self._ended:
+            return self._ended[call]
         stored = await self._store.get_call(call)
         latest = self._open.get(call)
         if latest is known and known is not None and stored is not None:
@@ -156,5 +163,8 @@ class Ledger:
         self._doubtful.discard(call.id)
         if call.state.is_final:
             self._open.pop(call.id, None)
+            self._ended[call.id] = call
+            if len(self._ended) > _REMEMBERED:
+                del self._ended[next(iter(self._ended))]
         else:
             self._open[call.id] = call

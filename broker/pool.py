@@ -10,6 +10,9 @@ from broker.core.sandbox import Profile
 from broker.ports import Clock, Entropy, Sandbox, SandboxEngine, Telemetry
 from broker.tasks import Tasks, first
 
+LULL_S = 0.05
+"""So long none is made after one was handed out: that takes a processor, which the call needs."""
+
 _FAULT_PAUSE = timedelta(seconds=5)
 
 
@@ -44,6 +47,7 @@ class WarmPool:
         self._telemetry = telemetry
         self._waiting: dict[Profile, deque[Sandbox]] = {}
         self._asked = asyncio.Event()
+        self._handed_out_s: float | None = None
         self._being_made_for_calls = 0
         self._tasks = Tasks()
         self._keeper: asyncio.Task[None] | None = None
@@ -92,6 +96,7 @@ class WarmPool:
             self._count()
             # Killed from outside, or by an Engine that was restarted.
             if sandbox.is_fresh:
+                self._handed_out_s = self._clock.monotonic_s()
                 self._telemetry.sandbox_taken(was_waiting=True)
                 return sandbox
             self._tasks.start(sandbox.discard())
@@ -122,6 +127,8 @@ class WarmPool:
                 for profile, most in wanted.items()
                 if len(self._waiting.get(profile, ())) < most
             ]
+            if lacking:
+                await self._lull()
             # Calls that wait for a container come first; when theirs are made they ask again.
             if lacking and not self._being_made_for_calls:
                 await self._make_ahead(lacking[0])
@@ -136,6 +143,15 @@ class WarmPool:
                 await sandbox.discard()
             if not waiting:
                 del self._waiting[profile]
+
+    async def _lull(self) -> None:
+        """Leave the processors to a call that got its container just now."""
+        handed_out_s, self._handed_out_s = self._handed_out_s, None
+        if handed_out_s is None:
+            return
+        left_s = handed_out_s + LULL_S - self._clock.monotonic_s()
+        if left_s > 0:
+            await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left_s))
 
     async def _make_ahead(self, profile: Profile) -> None:
         try:

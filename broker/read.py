@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from broker.answer import Answer, read_answer
-from broker.board import EVERY_CALL
+from broker.board import EVERY_CALL, Written
 from broker.core.call import Call
 from broker.core.document import Document
 from broker.core.identity import Identity, Role
@@ -20,6 +20,8 @@ from broker.world import World
 
 _SHORT_ID = 8
 _PREFIX = 4
+_FOREVER = timedelta(days=366)
+_FINAL = frozenset(state for state in CallState if state.is_final)
 _WAITING = frozenset({CallState.HELD, CallState.QUEUED})
 _ALIASES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
@@ -102,28 +104,45 @@ class Reader:
         waits = call.state in _WAITING and self._world.halts.over(call) is not None
         return replace(answer, is_halted=True) if waits else answer
 
-    async def wait(self, call: Call, within: timedelta, *, held_is_enough: bool = False) -> Call:
-        """Wait until a call is final (or held, if that is enough), or the time is over."""
-        enough = {state for state in CallState if state.is_final}
-        if held_is_enough:
-            enough.add(CallState.HELD)
-        return await self._wait_until(call, enough, within)
+    async def wait(self, call: Call, within: timedelta) -> Call:
+        """Wait until a call is final, or the time is over."""
+        return (await self._wait_until(call, _FINAL, within))[0]
 
     async def wait_for_people(self, call: Call, within: timedelta) -> Call:
         """Wait while a call is held, but no longer than this."""
-        return await self._wait_until(call, set(CallState) - {CallState.HELD}, within)
+        return (await self._wait_until(call, set(CallState) - {CallState.HELD}, within))[0]
+
+    async def wait_for_answer(self, admitted: Answer) -> Answer:
+        """Wait until a call is final, or held; give what is said of it then.
+
+        What was said when it was admitted, and what its end wrote, is not read again.
+        """
+        before = admitted.call
+        call, written = await self._wait_until(before, _FINAL | {CallState.HELD}, _FOREVER)
+        is_decided_anew = call.evaluations[-1] != before.evaluations[-1]
+        if written is None or not call.state.is_final or is_decided_anew:
+            return await self.answer(call)
+        bodies = {document.sha256: document.body for document in written.documents}
+        return replace(
+            admitted,
+            call=call,
+            result=bodies[call.result_sha256] if call.result_sha256 else None,
+            receipt=written.receipt.envelope if written.receipt else None,
+        )
 
     async def _wait_until(
         self, call: Call, enough: Collection[CallState], within: timedelta
-    ) -> Call:
+    ) -> tuple[Call, Written | None]:
         world = self._world
         until = world.clock.now() + within
         with world.board.listen(call.id) as bell:
             while True:
                 bell.clear()
-                fresh = await world.ledger.reread(call)
+                # Taken first: a change while the record is read rings again.
+                written = bell.written
+                fresh = written.call if written else await world.ledger.reread(call)
                 if fresh.state in enough or world.clock.now() >= until:
-                    return fresh
+                    return fresh, written
                 await first(bell.wait(), world.clock.sleep_until(until))
 
     def watch(

@@ -30,6 +30,7 @@ from broker.world import World
 
 BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
+_TURNS = 10
 _STORE_RETRY = timedelta(seconds=1)
 
 
@@ -210,6 +211,9 @@ class Runs:
                 await world.clock.sleep_until(world.clock.now() + _STORE_RETRY)
 
     async def _give_back(self, agent: AgentId, sandbox: Sandbox | None) -> None:
+        # Removing takes this process for milliseconds: who waits for the answer goes first.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         try:
             if sandbox is not None:
                 await sandbox.discard()

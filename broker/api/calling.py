@@ -10,7 +10,6 @@ from broker.read import Reader
 from broker.tasks import Tasks
 
 _HOLD_WAIT_MOST_S = 3_600.0
-_FOREVER = timedelta(days=366)
 
 
 class Calling:
@@ -39,6 +38,6 @@ class Calling:
         call, hold_wait_s = answer.call, min(hold_wait_s, _HOLD_WAIT_MOST_S)
         if hold_wait_s > 0:
             call = await self._reader.wait_for_people(call, timedelta(seconds=hold_wait_s))
-        if not no_wait:
-            call = await self._reader.wait(call, _FOREVER, held_is_enough=True)
-        return await self._reader.answer(call)
+        if no_wait:
+            return await self._reader.answer(call)
+        return await self._reader.wait_for_answer(answer)

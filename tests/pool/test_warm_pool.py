@@ -12,7 +12,7 @@ from broker.core.egress import Egress, EgressProtocol
 from broker.core.pool import KEPT_S, Budget
 from broker.core.sandbox import Collect, Job, Profile
 from broker.errors import SandboxError
-from broker.pool import WarmPool
+from broker.pool import LULL_S, WarmPool
 from tests.pool.test_demand import OTHER, PROFILE
 from tests.ports.fake_clock import FakeClock
 from tests.ports.fake_sandbox import ContainerHost, FakeSandbox, FakeSandboxEngine, Trouble
@@ -84,8 +84,14 @@ class Place:
     async def ask(self, profile=PROFILE, slot: str = "call"):
         """Ask for a container, then let the pool do what it does."""
         sandbox = await self.pool.prepare(profile, slot=slot)
-        await self.settle()
+        await self.rest()
         return sandbox
+
+    async def rest(self) -> None:
+        """Let the time pass for which the pool leaves a call alone."""
+        await self.settle()
+        self.clock.advance(timedelta(seconds=LULL_S))
+        await self.settle()
 
 
 @pytest.fixture
@@ -120,7 +126,7 @@ class TestTake:
         await place.ask()
         got = await asyncio.gather(*(place.pool.prepare(PROFILE, slot=str(n)) for n in range(20)))
         assert len({sandbox.slot for sandbox in got}) == 20
-        await place.settle()
+        await place.rest()
         assert place.told.waiting == 3
 
     @pytest.mark.parametrize(
@@ -178,6 +184,16 @@ class TestSize:
         await waiting
         await place.settle()
         assert (len(place.engine.asked), place.told.waiting) == (4, 2)
+
+    async def test_leaves_a_call_that_was_served_alone(self, place: Place) -> None:
+        """The next one is made a moment after one was handed out, not at once."""
+        await place.ask()
+        await place.pool.prepare(PROFILE, slot="served")
+        await place.settle()
+        assert (place.told.waiting, len(place.engine.asked)) == (0, 2)
+        place.clock.advance(timedelta(seconds=LULL_S))
+        await place.settle()
+        assert (place.told.waiting, len(place.engine.asked)) == (1, 3)
 
     async def test_an_engine_that_refuses_is_asked_again_later(self, place: Place) -> None:
         """A fault of what is made ahead is told, costs no call, and ends nothing."""
