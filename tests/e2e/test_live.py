@@ -150,7 +150,7 @@ class TestFlood:
         assert place.call.result.stdout_text == ""
         assert (
             dict(place.call.result.sources).items()
-            >= {"cause": "engine", "usage": "cgroup"}.items()
+            >= {"cause": "launcher", "usage": "cgroup"}.items()
         )
         assert place.call.usage.max_pids > 1
         assert place.pieces < 2_000

@@ -60,8 +60,9 @@ class TestSigterm:
         with ThreadPoolExecutor(1) as threads:
             running = threads.submit(agent.call, "python_run", ENDLESS)
             until_in(served, CallState.RUNNING)
-            assert served.stop() == 0
+            served.process.send_signal(signal.SIGTERM)
             answered = running.result()
+            assert served.process.wait(timeout=30) == 0
         assert (state_of(answered), answered.cause) == (CallState.INTERRUPTED, "broker_stopped")
         assert "the broker was stopped while it ran" in answered.message
         assert served.containers() == []
