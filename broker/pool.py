@@ -13,7 +13,11 @@ from broker.tasks import Tasks, first
 LULL_S = 0.05
 """So long none is made after one was handed out: that takes a processor, which the call needs."""
 
-_FAULT_PAUSE = timedelta(seconds=5)
+YIELD_S = 2.0
+"""So long calls that wait for containers of their own keep the pool from making one."""
+
+LOOK_S = 30.0
+"""So often it is looked whether what waits is still there."""
 
 
 class WarmPool:
@@ -48,6 +52,8 @@ class WarmPool:
         self._waiting: dict[Profile, deque[Sandbox]] = {}
         self._asked = asyncio.Event()
         self._handed_out_s: float | None = None
+        self._lacking_since_s: float | None = None
+        self._is_closed = False
         self._being_made_for_calls = 0
         self._tasks = Tasks()
         self._keeper: asyncio.Task[None] | None = None
@@ -60,13 +66,13 @@ class WarmPool:
         """
         if profile.egress:
             return await self._make(profile, slot)
-        self._demand.note(profile, self._clock.monotonic_s())
         try:
-            if (sandbox := self._take(profile)) is not None:
-                return sandbox
-            return await self._make(profile, slot)
+            sandbox = self._take(profile) or await self._make(profile, slot)
+            # Only now: one that cannot be made is wanted by nobody but its call.
+            self._demand.note(profile, self._clock.monotonic_s())
         finally:
             self._refill()
+        return sandbox
 
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
@@ -86,6 +92,7 @@ class WarmPool:
 
     async def close(self) -> None:
         """Discard what waits, then close the engine."""
+        self._is_closed = True
         await self._tasks.cancel()
         await self._engine.close()
 
@@ -99,7 +106,7 @@ class WarmPool:
                 self._handed_out_s = self._clock.monotonic_s()
                 self._telemetry.sandbox_taken(was_waiting=True)
                 return sandbox
-            self._tasks.start(sandbox.discard())
+            self._tasks.start(self._discard(sandbox))
         return None
 
     async def _make(self, profile: Profile, slot: str) -> Sandbox:
@@ -108,41 +115,72 @@ class WarmPool:
             sandbox = await self._engine.prepare(profile, slot=slot)
         finally:
             self._being_made_for_calls -= 1
+            self._asked.set()
         self._telemetry.sandbox_taken(was_waiting=False)
         return sandbox
 
     def _refill(self) -> None:
         self._asked.set()
-        if self._keeper is None:
+        if self._keeper is None and not self._is_closed:
             self._keeper = self._tasks.start(self._keep())
 
     async def _keep(self) -> None:
         """Make and discard, one at a time, until what waits is what is wanted."""
         while True:
             self._asked.clear()
+            await self._discard_the_dead()
             wanted = self._demand.wanted(self._clock.monotonic_s())
             await self._discard_beyond(wanted)
-            lacking = [
-                profile
-                for profile, most in wanted.items()
-                if len(self._waiting.get(profile, ())) < most
-            ]
+            lacking = self._lacking(wanted)
             if lacking:
                 await self._lull()
-            # Calls that wait for a container come first; when theirs are made they ask again.
-            if lacking and not self._being_made_for_calls:
+            if lacking and self._may_make():
+                self._lacking_since_s = None
                 await self._make_ahead(lacking[0])
             else:
-                await self._rest()
+                await self._rest(is_lacking=bool(lacking))
+
+    def _lacking(self, wanted: Mapping[Profile, int]) -> list[Profile]:
+        lacking = [
+            profile
+            for profile, most in wanted.items()
+            if len(self._waiting.get(profile, ())) < most
+        ]
+        if not lacking:
+            self._lacking_since_s = None
+        elif self._lacking_since_s is None:
+            self._lacking_since_s = self._clock.monotonic_s()
+        return lacking
+
+    def _may_make(self) -> bool:
+        """Let calls that wait for a container come first, though not for ever: one may hang."""
+        since_s = self._lacking_since_s
+        is_over = since_s is not None and self._clock.monotonic_s() - since_s >= YIELD_S
+        return is_over or not self._being_made_for_calls
+
+    async def _discard_the_dead(self) -> None:
+        """Clear away what was killed while it waited: it takes the place of one that lives."""
+        for waiting in list(self._waiting.values()):
+            for sandbox in [each for each in waiting if not each.is_fresh]:
+                waiting.remove(sandbox)
+                self._count()
+                await self._discard(sandbox)
 
     async def _discard_beyond(self, wanted: Mapping[Profile, int]) -> None:
         for profile, waiting in list(self._waiting.items()):
             while len(waiting) > wanted.get(profile, 0):
                 sandbox = waiting.popleft()
                 self._count()
-                await sandbox.discard()
+                await self._discard(sandbox)
             if not waiting:
                 del self._waiting[profile]
+
+    async def _discard(self, sandbox: Sandbox) -> None:
+        try:
+            await sandbox.discard()
+        except Exception as error:
+            # The engine's sweep removes it; the pool goes on.
+            self._telemetry.alarm("a waiting container could not be removed", error)
 
     async def _lull(self) -> None:
         """Leave the processors to a call that got its container just now."""
@@ -157,21 +195,26 @@ class WarmPool:
         try:
             sandbox = await self._engine.prepare(profile, slot=self._entropy.random_bytes(8).hex())
         except Exception as error:
-            # The edge of a task that nobody awaits: no fault, ours neither, may end the pool. A
-            # call that asks for such a container hears why.
+            # No fault, ours neither, may end the pool. The next call that gets such a container of
+            # its own asks for more; one that gets none hears why.
             self._telemetry.alarm("no container could be made ahead", error)
-            await self._clock.sleep_until(self._clock.now() + _FAULT_PAUSE)
+            self._demand.forget(profile)
             return
         self._waiting.setdefault(profile, deque()).append(sandbox)
         self._count()
 
-    async def _rest(self) -> None:
+    async def _rest(self, *, is_lacking: bool) -> None:
         now_s = self._clock.monotonic_s()
         until_s = self._demand.changes_at(now_s)
-        if until_s is None:
+        ends = [] if until_s is None else [until_s]
+        if self._waiting:
+            ends.append(now_s + LOOK_S)
+        if is_lacking and self._lacking_since_s is not None:
+            ends.append(self._lacking_since_s + YIELD_S)
+        if not ends:
             await self._asked.wait()
             return
-        until = self._clock.now() + timedelta(seconds=until_s - now_s)
+        until = self._clock.now() + timedelta(seconds=min(ends) - now_s)
         await first(self._asked.wait(), self._clock.sleep_until(until))
 
     def _count(self) -> None:

@@ -49,6 +49,10 @@ class Demand:
         if len(self._calls) > _REMEMBERED_PROFILES:
             del self._calls[next(iter(self._calls))]
 
+    def forget(self, profile: Profile) -> None:
+        """Want none of this profile until the next call asks for one."""
+        self._calls.pop(profile, None)
+
     def wanted(self, now_s: float) -> Mapping[Profile, int]:
         """Say how many containers of each profile should wait, within the budget.
 
@@ -56,7 +60,7 @@ class Demand:
         """
         self._forget(now_s)
         full = {
-            profile: max(1, ceil(sum(at > now_s - WINDOW_S for at in calls) * AHEAD_S / WINDOW_S))
+            profile: max(1, ceil(sum(at + WINDOW_S > now_s for at in calls) * AHEAD_S / WINDOW_S))
             for profile, calls in reversed(self._calls.items())
         }
         given: dict[Profile, int] = {}
@@ -79,5 +83,5 @@ class Demand:
 
     def _forget(self, now_s: float) -> None:
         for profile, calls in list(self._calls.items()):
-            if calls[-1] <= now_s - KEPT_S:
+            if calls[-1] + KEPT_S <= now_s:
                 del self._calls[profile]

@@ -12,7 +12,7 @@ from broker.core.egress import Egress, EgressProtocol
 from broker.core.pool import KEPT_S, Budget
 from broker.core.sandbox import Collect, Job, Profile
 from broker.errors import SandboxError
-from broker.pool import LULL_S, WarmPool
+from broker.pool import LOOK_S, LULL_S, YIELD_S, WarmPool
 from tests.pool.test_demand import OTHER, PROFILE
 from tests.ports.fake_clock import FakeClock
 from tests.ports.fake_sandbox import ContainerHost, FakeSandbox, FakeSandboxEngine, Trouble
@@ -26,6 +26,10 @@ JOB = Job(
     output_bytes=100,
     collect=Collect.OUTPUTS,
 )
+
+
+async def _refuse() -> None:
+    raise RuntimeError("can't start new thread")
 
 
 class Told(Alarms):
@@ -195,17 +199,95 @@ class TestSize:
         await place.settle()
         assert (place.told.waiting, len(place.engine.asked)) == (1, 3)
 
-    async def test_an_engine_that_refuses_is_asked_again_later(self, place: Place) -> None:
-        """A fault of what is made ahead is told, costs no call, and ends nothing."""
+    @pytest.mark.parametrize("trouble", [Trouble.BROKEN_MAKER, Trouble.NOT_MADE])
+    async def test_an_engine_that_refuses_is_asked_again_by_the_next_call(
+        self, place: Place, trouble: Trouble
+    ) -> None:
+        """A fault of what is made ahead is told once, costs no call, and ends nothing."""
         await place.ask()
-        place.host.troubles += [Trouble.BROKEN_MAKER, Trouble.NOT_MADE]
+        place.host.troubles.append(trouble)
         await place.ask()
         assert (place.told.heard, place.told.waiting) == (["no container could be made ahead"], 0)
-        place.clock.advance(timedelta(seconds=5))
+        place.clock.advance(timedelta(seconds=60))
         await place.settle()
-        place.clock.advance(timedelta(seconds=5))
+        assert (len(place.told.heard), len(place.engine.asked)) == (1, 3)
+        await place.ask()
+        assert (len(place.told.heard), place.told.waiting) == (1, 1)
+
+    async def test_one_that_cannot_be_made_keeps_no_other_waiting(self, place: Place) -> None:
+        """A call whose container cannot be had wants none ahead: others have theirs."""
+        for _ in range(3):
+            place.host.troubles.append(Trouble.NOT_MADE)
+            with pytest.raises(SandboxError):
+                await place.ask(OTHER)
+            await place.ask()
+        assert place.told.taken == [False, True, True]
+        assert (place.told.waiting, place.told.heard) == (1, [])
+
+    async def test_a_call_with_egress_wakes_the_pool_too(self, place: Place) -> None:
+        """What it kept from being made while its own container was is made when that is there."""
+        places = (read_destination("site.test:80"),)
+        egress = Egress(destinations=places, protocol=EgressProtocol.HTTP)
+        waiting = asyncio.create_task(
+            place.pool.prepare(replace(PROFILE, egress=egress), slot="slow")
+        )
         await place.settle()
-        assert (len(place.told.heard), place.told.waiting) == (2, 1)
+        await place.ask()
+        assert place.told.waiting == 0
+        place.engine.go_on.set()
+        await waiting
+        await place.settle()
+        assert place.told.waiting == 1
+
+    async def test_one_that_hangs_does_not_stop_it(self, place: Place) -> None:
+        """A container that is not made for long keeps none from being made ahead for long."""
+        waiting = asyncio.create_task(place.pool.prepare(OTHER, slot="slow"))
+        await place.settle()
+        await place.ask()
+        assert place.told.waiting == 0
+        place.clock.advance(timedelta(seconds=YIELD_S))
+        await place.settle()
+        assert place.told.waiting == 1
+        place.engine.go_on.set()
+        await waiting
+
+    async def test_the_dead_are_replaced(self, place: Place) -> None:
+        """What is killed while it waits is cleared away before a call comes, and made anew."""
+        await place.ask()
+        (dead,) = set(place.host.containers) - {"call"}
+        del place.host.containers[dead]
+        place.clock.advance(timedelta(seconds=LOOK_S))
+        await place.settle()
+        assert place.told.waiting == 1
+        assert dead not in place.host.containers
+        await place.ask()
+        assert place.told.taken == [False, True]
+
+    async def test_one_that_cannot_be_removed_does_not_end_it(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fault while one is discarded is told; the pool goes on."""
+        await place.ask()
+        (waiting,) = place.pool._waiting[PROFILE]
+        monkeypatch.setattr(waiting, "discard", _refuse)
+        place.clock.advance(timedelta(seconds=KEPT_S))
+        await place.settle()
+        assert place.told.heard == ["a waiting container could not be removed"]
+        monkeypatch.undo()
+        await waiting.discard()
+        await place.ask()
+        await place.ask()
+        assert place.told.taken == [False, False, True]
+
+    async def test_nothing_is_made_after_its_close(self, place: Place) -> None:
+        """A call that gets its container while the pool closes starts nothing."""
+        waiting = asyncio.create_task(place.pool.prepare(PROFILE, slot="slow"))
+        await place.settle()
+        await place.pool.close()
+        place.engine.go_on.set()
+        await (await waiting).discard()
+        await place.settle()
+        assert place.engine.asked == ["slow"]
 
     async def test_a_call_hears_why_there_is_none(self, place: Place) -> None:
         """A fault of its own container is the call's."""

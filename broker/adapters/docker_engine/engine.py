@@ -99,7 +99,7 @@ class DockerEngine:
             return await asyncio.shield(preparing)
         except asyncio.CancelledError:
             # The Engine cannot be stopped half-way: let it finish, then clear away.
-            if not preparing.done():
+            if not preparing.cancelled():
                 await self._discard_prepared(preparing)
             self._slots.discard(slot)
             raise

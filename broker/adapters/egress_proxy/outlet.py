@@ -86,7 +86,9 @@ class SocketOutlet:
     async def _serve(self, door: Door, tool: Wire, wish: Wish) -> None:
         try:
             await _served(door, tool, wish)
-            await tool.close(within_s=self._bounds.first_bytes_s)
+            was_taken = await tool.close(within_s=self._bounds.idle_s)
+            if not was_taken and wish.reason is None:
+                _ended(wish, EgressReason.IDLE)
         finally:
             self._tally.end()
             tool.abort()

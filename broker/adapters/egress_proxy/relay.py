@@ -27,7 +27,7 @@ async def idle_limit(idle_s: float) -> AsyncIterator[Callable[[], None]]:
 
 
 async def relay(tool: Wire, place: Wire, wish: Wish, *, idle_s: float) -> None:
-    """Carry bytes both ways until both directions have ended.
+    """Carry bytes both ways until both directions have ended and the place has taken its own.
 
     Each direction reads only when what it read before was taken: a slow reader slows its sender.
 
@@ -41,6 +41,9 @@ async def relay(tool: Wire, place: Wire, wish: Wish, *, idle_s: float) -> None:
             pumps.create_task(_pump(place, tool, wish.receive, moved))
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
+    # Its end may still be in this process; closed at once it would be lost, and counted as sent.
+    if not await place.close(within_s=idle_s):
+        raise refused(EgressReason.IDLE, f"the place took no more for {idle_s:.0f} s: connect anew")
 
 
 async def _pump(

@@ -74,15 +74,20 @@ class Wire(asyncio.Protocol):
         with suppress(OSError, RuntimeError):
             self._alive().write_eof()
 
-    async def close(self, *, within_s: float) -> None:
-        """Close when what was written is sent, at the latest after this time."""
-        self._alive().close()
+    async def close(self, *, within_s: float) -> bool:
+        """Close when what was written is sent; tell whether the peer took it within this time."""
+        transport = self._alive()
+        is_all_sent = transport.get_write_buffer_size() == 0
+        transport.close()
+        if is_all_sent:
+            return True
         try:
             async with asyncio.timeout(within_s):
                 await self._lost.wait()
         except TimeoutError:
-            # The peer does not read.
-            return
+            return False
+        else:
+            return True
         finally:
             self.abort()
 
