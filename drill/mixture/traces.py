@@ -20,10 +20,8 @@ _CONTAINERS = 4
 # Pools that grow to a bound and stay: asyncio's own, the store's readers, the secrets' readers.
 _POOLED_THREADS = min(32, (os.cpu_count() or 1) + 4) + 4 + 2
 _KEPT_OPEN = {
-    # By the SDK, to the Engine: for each of so many paths as many as were used at a time. After an
-    # Engine's faults that is chance (51, 69, 37 and 40 in turns of twelve); one left by each call
-    # of a drill is more than all of them.
-    "unix connected": DEFAULT_NUM_POOLS * 2 * _CONTAINERS,
+    # By the SDK, to the Engine: a connection for each of so many paths, of some several.
+    "unix connected": DEFAULT_NUM_POOLS + 2 * _CONTAINERS,
     # Standard input, and libuv's spare one for when there are no others, from the first stream on.
     "/dev/null": 2,
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -117,6 +118,9 @@ class EngineConnection:
         except asyncio.CancelledError:
             self._abandon(future, late)
             raise
+        finally:
+            # A fault has this frame in its traceback: found here, it would keep itself alive.
+            del future
 
     def _answer(self, future: "Future[T]", intent: str, work: Callable[[APIClient], T]) -> None:
         try:
@@ -124,7 +128,11 @@ class EngineConnection:
         except SandboxError as error:
             future.set_exception(error)
         except Exception as error:  # the SDK raises requests', urllib3's and its own
+            _clear_frames(error)
             future.set_exception(_translated(intent, error))
+        finally:
+            # As above.
+            del future
 
     def _abandon(self, future: "Future[T]", late: Callable[[APIClient, T], object] | None) -> None:
         with self._abandoned_lock:
@@ -150,6 +158,16 @@ class EngineConnection:
                 # Proxies and CA bundles of the environment are not for the Engine.
                 self._client.trust_env = False
             return self._client
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Let go of what an error's frames hold: in the SDK's they hold the error, and so each other,
+    with the connection to an Engine that may be dead, until a collector comes by.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _translated(intent: str, error: Exception) -> EngineFault:
