@@ -23,6 +23,17 @@ from broker.errors import ConfigurationError, InvalidArgument
 WorkspaceUse = Literal["none", "read", "write"]
 """What of a session's files a tool gets, and may change."""
 
+# Field that forbids them, with the field to be named and what to do.
+_GETS_NO_SECRET = {
+    "runs_code": (
+        "secrets",
+        "a tool that runs the agent's own code gets none: remove them, or have a tool of its own",
+    ),
+    "starts_ahead": (
+        "starts_ahead",
+        "a command that has been started gets no secrets any more: remove it, or the secrets",
+    ),
+}
 _MARKS = tuple(PARSERS)
 _ARGUMENTS = "arguments_json"
 _LONGEST_MESSAGE = 300
@@ -180,20 +191,9 @@ def _check_secrets(document: YamlText, file: str) -> None:
                 raise ConfigurationError(
                     file, line, f"optional_secrets: {name!r} is not among its secrets"
                 )
-    if fields.get("runs_code") is True and fields.get("secrets"):
-        raise ConfigurationError(
-            file,
-            document.line_of(("secrets",)),
-            "secrets: a tool that runs the agent's own code (runs_code: true) gets none: remove "
-            "them, or give them to a tool of its own that does one thing with them",
-        )
-    if fields.get("starts_ahead") is True and fields.get("secrets"):
-        raise ConfigurationError(
-            file,
-            document.line_of(("starts_ahead",)),
-            "starts_ahead: a command that has been started gets no secrets any more: remove it, or "
-            "the secrets",
-        )
+    for name, (to_mend, message) in _GETS_NO_SECRET.items():
+        if fields.get(name) is True and fields.get("secrets"):
+            raise ConfigurationError(file, document.line_of((to_mend,)), f"{to_mend}: {message}")
 
 
 def _check_marks(

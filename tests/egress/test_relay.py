@@ -46,6 +46,20 @@ async def _stuck(idle_s: float) -> tuple[asyncio.Task[None], socket.socket, sock
     return relaying, tool_end, place_end, wish.sent_bytes
 
 
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_close_tells_whether_all_was_taken(reads: bool) -> None:
+    """What a peer that does not read has left in this process is lost, and said to be."""
+    wire, far = await _wire()
+    while wire._alive().get_write_buffer_size() == 0:
+        await wire.send(b"x" * PIECE)
+    closing = asyncio.create_task(wire.close(within_s=0.2 if not reads else 60))
+    loop = asyncio.get_running_loop()
+    while reads and await loop.sock_recv(far, 1 << 16):
+        continue
+    assert await closing is reads
+    far.close()
+
+
 async def test_the_end_of_an_upload_arrives() -> None:
     """A place that has said all that it says, and reads late, gets every byte that was counted."""
     relaying, tool_end, place_end, sent_bytes = await _stuck(idle_s=60)
