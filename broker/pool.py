@@ -66,11 +66,21 @@ class WarmPool:
         """
         if profile.egress:
             return await self._make(profile, slot)
+        if sandbox := self.at_hand(profile):
+            return sandbox
         try:
-            sandbox = self._take(profile) or await self._make(profile, slot)
+            sandbox = await self._make(profile, slot)
             # Only now: one that cannot be made is wanted by nobody but its call.
             self._demand.note(profile, self._clock.monotonic_s())
         finally:
+            self._refill()
+        return sandbox
+
+    def at_hand(self, profile: Profile) -> Sandbox | None:
+        """Hand out a waiting container of exactly this profile; None where none waits."""
+        sandbox = self._take(profile)
+        if sandbox is not None:
+            self._demand.note(profile, self._clock.monotonic_s())
             self._refill()
         return sandbox
 

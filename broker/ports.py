@@ -252,6 +252,9 @@ class SandboxEngine(Protocol):
             SandboxError: It could not be made, or was not made as demanded; nothing is left.
         """
 
+    def at_hand(self, profile: Profile) -> Sandbox | None:
+        """Hand out a started container of exactly this profile; None where none waits."""
+
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 

@@ -21,6 +21,14 @@ class Slots:
         self._taken: Counter[AgentId] = Counter()
         self._waiting: dict[asyncio.Future[None], AgentId] = {}
 
+    def take(self, agent: AgentId) -> bool:
+        """Take a slot if one is free; then nobody waits for it. Tell whether there was one."""
+        if not self._free:
+            return False
+        self._free -= 1
+        self._taken[agent] += 1
+        return True
+
     async def acquire(self, agent: AgentId) -> None:
         """Wait for a slot; one that is given while the wait is cancelled goes to the next."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -20,7 +20,7 @@ TROUBLES = [trouble for trouble in Trouble if trouble is not Trouble.KILL_HANGS]
 async def _step(stage: Stage, chance: random.Random, number: int) -> None:
     """Do one thing that an agent, a person, an operator or fate does."""
     calls = [call for call in stage.disk.calls.values() if not call.state.is_final]
-    match chance.randrange(14):
+    match chance.randrange(15):
         case 0 | 1 | 2:
             tool = chance.choice([ALLOWED, ALLOWED, HELD, DENIED])
             await stage.call(tool, f"request-{number}")
@@ -45,6 +45,8 @@ async def _step(stage: Stage, chance: random.Random, number: int) -> None:
             await stage.halt(chance.choice([EVERYTHING, Scope(tool=HELD), Scope(agent=AGENT.id)]))
         case 13:
             await stage.resume()
+        case 14:
+            stage.host.keeps_some = not stage.host.keeps_some
 
 
 async def simulate(seed: int) -> Stage:

@@ -40,6 +40,7 @@ class ContainerHost:
         began: Exact arguments with how often a tool began with them.
         given: Exact arguments with the secrets that the tool got.
         changes: What a tool with these exact arguments changes in the workspace.
+        keeps_some: Whether a container waits for whatever is asked for.
     """
 
     containers: dict[str, str] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class ContainerHost:
     changes: dict[bytes, tuple[FileChange, ...]] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     is_reachable: bool = True
+    keeps_some: bool = False
 
     def strikes(self, *troubles: Trouble) -> bool:
         """Tell whether one of these is the next trouble; it is then over."""
@@ -144,6 +146,7 @@ class FakeSandboxEngine:
         self.sinks: dict[str, OutputSink] = {}
         """Slot with where its tool writes: a test writes there for it."""
         self._boot = boot
+        self._kept = 0
 
     async def prepare(self, profile: Profile, *, slot: str) -> FakeSandbox:
         """Start a fresh container."""
@@ -153,6 +156,16 @@ class FakeSandboxEngine:
             raise SandboxError("the engine refuses")
         if self.host.strikes(Trouble.BROKEN_MAKER):
             raise RuntimeError("a bug of the adapter")
+        return self._made(profile, slot)
+
+    def at_hand(self, profile: Profile) -> FakeSandbox | None:
+        """Hand out a container, where this host keeps some."""
+        if not self.host.keeps_some:
+            return None
+        self._kept += 1
+        return self._made(profile, f"{self._boot}-kept-{self._kept}")
+
+    def _made(self, profile: Profile, slot: str) -> FakeSandbox:
         if not self.is_dead:
             self.host.containers[slot] = self._boot
         facts = {"image": profile.image, "runtime": profile.runtime, "pids": profile.pids}

@@ -107,6 +107,9 @@ class DockerEngine:
             self._slots.discard(slot)
             raise
 
+    def at_hand(self, profile: Profile) -> None:
+        """Hand out nothing: this makes containers when they are asked for, and keeps none."""
+
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 
