@@ -495,9 +495,11 @@ def main(when, *command):
     _signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     os.chdir("/workspace")
     tool = start_ahead(command, set_oom_score) if when == "ahead" else None
-    send(b"H", b"\3")
+    send(b"H", b"\4")
     try:
         job = Job()
+        # Ahead of anything that the tool gets: who does not hear this cannot tell what it got.
+        send(b"B")
         if tool is None or job.secrets or tool.has_ended():
             # Of one that did not wait, or that lacks its secrets, nothing is left to meet the job.
             kill_all()

@@ -240,7 +240,7 @@ class TestRun:
             ("send(b'o', bytes(7) + b'\\x01../x')", "launcher protocol broken"),
             ("send(b'c', bytes(8) + b'x')", "launcher protocol broken"),
             ("send(b'D', b'x')", "launcher protocol broken"),
-            ("os._exit(3)", "the launcher ended early with code 3"),
+            ("send(b'B', b''); os._exit(3)", "the launcher ended early with code 3"),
             ("send(b'Z', bytes([1, 3]) + key); os._exit(4)", "the launcher left with code 4"),
             ("send(b'Z', bytes(34))", "launcher protocol broken"),
             ("send(b'Z', bytes(2))", "launcher protocol broken"),

@@ -13,6 +13,7 @@ from docker.errors import APIError, DockerException
 from broker.adapters.docker_engine import wire as wires
 from broker.adapters.docker_engine.cgroup import Cgroup, cgroup_of
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
+from broker.adapters.docker_engine.first_process import hold
 from broker.adapters.docker_engine.kernel import confirm_first_process
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded, registered
@@ -227,6 +228,8 @@ class DockerEngine:
                 cgroup=started.cgroup,
                 outlet=outlet,
                 enforced=self._read_back(profile, runtime, labels, started, sockets),
+                # The last step: nothing after it can fail and leave the descriptor open.
+                first_process=hold(started.inspection["State"]["Pid"], started.id),
             )
         except BaseException:
             started.wire.close()

@@ -13,6 +13,7 @@ from docker import APIClient
 from broker.adapters.docker_engine.cgroup import Cgroup, Spent
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
 from broker.adapters.docker_engine.ending import Ending, Exit, Stop, is_proven, judge
+from broker.adapters.docker_engine.first_process import FirstProcess
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.wire import Wire
 from broker.core.call import Cause, Usage
@@ -57,6 +58,7 @@ class Container:
     cgroup: Cgroup
     enforced: Enforced
     outlet: Outlet | None
+    first_process: FirstProcess
 
 
 class DockerSandbox:
@@ -96,7 +98,11 @@ class DockerSandbox:
     @property
     def is_fresh(self) -> bool:
         """Whether it still waits for its job: a launcher that waits says nothing, and is there."""
-        return self._phase is _Phase.FRESH and self._container.wire.is_quiet
+        return (
+            self._phase is _Phase.FRESH
+            and self._container.wire.is_quiet
+            and not self._container.first_process.has_ended
+        )
 
     async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Send the job, then wait until everything in the container is dead.
@@ -134,6 +140,7 @@ class DockerSandbox:
         ending = judge(
             stop,
             asked=self._killed.result() if self._killed.done() else Cause.CANCELLED,
+            has_begun=harvest.has_begun,
             word=harvest.end,
             exit_state=exit_state,
             spent=spent,
@@ -162,6 +169,7 @@ class DockerSandbox:
             return
         self._phase = _Phase.DISCARDED
         self._container.wire.close()
+        self._container.first_process.close()
         await self._close_outlet()
         await self._remove(self._container.id)
 
@@ -173,6 +181,9 @@ class DockerSandbox:
         """Send the job while listening, until there is a reason to stop."""
         if self._killed.done():
             return Stop.KILLED
+        if self._container.first_process.has_ended:
+            # Of what is sent now the Engine would not say that it went nowhere.
+            raise SandboxError("the sandbox died while it waited: nothing of the call was sent")
         pieces = job_frames(job, key)
         try:
             await self._container.wire.send(next(pieces))

@@ -1,0 +1,52 @@
+"""Hold a container's first process, so that the kernel tells of its death at once."""
+
+import os
+import select
+from pathlib import Path
+
+
+class FirstProcess:
+    """A descriptor of the process with which everything in its container ends.
+
+    The Engine tells of a death 20 to 50 ms after it, and what is sent to the container meanwhile
+    vanishes without an error.
+
+    Args:
+        held: A pidfd; None where the process cannot be seen from here.
+    """
+
+    def __init__(self, held: int | None) -> None:
+        self._held = held
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the kernel says that it is dead; where it says nothing, it may live."""
+        if self._held is None:
+            return False
+        death = select.poll()
+        death.register(self._held, select.POLLIN)
+        return death.poll(0) != []
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def hold(pid: int, container_id: str) -> FirstProcess:
+    """Take hold of the process that the Engine names as a container's first."""
+    try:
+        held = os.pidfd_open(pid)
+    except OSError:
+        return FirstProcess(None)
+    # Looked at when it is held: its number can no longer become another process's. One that is
+    # dead by now, or is another Engine's elsewhere, has no such cgroup here.
+    try:
+        cgroups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        cgroups = ""
+    if container_id not in cgroups:
+        os.close(held)
+        return FirstProcess(None)
+    return FirstProcess(held)
