@@ -19,6 +19,7 @@ from pydantic import (
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
+from broker.core.sandbox import UIDS
 from broker.core.secret import NAME_PATTERN
 
 FILE_SCHEME = "file:"
@@ -28,6 +29,10 @@ _SECRET_NAME = re.compile(NAME_PATTERN)
 _SECRET_URI = re.compile(
     r"file:.+|credential:(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}|env:[A-Za-z_][A-Za-z0-9_]{0,255}"
 )
+
+
+# What a Docker Engine takes for a user: 31 bits.
+_MAX_UID = 2**31 - 1
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -235,6 +240,33 @@ class SandboxSection(Section):
             "demand these. Put others of the Engine's in their places, take none of these out."
         ),
     )
+
+    first_uid: int = Field(
+        default=UIDS.start,
+        ge=1000,
+        le=_MAX_UID,
+        description=(
+            "The first of the user ids that containers get, each its own. Nobody else on the "
+            "Engine's machine may have them, nor another broker there."
+        ),
+    )
+    uid_count: int = Field(
+        default=len(UIDS),
+        ge=4096,
+        le=_MAX_UID,
+        description="How many there are; one is used again after all the others.",
+    )
+
+    @property
+    def uids(self) -> range:
+        """The user ids that containers get."""
+        return range(self.first_uid, self.first_uid + self.uid_count)
+
+    @model_validator(mode="after")
+    def _within_an_engines_reach(self) -> "SandboxSection":
+        if self.uids[-1] > _MAX_UID:
+            raise ValueError(f"first_uid with uid_count must not go past {_MAX_UID}")
+        return self
 
     @model_validator(mode="after")
     def _one_order(self) -> "SandboxSection":

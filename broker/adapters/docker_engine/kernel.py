@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from broker.adapters.docker_engine.settings import UID
 from broker.errors import SandboxError
 
 _WANTED = {
-    "Uid": "\t".join([str(UID)] * 4),
-    "Gid": "\t".join([str(UID)] * 4),
     "CapInh": "0" * 16,
     "CapPrm": "0" * 16,
     "CapEff": "0" * 16,
@@ -18,7 +15,7 @@ _WANTED = {
 }
 
 
-def confirm_first_process(pid: int, container_id: str) -> bool:
+def confirm_first_process(pid: int, container_id: str, uid: int) -> bool:
     """Compare /proc/<pid>/status with what was demanded, once the launcher runs.
 
     Returns:
@@ -36,9 +33,10 @@ def confirm_first_process(pid: int, container_id: str) -> bool:
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     if container_id not in cgroups or fields.get("Name") != "python3":
         return False
+    own = "\t".join([str(uid)] * 4)
     wrong = [
         f"{name} is {fields[name]}, not {wanted}"
-        for name, wanted in _WANTED.items()
+        for name, wanted in {**_WANTED, "Uid": own, "Gid": own}.items()
         if name in fields and fields[name].strip() != wanted
     ]
     if wrong:
