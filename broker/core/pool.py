@@ -58,7 +58,7 @@ class Demand:
 
         One for each profile comes before a second one for any; the latest asked for comes first.
         """
-        self._forget(now_s)
+        self._forget_old(now_s)
         full = {
             profile: max(1, ceil(sum(at + WINDOW_S > now_s for at in calls) * AHEAD_S / WINDOW_S))
             for profile, calls in reversed(self._calls.items())
@@ -77,11 +77,15 @@ class Demand:
         return given
 
     def changes_at(self, now_s: float) -> float | None:
-        """Say when less is wanted if nobody calls; None where nothing is."""
+        """Say when to ask `wanted` again if nobody calls; None where nothing is wanted.
+
+        That is when the last call of a profile leaves the window, or the profile is forgotten: what
+        is wanted falls with each call that leaves it, but one look at the end of it is enough.
+        """
         ends = [calls[-1] + span for calls in self._calls.values() for span in (WINDOW_S, KEPT_S)]
         return min((end for end in ends if end > now_s), default=None)
 
-    def _forget(self, now_s: float) -> None:
+    def _forget_old(self, now_s: float) -> None:
         for profile, calls in list(self._calls.items()):
             if calls[-1] + KEPT_S <= now_s:
                 del self._calls[profile]
