@@ -33,6 +33,7 @@ from broker.world import World
 
 BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
+# Of the event loop, of which an answer takes a few from the commit to the wire.
 _TURNS = 10
 _STORE_RETRY = timedelta(seconds=1)
 

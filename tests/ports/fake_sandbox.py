@@ -29,6 +29,7 @@ class Trouble(Enum):
     BROKEN = "run: a bug of the adapter, after the tool began"
     ENGINE_LOST = "run: the engine does not confirm the end"
     KILL_HANGS = "kill: the engine does not return"
+    SLOW_REMOVAL = "discard: the engine takes ten seconds"
 
 
 @dataclass
@@ -122,6 +123,9 @@ class FakeSandbox:
     async def discard(self) -> None:
         """Remove it."""
         await asyncio.sleep(0)
+        if self._engine.host.strikes(Trouble.SLOW_REMOVAL):
+            clock = self._engine.clock
+            await clock.sleep_until(clock.now() + timedelta(seconds=10))
         if not self._engine.is_dead:
             self._engine.host.containers.pop(self._slot, None)
 

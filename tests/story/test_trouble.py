@@ -38,6 +38,20 @@ class TestSandbox:
             assert stage.alarms.heard != []
         await stage.check_all_ended()
 
+    async def test_no_receipt_while_it_lives(self) -> None:
+        """A bug after the tool began ends the call only when its container is gone."""
+        stage = Stage()
+        stage.host.troubles += [Trouble.BROKEN, Trouble.SLOW_REMOVAL]
+        await stage.start()
+        call = await stage.call()
+        await stage.pass_time(5)
+        assert (stage.stored(call.id).state, len(stage.host.containers)) == (CallState.RUNNING, 1)
+        await stage.pass_time(10)
+        assert stage.host.containers == {}
+        await stage.pass_time(2)
+        assert stage.stored(call.id).state is CallState.INTERRUPTED
+        await stage.check_all_ended()
+
     async def test_broken_maker(self) -> None:
         """A bug while a sandbox is made is alarmed; the call, not begun, is tried again."""
         stage = Stage()
