@@ -57,7 +57,7 @@ class Ledger:
         workspace: WorkspaceUpdate | None = None,
         notes: Sequence[tuple[str, JsonObject]] = (),
     ) -> tuple[Call, StoredReceipt | None]:
-        """Commit steps of a call.
+        """Commit steps of a call; durable on return.
 
         A caller that is cancelled meanwhile leaves the commit to end: what is in the store then
         stands here too.
@@ -117,10 +117,11 @@ class Ledger:
             self._telemetry.taken_up(call)
 
     async def get(self, call: CallId) -> Call | None:
-        """Read a call, from memory while it is open.
+        """Read a call, from memory while it is open or has ended just now.
 
         Raises:
-            StoreUnavailable: It has ended, or memory may be behind, and the record cannot be read.
+            StoreUnavailable: Memory may be behind, or knows nothing of it, and the record cannot be
+                read.
         """
         known = self._open.get(call)
         if known is not None and call not in self._doubtful:

@@ -186,7 +186,10 @@ class Sandbox(Protocol):
         """
 
     async def kill(self, cause: Cause) -> None:
-        """End everything in the container now; `run` then returns with CANCELLED or HALTED."""
+        """End everything in the container now; `run` then returns with this cause.
+
+        A run that is ending already ends as it was. Never raises for what the Engine does.
+        """
 
     async def discard(self) -> None:
         """Kill what is left, remove the container. Idempotent; never raises; retried by sweep."""
@@ -265,7 +268,7 @@ class SandboxEngine(Protocol):
         """
 
     async def check(self) -> Mapping[str, str]:
-        """Describe the Engine (version, runtimes, cgroup version) for `doctor` and the receipt.
+        """Describe the Engine (version, runtimes, cgroup version) for receipts and GetServerInfo.
 
         Raises:
             SandboxError: The Engine does not answer.
