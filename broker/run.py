@@ -221,14 +221,9 @@ class Runs:
         Returns whether it may run; if not it was ended, held anew, or is halted.
         """
         world = self._world
-        call = None
         for _ in range(_STARTS):
-            if self.is_stopping:
-                return False
-            call = await world.ledger.get(call_id)
-            if call is None or call.state is not CallState.QUEUED or await expire(world, call):
-                return False
-            if not world.clock.is_trusted or world.halts.over(call):
+            call = await self._startable(call_id)
+            if call is None:
                 return False
             documents: tuple[Document, ...] = ()
             if self._must_ask_again(call, decided_here):
@@ -250,12 +245,27 @@ class Runs:
             except PremiseChanged:
                 continue
             return True
+        await self._deny_unsettled(call_id)
+        return False
+
+    async def _startable(self, call_id: CallId) -> Call | None:
+        """Read a call anew; None where it is not queued any more, or nothing may start now."""
+        world = self._world
+        if self.is_stopping:
+            return None
+        call = await world.ledger.get(call_id)
+        if call is None or call.state is not CallState.QUEUED or await expire(world, call):
+            return None
+        if not world.clock.is_trusted or world.halts.over(call):
+            return None
+        return call
+
+    async def _deny_unsettled(self, call_id: CallId) -> None:
         message = "what the call rests on kept changing while it started: call again"
         # Read anew: an evaluation that no commit took along has no documents.
-        call = await world.ledger.get(call_id)
+        call = await self._world.ledger.get(call_id)
         if call is not None and call.state is CallState.QUEUED:
-            await deny(world, call, "broker.unsettled", message)
-        return False
+            await deny(self._world, call, "broker.unsettled", message)
 
     def _started(self, call: Call, sandbox: Sandbox) -> tuple[Call, tuple[Step, JsonObject]]:
         """Give a call as it stands when it is bound to a container, with the step to that."""
