@@ -25,6 +25,7 @@ class Trouble(Enum):
 
     NOT_MADE = "prepare: the engine refuses"
     BROKEN_MAKER = "prepare: a bug of the adapter"
+    SLOW_MAKER = "prepare: the engine takes ten seconds"
     NOT_BEGUN = "run: certainly not begun"
     BROKEN = "run: a bug of the adapter, after the tool began"
     ENGINE_LOST = "run: the engine does not confirm the end"
@@ -124,8 +125,7 @@ class FakeSandbox:
         """Remove it."""
         await asyncio.sleep(0)
         if self._engine.host.strikes(Trouble.SLOW_REMOVAL):
-            clock = self._engine.clock
-            await clock.sleep_until(clock.now() + timedelta(seconds=10))
+            await self._engine.dawdle()
         if not self._engine.is_dead:
             self._engine.host.containers.pop(self._slot, None)
 
@@ -172,11 +172,17 @@ class FakeSandboxEngine:
     def _made(self, profile: Profile, slot: str) -> FakeSandbox:
         if not self.is_dead:
             self.host.containers[slot] = self._boot
+        if self.host.strikes(Trouble.SLOW_MAKER):
+            await self.dawdle()
         facts = {"image": profile.image, "runtime": profile.runtime, "pids": profile.pids}
         enforced = Enforced(
             container_id=f"container-{slot}", seccomp_sha256=samples.digest("seccomp"), facts=facts
         )
         return FakeSandbox(self, slot, enforced)
+
+    async def dawdle(self) -> None:
+        """Let ten seconds pass."""
+        await self.clock.sleep_until(self.clock.now() + timedelta(seconds=10))
 
     async def sweep(self) -> int:
         """Remove what earlier boots left."""

@@ -91,3 +91,18 @@ class FakePolicy:
                 "run_within_s": 600,
             }
         return output
+
+
+class WaitingPolicy(FakePolicy):
+    """A `FakePolicy` that answers when it is told to."""
+
+    def __init__(self, rules: Mapping[str, str]) -> None:
+        super().__init__(rules)
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def evaluate(self, policy_input: bytes) -> PolicyAnswer:
+        """Answer, once it may."""
+        answer = await super().evaluate(policy_input)
+        await self.may_answer.wait()
+        return answer

@@ -232,6 +232,25 @@ class TestStop:
         await stage.life.sandboxes.close()
         assert stage.host.containers == {}
 
+    async def test_just_made(self) -> None:
+        """A container that is just made as the broker stops gets no call: it would be cut off."""
+        stage = Stage()
+        life = await stage.start()
+        await stage.call(code=SLEEP)
+        await stage.settle()
+        stage.host.troubles.append(Trouble.SLOW_MAKER)
+        call = await stage.call(code="2")
+        await stage.settle()
+        stopping = asyncio.ensure_future(life.executor.stop(timedelta(seconds=120)))
+        await stage.pass_time(10)
+        assert (stage.stored(call.id).state, len(stage.host.containers)) == (CallState.QUEUED, 1)
+        await stage.pass_time(60)
+        assert stopping.done()
+        await stage.restart()
+        await stage.settle()
+        assert stage.stored(call.id).state is CallState.SUCCEEDED
+        await stage.check_all_ended()
+
     async def test_too_long(self) -> None:
         """What still runs when the time to stop is over is ended then, with its receipt."""
         stage = Stage()
