@@ -182,7 +182,7 @@ class Sandbox(Protocol):
                 says what the report has of it. None: a buffer of the job's cap.
 
         Raises:
-            SandboxError: The first byte certainly never reached the container.
+            SandboxError: The tool certainly never began.
         """
 
     async def kill(self, cause: Cause) -> None:
