@@ -8,7 +8,7 @@ from broker.core.lifecycle import CallState, Step
 from broker.run import BUNDLE_PREMISE
 from tests.ports import samples
 from tests.ports.fake_sandbox import SLEEP
-from tests.story.fake_policy import ALLOW, DENY, HOLD, WaitingPolicy
+from tests.story.fake_policy import ALLOW, DENY, HOLD
 from tests.story.stage import ALLOWED, APPROVER, APPROVER2, HELD, Stage
 
 
@@ -227,22 +227,6 @@ class TestExpiry:
         await stage.restart()
         await stage.settle()
         assert stage.stored(call.id).state is CallState.EXPIRED
-        await stage.check_all_ended()
-
-    async def test_run_by_while_policy_thinks(self) -> None:
-        """An approved call whose time ends while policy is asked again does not start."""
-        stage = Stage()
-        policy = stage.policy = WaitingPolicy(stage.policy.rules)
-        await stage.start()
-        call = await stage.call(HELD)
-        policy.may_answer.clear()
-        await stage.vote(call.id)
-        await stage.pass_time(600)
-        policy.may_answer.set()
-        await stage.settle()
-        stored = stage.stored(call.id)
-        assert (stored.state, stored.cause) == (CallState.EXPIRED, Cause.RUN_BY_PASSED)
-        assert Step.START not in stage.steps(call.id)
         await stage.check_all_ended()
 
     async def test_start_by(self) -> None:
