@@ -48,7 +48,7 @@ class MemoryDisk:
     """What outlives a broker.
 
     Set `faults` to let writes fail: the number of a write, counted in `writes` from 1 through
-    all lives, with the way it fails.
+    all lives, with the way it fails. `blinding`: the next read after such a write fails too.
     """
 
     installation: str = "0123456789abcdef" * 2
@@ -56,6 +56,8 @@ class MemoryDisk:
     is_owned: bool = False
     writes: int = 0
     faults: dict[int, Fault] = field(default_factory=dict)
+    blinding: bool = False
+    is_blind: bool = False
     calls: dict[CallId, Call] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     events_of: dict[CallId, list[Event]] = field(default_factory=dict)
@@ -377,6 +379,9 @@ class MemoryStore:
     async def _read(self) -> MemoryDisk:
         self._refuse_if_lost()
         await asyncio.sleep(0)
+        if self._disk.is_blind:
+            self._disk.is_blind = False
+            raise StoreUnavailable("the read failed")
         return self._disk
 
     async def _write(self, work: Callable[[], T]) -> T:
@@ -386,6 +391,7 @@ class MemoryStore:
         self._refuse_if_lost()
         self._disk.writes += 1
         fault = self._disk.faults.pop(self._disk.writes, None)
+        self._disk.is_blind = self._disk.blinding and fault is not None
         if fault is Fault.BEFORE:
             raise StoreUnavailable(fault.value)
         try:

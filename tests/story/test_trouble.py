@@ -138,6 +138,20 @@ class TestStore:
         moved = stage.disk.workspaces[first.agent, first.session_id]
         assert stage.stored(second.id).tree_sha256 == moved
 
+    @pytest.mark.parametrize("fault", Fault)
+    async def test_nobody_knows_whether_it_is_recorded(self, fault: Fault) -> None:
+        """A new call whose commit and whose look-up both fail is refused; recorded, it goes on."""
+        stage = Stage()
+        await stage.start()
+        stage.disk.blinding = True
+        stage.disk.fail_next(fault)
+        with pytest.raises(Unavailable):
+            await stage.call()
+        await stage.pass_time(2)
+        states = [call.state for call in stage.disk.calls.values()]
+        assert states == ([CallState.SUCCEEDED] if fault is Fault.AFTER else [])
+        await stage.check_all_ended()
+
     async def test_down_for_long(self) -> None:
         """Calls that come while the store takes nothing are refused; nothing of them is left."""
         stage = Stage()
