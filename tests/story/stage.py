@@ -264,13 +264,23 @@ class Stage:
     # --- what people and agents do --------------------------------------------------------
 
     async def call(
-        self, tool: str = ALLOWED, request_id: str = "", agent: Identity = AGENT, **arguments: str
+        self,
+        tool: str = ALLOWED,
+        request_id: str = "",
+        agent: Identity = AGENT,
+        session: str = "",
+        **arguments: str,
     ) -> Call:
         """Call a tool, once."""
-        return (await self.admit(tool, request_id, agent, **arguments)).call
+        return (await self.admit(tool, request_id, agent, session, **arguments)).call
 
     async def admit(
-        self, tool: str = ALLOWED, request_id: str = "", agent: Identity = AGENT, **arguments: str
+        self,
+        tool: str = ALLOWED,
+        request_id: str = "",
+        agent: Identity = AGENT,
+        session: str = "",
+        **arguments: str,
     ) -> Answer:
         """Call a tool, once, for the whole answer."""
         shown = arguments or (
@@ -280,7 +290,7 @@ class Stage:
             tool=tool,
             arguments_json=canonical_json(dict(shown)).decode(),
             request_id=request_id,
-            session_id="",
+            session_id=session,
             parent_call="",
             purpose="",
             timeout_s=None,

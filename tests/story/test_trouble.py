@@ -124,10 +124,12 @@ class TestStore:
         assert stage.alarms.heard == ["an outcome waits for the store"] * 10
         await stage.check_all_ended()
 
-    async def test_workspace_after_a_lost_answer(self) -> None:
+    @pytest.mark.parametrize("blinding", [False, True])
+    async def test_workspace_after_a_lost_answer(self, blinding: bool) -> None:
         """A workspace that moved although the answer was lost is what the next call sees."""
         stage = Stage()
         await stage.start()
+        stage.disk.blinding = blinding
         stage.host.changes[b'{"content":"b","path":"a"}'] = (FileChange(path="a", data=b"b"),)
         stage.disk.faults[stage.disk.writes + 3] = Fault.AFTER
         first = await stage.call("workspace_write", path="a", content="b")
@@ -137,6 +139,30 @@ class TestStore:
         assert stage.stored(first.id).state is CallState.SUCCEEDED
         moved = stage.disk.workspaces[first.agent, first.session_id]
         assert stage.stored(second.id).tree_sha256 == moved
+
+    async def test_files_that_come_at_once(self) -> None:
+        """Of two runs whose files fit alone, but not together, one keeps its files."""
+        stage = Stage()
+        await stage.start()
+        for name in ("a", "b"):
+            stage.host.changes[b'{"content":"%b","path":"f"}' % name.encode()] = tuple(
+                FileChange(path=f"{name}{number}", data=f"{name}{number}".encode() * 100_000)
+                for number in range(3)
+            )
+        calls = await asyncio.gather(
+            *(
+                stage.call("workspace_write", session=name, path="f", content=name)
+                for name in ("a", "b")
+            )
+        )
+        await stage.pass_time(2)
+        ends = {(stage.stored(call.id).state, stage.stored(call.id).cause) for call in calls}
+        assert ends == {
+            (CallState.SUCCEEDED, Cause.EXITED),
+            (CallState.FAILED, Cause.WORKSPACE_FULL),
+        }
+        assert sum(map(len, stage.disk.files.values())) == 600_000
+        await stage.check_all_ended()
 
     @pytest.mark.parametrize("fault", Fault)
     async def test_nobody_knows_whether_it_is_recorded(self, fault: Fault) -> None:
