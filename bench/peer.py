@@ -60,10 +60,10 @@ def measure(served: Served, *, rounds: int) -> list[Figure]:
 
 def _figure(kind: str, taken_ms: dict[str, list[float]]) -> Figure:
     return Figure(
-        name=f"llm-sandbox, {kind} / python_run with a pool, p50",
+        name=f"python_run with a pool / llm-sandbox, {kind}, p50",
         unit="ms",
-        ours=statistics.median(taken_ms[kind]),
-        theirs=statistics.median(taken_ms["broker"]),
+        ours=statistics.median(taken_ms["broker"]),
+        theirs=statistics.median(taken_ms[kind]),
         bound=None,
         conditions=f"{_version()}, {len(taken_ms[kind])} rounds, a run every {_PAUSE_S} s; "
         f"{kind}: {quantiles(taken_ms[kind])}; broker: {quantiles(taken_ms['broker'])}",

@@ -160,7 +160,10 @@ class FakeSandboxEngine:
             raise SandboxError("the engine refuses")
         if self.host.strikes(Trouble.BROKEN_MAKER):
             raise RuntimeError("a bug of the adapter")
-        return self._made(profile, slot)
+        made = self._made(profile, slot)
+        if self.host.strikes(Trouble.SLOW_MAKER):
+            await self.dawdle()
+        return made
 
     def at_hand(self, profile: Profile) -> FakeSandbox | None:
         """Hand out a container, where this host keeps some."""
@@ -172,8 +175,6 @@ class FakeSandboxEngine:
     def _made(self, profile: Profile, slot: str) -> FakeSandbox:
         if not self.is_dead:
             self.host.containers[slot] = self._boot
-        if self.host.strikes(Trouble.SLOW_MAKER):
-            await self.dawdle()
         facts = {"image": profile.image, "runtime": profile.runtime, "pids": profile.pids}
         enforced = Enforced(
             container_id=f"container-{slot}", seccomp_sha256=samples.digest("seccomp"), facts=facts
