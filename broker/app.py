@@ -424,6 +424,8 @@ def _settings(config: Config, boot: str) -> Settings:
         caps=JsonCaps(max_bytes=limits.arguments_max_bytes, max_depth=limits.arguments_max_depth),
         start_within=timedelta(seconds=limits.start_within_s),
         max_running=config.sandbox.max_running,
+        running_per_agent=config.sandbox.running_per_agent
+        or max(config.sandbox.max_running - 1, 1),
         workspace_files=limits.session_files_max,
         workspace_bytes=limits.session_bytes_max,
         files=FileLimits(

@@ -141,6 +141,15 @@ class SandboxSection(Section):
     max_running: int = Field(
         default=4, ge=1, le=1024, description="How many containers may run at the same time."
     )
+    running_per_agent: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description=(
+            "How many of them one agent may have, so that long calls of one leave others room; "
+            "0: all but one."
+        ),
+    )
     runtimes: tuple[RuntimeName, ...] = Field(
         default=RUNTIMES,
         description=(
@@ -163,7 +172,7 @@ class PoolSection(Section):
     """Containers that are started before calls ask for them, each used once."""
 
     containers: int = Field(
-        default=4,
+        default=8,
         ge=0,
         le=1024,
         description=(
@@ -172,7 +181,7 @@ class PoolSection(Section):
         ),
     )
     memory_bytes: int = Field(
-        default=1024**3,
+        default=2 * 1024**3,
         ge=0,
         description="The most that their memory limits may come to together.",
     )

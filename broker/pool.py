@@ -20,6 +20,8 @@ YIELD_S = 2.0
 LOOK_S = 30.0
 """So often it is looked whether what waits is still there."""
 
+_PAUSE = timedelta(seconds=1)
+
 
 class WarmPool:
     """Hand out containers that were started before they were asked for (a `SandboxEngine`).
@@ -137,20 +139,28 @@ class WarmPool:
         """Make and discard, one at a time, until what waits is what is wanted."""
         while True:
             self._asked.clear()
-            await self._discard_the_dead()
-            wanted = self._demand.wanted(self._clock.monotonic_s())
-            await self._discard_beyond(wanted)
-            lacking = self._first_lacking(wanted)
-            self._note_lack(is_lacking=lacking is not None)
-            if lacking is None:
-                await self._rest()
-                continue
-            await self._lull()
-            if self._may_make():
-                self._lacks_since_s = inf
-                await self._make_ahead(lacking)
-            else:
-                await self._rest()
+            try:
+                await self._take_turn()
+            except Exception as error:
+                # A fault of ours must not leave every call without a container for good.
+                self._telemetry.alarm("the pool met a fault of the broker", error)
+                await self._clock.sleep_until(self._clock.now() + _PAUSE)
+
+    async def _take_turn(self) -> None:
+        await self._discard_the_dead()
+        wanted = self._demand.wanted(self._clock.monotonic_s())
+        await self._discard_beyond(wanted)
+        lacking = self._first_lacking(wanted)
+        self._note_lack(is_lacking=lacking is not None)
+        if lacking is None:
+            await self._rest()
+            return
+        await self._lull()
+        if self._may_make():
+            self._lacks_since_s = inf
+            await self._make_ahead(lacking)
+        else:
+            await self._rest()
 
     def _first_lacking(self, wanted: Mapping[Profile, int]) -> Profile | None:
         return next(
@@ -173,11 +183,14 @@ class WarmPool:
 
     async def _discard_the_dead(self) -> None:
         """Clear away what was killed while it waited: it takes the place of one that lives."""
-        for waiting in list(self._waiting.values()):
-            for sandbox in [each for each in waiting if not each.is_fresh]:
+        dead = [each for waiting in self._waiting.values() for each in waiting if not each.is_fresh]
+        # All of them before the first wait: a call may come meanwhile, and must meet none.
+        for waiting in self._waiting.values():
+            for sandbox in [each for each in waiting if each in dead]:
                 waiting.remove(sandbox)
-                self._tell_waiting()
-                await self._discard(sandbox)
+        self._tell_waiting()
+        for sandbox in dead:
+            await self._discard(sandbox)
 
     async def _discard_beyond(self, wanted: Mapping[Profile, int]) -> None:
         for profile, waiting in list(self._waiting.items()):

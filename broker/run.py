@@ -57,7 +57,7 @@ class Runs:
     def __init__(self, world: World, tasks: Tasks) -> None:
         self._world = world
         self._tasks = tasks
-        self._slots = Slots(world.settings.max_running)
+        self._slots = Slots(world.settings.max_running, world.settings.running_per_agent)
         self._bound: dict[CallId, _Bound] = {}
         self.is_stopping = False
 

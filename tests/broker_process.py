@@ -45,6 +45,8 @@ AS_SHIPPED: Settings = {
     "metrics": {"listen": ""},
     # Tests count the containers of calls, and end when these are gone: tests/pool has it on.
     "pool": {"containers": 0},
+    # One agent makes the calls of most: tests/e2e/test_fairness.py leaves it as it is shipped.
+    "sandbox": {"running_per_agent": 1024},
 }
 
 

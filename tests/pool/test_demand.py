@@ -62,12 +62,13 @@ class TestWanted:
         demand = after((OTHER, 0), *calls, budget=Budget(containers=3, memory_bytes=1 << 40))
         assert demand.wanted(5) == {PROFILE: 2, OTHER: 1}
 
-    def test_the_latest_where_there_is_no_place_for_all(self) -> None:
-        """Who asked last is who asks next."""
+    def test_the_most_used_where_there_is_no_place_for_all(self) -> None:
+        """Who was asked for most comes first, of equals who was known first."""
         calls = [(PROFILE, 0), (OTHER, 1)]
         one = Budget(containers=1, memory_bytes=1 << 40)
-        assert after(*calls, budget=one).wanted(1) == {OTHER: 1}
-        assert after(*calls, (PROFILE, 2), budget=one).wanted(2) == {PROFILE: 1}
+        assert after(*calls, budget=one).wanted(1) == {PROFILE: 1}
+        assert after(*calls, (OTHER, 2), budget=one).wanted(2) == {OTHER: 1}
+        assert after(*calls, (OTHER, 2), budget=one).wanted(1 + KEPT_S) == {OTHER: 1}
 
     def test_within_the_memory(self) -> None:
         """A limit counts in full; one that has no room leaves it to smaller ones."""

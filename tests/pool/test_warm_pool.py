@@ -45,6 +45,7 @@ class Told(Alarms):
         self.taken: list[bool] = []
         self.waiting = 0
         self.some_wait = asyncio.Event()
+        self.is_broken = False
 
     def sandbox_taken(self, *, was_waiting: bool) -> None:
         """Keep it."""
@@ -52,6 +53,8 @@ class Told(Alarms):
 
     def sandboxes_waiting(self, containers: int) -> None:
         """Keep it."""
+        if self.is_broken:
+            raise RuntimeError("a bug of the telemetry")
         self.waiting = containers
         if containers:
             self.some_wait.set()
@@ -346,3 +349,59 @@ class TestSize:
         place.host.troubles.append(Trouble.NOT_MADE)
         with pytest.raises(SandboxError):
             await place.pool.prepare(PROFILE, slot="call")
+
+
+class TestShare:
+    async def test_called_in_turn(self, place: Place) -> None:
+        """Of tools that are called in turn, one more than may wait, most calls find one waiting."""
+        tools = [replace(PROFILE, image=f"sha256:{number}") for number in range(10, 14)]
+        for number in range(40):
+            await place.ask(tools[number % 4])
+            place.clock.advance(timedelta(seconds=2))
+            await place.settle()
+        # Three of the four, from their second call on.
+        assert place.told.taken.count(True) == 27
+        # No more is made than calls took, with what waits at the end.
+        assert len(place.engine.asked) <= 40 + 3
+
+    async def test_beside_others(self, place: Place) -> None:
+        """A tool that is called steadily finds one waiting, whatever is called between."""
+        others = [replace(PROFILE, image=f"sha256:{number}") for number in range(10, 13)]
+        found = []
+        for _ in range(10):
+            await place.ask()
+            found.append(place.told.taken[-1])
+            for other in others:
+                await place.ask(other)
+                place.clock.advance(timedelta(seconds=1))
+                await place.settle()
+        assert found == [False] + [True] * 9
+
+
+class TestKeeper:
+    async def test_meets_a_call_while_it_clears_away(self, place: Place) -> None:
+        """A call that comes while those are removed that died leaves the pool at work."""
+        await asyncio.gather(*(place.ask() for _ in range(20)))
+        assert place.told.waiting >= 2
+        place.host.containers.clear()
+        place.host.troubles.append(Trouble.SLOW_REMOVAL)
+        place.clock.advance(timedelta(seconds=LOOK_S))
+        await place.settle()
+        await place.pool.prepare(PROFILE, slot="meets the dead")
+        place.clock.advance(timedelta(seconds=10))
+        await place.rest()
+        await place.rest()
+        assert place.told.waiting >= 1
+
+    async def test_outlives_a_fault(self, place: Place) -> None:
+        """A bug of ours is alarmed; the pool goes on a second later."""
+        await place.ask()
+        place.told.is_broken = True
+        with pytest.raises(RuntimeError):
+            await place.ask()
+        place.told.is_broken = False
+        place.host.containers.clear()
+        place.clock.advance(timedelta(seconds=LOOK_S))
+        await place.rest()
+        await place.ask()
+        assert place.told.waiting == 1

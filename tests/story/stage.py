@@ -412,6 +412,7 @@ class Stage:
                 caps=JsonCaps(max_bytes=1 << 16, max_depth=16),
                 start_within=timedelta(seconds=self._start_within_s),
                 max_running=self._max_running,
+                running_per_agent=self._max_running,
                 workspace_files=100,
                 workspace_bytes=1 << 20,
                 files=FILES,
