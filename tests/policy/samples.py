@@ -34,7 +34,7 @@ AGENT = Identity(
     attributes=(),
     expires_at=None,
 )
-SESSION = PolicySession(id="default", labels=(), purpose="add numbers")
+SESSION = PolicySession(id="default", labels=frozenset(), purpose="add numbers")
 HISTORY = History(calls=(0, 0, 0), denied=(0, 0, 0), by_tool={}, prior_tools=(), budget_spent=0)
 PATHS = ("data/in.csv", "notes.txt")
 _SCHEMA: JsonObject = {

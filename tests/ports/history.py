@@ -12,12 +12,17 @@ from tests.ports import samples
 ALL = 1_000_000
 
 
+def is_note(event: Event) -> bool:
+    """Tell whether an event of a call is no step of it."""
+    return event.type.startswith(("egress.", "agent."))
+
+
 def check_call(call: Call, events: Sequence[Event], receipt: StoredReceipt | None) -> None:
     """Fail where a call is not what its events made it, or has ended without its receipt."""
     state: CallState | None = None
     for event in events:
-        # What a call did besides its steps leads nowhere.
-        if event.type.startswith("egress."):
+        # What happened besides its steps leads nowhere.
+        if is_note(event):
             continue
         try:
             state = after(state, Step(event.type))

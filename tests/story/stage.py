@@ -26,6 +26,7 @@ from broker.errors import NotFound, StoreUnavailable, Unavailable
 from broker.execute import Executor
 from broker.halts import Halts
 from broker.judge import Judge
+from broker.labels import Labels
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
@@ -336,7 +337,8 @@ class Stage:
 
     def steps(self, call: CallId) -> list[Step]:
         """Give what happened to a call."""
-        return [Step(event.type) for event in self.disk.events_of[call]]
+        events = self.disk.events_of[call]
+        return [Step(event.type) for event in events if not history.is_note(event)]
 
     def bundle_changes(self) -> None:
         """Activate the next bundle, in the store and in the engine."""
@@ -380,7 +382,9 @@ class Stage:
         )
         halts = Halts(store, self.clock, self.alarms)
         await halts.load()
-        world = self._world(store, halts, sandboxes, people, boot)
+        labels = Labels(store)
+        await labels.load()
+        world = self._world(store, halts, labels, sandboxes, people, boot)
         executor = Executor(world)
         life = Life(
             world=world,
@@ -397,6 +401,7 @@ class Stage:
         self,
         store: MemoryStore,
         halts: Halts,
+        labels: Labels,
         sandboxes: FakeSandboxEngine,
         people: People,
         boot: str,
@@ -420,7 +425,8 @@ class Stage:
             gate=Gate(),
             store=store,
             halts=halts,
-            ledger=Ledger(store, board, self.clock, self.alarms),
+            labels=labels,
+            ledger=Ledger(store, labels, board, self.clock, self.alarms),
             board=board,
             outputs=Outputs(board),
             clock=self.clock,
