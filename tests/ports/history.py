@@ -65,6 +65,20 @@ def check_halts(events: Sequence[Event], calls: Mapping[CallId, Call]) -> None:
             assert not any(scope.covers_call(call) for scope in scopes.values()), call.name
 
 
+def check_labels(
+    events: Sequence[Event], calls: Mapping[CallId, Call], held: Mapping[AgentId, frozenset[str]]
+) -> None:
+    """Fail where a call started under fewer labels than its agent had, or a label was lost."""
+    earned: dict[AgentId, frozenset[str]] = {}
+    for event in events:
+        if event.type == Step.START.value and event.call is not None:
+            call = calls[event.call]
+            before = earned.get(call.agent, frozenset())
+            assert call.evaluations[-1].label_version == len(before), call.name
+            earned[call.agent] = before | call.labels
+    assert {agent: labels for agent, labels in earned.items() if labels} == held, held
+
+
 async def check_store(store: Store) -> Mapping[CallId, Call]:
     """Read the whole record through the port and check all of it; give its calls."""
     events = await store.events(after=0, limit=ALL)

@@ -351,6 +351,7 @@ class Stage:
         """Fail where the record, or the host, is not what it must be at rest."""
         await history.check_store(self.life.world.store)
         history.check_halts(self.disk.events, self.disk.calls)
+        history.check_labels(self.disk.events, self.disk.calls, self.disk.labels)
         assert not self.disk.violations
         assert self.host.containers == {}
         assert all(times == 1 for times in self.host.began.values()), self.host.began
