@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker.core.call import Call
 from broker.core.document import Document, DocumentKind
 from broker.core.halt import Halt, Scope
 from broker.core.ids import CallId, HaltId, Pseudonym, Sha256, sha256_hex
@@ -718,6 +719,34 @@ class TestLabels:
         await store.commit(first(other))
         await store.commit(following(other, Step.START))
         assert await store.labels() == {AGENT: {"a", "b", "c"}, AGENT2: {"a"}}
+
+    async def test_in_the_first_commit(self, store: Store) -> None:
+        """A call that starts in the commit that records it labels its agent, or is not recorded."""
+
+        async def begin(call: Call) -> None:
+            steps = (Step.RECEIVE, Step.ALLOW, Step.START)
+            await store.commit(Change(call=call, events=tuple(map(event, steps))))
+
+        begun = samples.labelled(1, "a", state=CallState.RUNNING)
+        await begin(begun)
+        with pytest.raises(PremiseChanged):
+            await begin(samples.labelled(2, "b", state=CallState.RUNNING))
+        assert await store.labels() == {AGENT: {"a"}}
+        assert await history.check_store(store) == {begun.id: begun}
+
+    async def test_refused_for_another_cause(self, store: Store) -> None:
+        """A start that is refused, whatever for, leaves no label behind."""
+        taken = new_call(1, request_id="retry-1")
+        await store.commit(first(taken))
+        steps = tuple(map(event, (Step.RECEIVE, Step.ALLOW, Step.START)))
+        again = samples.labelled(2, "a", state=CallState.RUNNING, request_id="retry-1")
+        with pytest.raises(DuplicateRequest):
+            await store.commit(Change(call=again, events=steps))
+        queued = samples.labelled(3, "b")
+        await store.commit(first(queued))
+        with pytest.raises(PremiseChanged):
+            await store.commit(following(queued, Step.START, premises=(("policy.bundle", "b1"),)))
+        assert await store.labels() == {}
 
     async def test_every_answer_counts(self, store: Store) -> None:
         """A call labels its agent with what any answer of policy said, not the last alone."""

@@ -1,5 +1,7 @@
 """What an agent was given stays with it: labels, from the start of a call on."""
 
+import asyncio
+
 import pytest
 
 from broker.check import Checker
@@ -141,6 +143,17 @@ class TestPremise:
         starts = [event.call for event in stage.disk.events if event.type == Step.START.value]
         assert starts == [taint.id]
         assert stage.stored(sink.id).state is CallState.HELD
+
+    async def test_begun_in_the_first_commit(self) -> None:
+        """So it is where both are recorded, decided and would begin in one commit each."""
+        stage = await _stage()
+        stage.host.keeps_some = True
+        taint, sink = await asyncio.gather(stage.call(TAINT, code=SLEEP), stage.call(SINK, **WRITE))
+        await stage.settle()
+        assert stage.steps(taint.id) == [Step.RECEIVE, Step.ALLOW, Step.START]
+        assert _labels(stage) == {LABEL}
+        assert stage.steps(sink.id) == [Step.RECEIVE, Step.ALLOW, Step.HOLD]
+        assert [entry.label_version for entry in stage.stored(sink.id).evaluations] == [0, 1]
 
     async def test_denied_now(self) -> None:
         """A queued call that policy denies under the new label ends DENIED, unstarted."""
