@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from broker.config_template import Settings
 from broker.v1 import call_pb2, tool_pb2
 from tests.api.rpc import TIMEOUT_S, Rpc, fresh, rules, state
 from tests.broker_process import Folder, Served
 from tests.e2e.policies import compile_policy
 from tests.e2e.test_live import GOES_ON, Place, start, watch
+from tests.e2e.test_pool import slots, waiting
 from tests.e2e.test_release import ONE_SLOT, decide, slot_taken
 from tests.sandbox.pdfs import pdf, shows
 
@@ -135,6 +137,15 @@ def parallel(served: Served, agent: Rpc, label: str) -> call_pb2.Call:
     return agent.get(second.name)
 
 
+def at_hand(served: Served, agent: Rpc, label: str) -> call_pb2.Call:
+    """Have a container wait, so that the label comes with the commit that records its call."""
+    sink(agent, label)
+    there = waiting(served)
+    taint(agent, label)
+    assert slots(served)[-1] in there
+    return sink(agent, label)
+
+
 SHARED: list[Way] = [
     same_session,
     new_session,
@@ -143,7 +154,12 @@ SHARED: list[Way] = [
     passed_file,
     uploaded_again,
 ]
-OWN: list[Way] = [after_a_restart, after_a_crash, parallel]
+OWN: dict[Way, Settings] = {
+    after_a_restart: ONE_SLOT,
+    after_a_crash: ONE_SLOT,
+    parallel: ONE_SLOT,
+    at_hand: {"pool": {"containers": 3}},
+}
 
 
 def named(way: Way) -> str:
@@ -182,11 +198,11 @@ class TestWashing:
     @pytest.mark.parametrize("way", OWN, ids=named)
     def test_no_time_around(self, serve_steered, way: Way):
         """Whenever a call comes, its agent's label holds it; without the label it runs."""
-        labelled = serve_steered(LABELLED, ONE_SLOT)
+        labelled = serve_steered(LABELLED, OWN[way])
         held = way(labelled, Rpc.of(labelled), fresh("x"))
         assert (state(held), rules(held)) == ("HELD", ["probe.tainted"])
         assert "run.starting" not in labelled.events(held.name)
-        unlabelled = serve_steered(UNLABELLED, ONE_SLOT)
+        unlabelled = serve_steered(UNLABELLED, OWN[way])
         twin = way(unlabelled, Rpc.of(unlabelled), fresh("x"))
         assert (state(twin), twin.result.stdout_text) == ("SUCCEEDED", "given\n")
 
