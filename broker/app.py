@@ -57,6 +57,7 @@ from broker.execute import Executor
 from broker.halts import Halts
 from broker.judge import Judge
 from broker.keyring import read_server_pair, read_signer
+from broker.labels import Labels
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
@@ -223,12 +224,15 @@ async def _world(config: Config, outside: _Outside) -> World:
     )
     halts = Halts(store, clock, outside.telemetry)
     await halts.load()
+    labels = Labels(store)
+    await labels.load()
     return World(
         settings=_settings(config, outside.boot),
         gate=Gate(),
         store=store,
-        ledger=Ledger(store, board, clock, outside.telemetry),
+        ledger=Ledger(store, labels, board, clock, outside.telemetry),
         halts=halts,
+        labels=labels,
         board=board,
         outputs=Outputs(board),
         clock=clock,

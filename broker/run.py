@@ -243,6 +243,8 @@ class Runs:
                     started, [step], documents=documents, premises=_premises(call)
                 )
             except PremiseChanged:
+                # Memory may have missed a label: the answer to its commit was lost.
+                await world.labels.load()
                 continue
             return True
         await self._deny_unsettled(call_id)
@@ -293,9 +295,12 @@ class Runs:
             await self._insist(partial(end_run, world, call, sandbox.enforced, report))
 
     def _must_ask_again(self, call: Call, decided_here: bool) -> bool:
-        """Tell whether people, a restart or a new bundle came between decision and start."""
-        fresh = call.hold is None and decided_here
-        return not fresh or call.evaluations[-1].bundle_sha256 != self._world.judge.bundle_sha256
+        """Tell whether people, a restart, a bundle or a label came between decision and start."""
+        world, last = self._world, call.evaluations[-1]
+        if call.hold is not None or not decided_here:
+            return True
+        labels = len(world.labels.of(call.agent))
+        return (last.bundle_sha256, last.label_version) != (world.judge.bundle_sha256, labels)
 
     async def _insist(self, write: Callable[[], Coroutine[object, object, object]]) -> None:
         """Write an outcome that is known here alone: it is kept until the store takes it."""
@@ -328,5 +333,5 @@ class Runs:
 
 
 def _premises(call: Call) -> list[tuple[str, str]]:
-    """Name what the start of a call rests on besides its own record and the halts."""
+    """Name what the start of a call rests on besides its own record, the halts and the labels."""
     return [(BUNDLE_PREMISE, call.evaluations[-1].bundle_sha256)]

@@ -13,6 +13,7 @@ from broker.core.toolbox import Toolbox
 from broker.errors import Unavailable
 from broker.halts import Halts
 from broker.judge import Judge
+from broker.labels import Labels
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
@@ -98,6 +99,7 @@ class World:
     store: Store
     ledger: Ledger
     halts: Halts
+    labels: Labels
     board: Board
     outputs: Outputs
     clock: Clock
