@@ -149,6 +149,7 @@ async def judge_order(
             arguments_sha256=order.arguments_sha256,
             tree=tree,
             history=history,
+            labels=world.labels.of(caller.id),
         )
     )
 
@@ -194,6 +195,7 @@ def open_hold(
             agent=call.agent,
             owner=caller.owner,
             session_id=call.session_id,
+            session_labels=tuple(sorted(judgement.labels_seen)),
             purpose=request.purpose,
             arguments=request.arguments,
             arguments_sha256=request.arguments_sha256,

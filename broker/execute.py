@@ -243,7 +243,11 @@ class Executor:
         return len(calls)
 
     async def _sweep_now_and_then(self) -> None:
-        """Remove what could not be removed in time, or came late: an Engine may have been gone."""
+        """Clear away expired files, and containers that resisted or came late, for ever.
+
+        An Engine may have been gone when they were to be removed. A clock that is not trusted
+        expires no file; each turn says that it is not.
+        """
         world = self._world
         while True:
             await world.clock.sleep_until(world.clock.now() + _SWEEP_EVERY)

@@ -33,6 +33,7 @@ from broker.world import World
 
 BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
+# Of the event loop, of which an answer takes a few from the commit to the wire.
 _TURNS = 10
 _STORE_RETRY = timedelta(seconds=1)
 
@@ -56,7 +57,7 @@ class Runs:
     def __init__(self, world: World, tasks: Tasks) -> None:
         self._world = world
         self._tasks = tasks
-        self._slots = Slots(world.settings.max_running)
+        self._slots = Slots(world.settings.max_running, world.settings.running_per_agent)
         self._bound: dict[CallId, _Bound] = {}
         self.is_stopping = False
 
@@ -220,14 +221,9 @@ class Runs:
         Returns whether it may run; if not it was ended, held anew, or is halted.
         """
         world = self._world
-        call = None
         for _ in range(_STARTS):
-            if self.is_stopping:
-                return False
-            call = await world.ledger.get(call_id)
-            if call is None or call.state is not CallState.QUEUED or await expire(world, call):
-                return False
-            if not world.clock.is_trusted or world.halts.over(call):
+            call = await self._startable(call_id)
+            if call is None:
                 return False
             documents: tuple[Document, ...] = ()
             if self._must_ask_again(call, decided_here):
@@ -247,14 +243,31 @@ class Runs:
                     started, [step], documents=documents, premises=_premises(call)
                 )
             except PremiseChanged:
+                # Memory may have missed a label: the answer to its commit was lost.
+                await world.labels.load()
                 continue
             return True
+        await self._deny_unsettled(call_id)
+        return False
+
+    async def _startable(self, call_id: CallId) -> Call | None:
+        """Read a call anew; None where it is not queued any more, or nothing may start now."""
+        world = self._world
+        if self.is_stopping:
+            return None
+        call = await world.ledger.get(call_id)
+        if call is None or call.state is not CallState.QUEUED or await expire(world, call):
+            return None
+        if not world.clock.is_trusted or world.halts.over(call):
+            return None
+        return call
+
+    async def _deny_unsettled(self, call_id: CallId) -> None:
         message = "what the call rests on kept changing while it started: call again"
         # Read anew: an evaluation that no commit took along has no documents.
-        call = await world.ledger.get(call_id)
+        call = await self._world.ledger.get(call_id)
         if call is not None and call.state is CallState.QUEUED:
-            await deny(world, call, "broker.unsettled", message)
-        return False
+            await deny(self._world, call, "broker.unsettled", message)
 
     def _started(self, call: Call, sandbox: Sandbox) -> tuple[Call, tuple[Step, JsonObject]]:
         """Give a call as it stands when it is bound to a container, with the step to that."""
@@ -282,9 +295,12 @@ class Runs:
             await self._insist(partial(end_run, world, call, sandbox.enforced, report))
 
     def _must_ask_again(self, call: Call, decided_here: bool) -> bool:
-        """Tell whether people, a restart or a new bundle came between decision and start."""
-        fresh = call.hold is None and decided_here
-        return not fresh or call.evaluations[-1].bundle_sha256 != self._world.judge.bundle_sha256
+        """Tell whether people, a restart, a bundle or a label came between decision and start."""
+        world, last = self._world, call.evaluations[-1]
+        if call.hold is not None or not decided_here:
+            return True
+        labels = len(world.labels.of(call.agent))
+        return (last.bundle_sha256, last.label_version) != (world.judge.bundle_sha256, labels)
 
     async def _insist(self, write: Callable[[], Coroutine[object, object, object]]) -> None:
         """Write an outcome that is known here alone: it is kept until the store takes it."""
@@ -317,5 +333,5 @@ class Runs:
 
 
 def _premises(call: Call) -> list[tuple[str, str]]:
-    """Name what the start of a call rests on besides its own record and the halts."""
+    """Name what the start of a call rests on besides its own record, the halts and the labels."""
     return [(BUNDLE_PREMISE, call.evaluations[-1].bundle_sha256)]

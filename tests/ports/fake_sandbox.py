@@ -25,10 +25,12 @@ class Trouble(Enum):
 
     NOT_MADE = "prepare: the engine refuses"
     BROKEN_MAKER = "prepare: a bug of the adapter"
+    SLOW_MAKER = "prepare: the engine takes ten seconds"
     NOT_BEGUN = "run: certainly not begun"
     BROKEN = "run: a bug of the adapter, after the tool began"
     ENGINE_LOST = "run: the engine does not confirm the end"
     KILL_HANGS = "kill: the engine does not return"
+    SLOW_REMOVAL = "discard: the engine takes ten seconds"
 
 
 @dataclass
@@ -122,6 +124,8 @@ class FakeSandbox:
     async def discard(self) -> None:
         """Remove it."""
         await asyncio.sleep(0)
+        if self._engine.host.strikes(Trouble.SLOW_REMOVAL):
+            await self._engine.dawdle()
         if not self._engine.is_dead:
             self._engine.host.containers.pop(self._slot, None)
 
@@ -156,7 +160,10 @@ class FakeSandboxEngine:
             raise SandboxError("the engine refuses")
         if self.host.strikes(Trouble.BROKEN_MAKER):
             raise RuntimeError("a bug of the adapter")
-        return self._made(profile, slot)
+        made = self._made(profile, slot)
+        if self.host.strikes(Trouble.SLOW_MAKER):
+            await self.dawdle()
+        return made
 
     def at_hand(self, profile: Profile) -> FakeSandbox | None:
         """Hand out a container, where this host keeps some."""
@@ -173,6 +180,10 @@ class FakeSandboxEngine:
             container_id=f"container-{slot}", seccomp_sha256=samples.digest("seccomp"), facts=facts
         )
         return FakeSandbox(self, slot, enforced)
+
+    async def dawdle(self) -> None:
+        """Let ten seconds pass."""
+        await self.clock.sleep_until(self.clock.now() + timedelta(seconds=10))
 
     async def sweep(self) -> int:
         """Remove what earlier boots left."""

@@ -5,7 +5,8 @@ import os
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from broker.adapters.docker_engine.process import process_of
 
 
 class FirstProcess:
@@ -61,13 +62,8 @@ def hold(pid: int, container_id: str) -> FirstProcess:
         held = os.pidfd_open(pid)
     except OSError:
         return FirstProcess(None)
-    # Looked at when it is held: its number can no longer become another process's. One that is
-    # dead by now, or is another Engine's elsewhere, has no such cgroup here.
-    try:
-        cgroups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
-    except OSError:
-        cgroups = ""
-    if container_id not in cgroups:
+    # Looked at when it is held: its number can no longer become another process's.
+    if process_of(pid, container_id) is None:
         os.close(held)
         return FirstProcess(None)
     return FirstProcess(held)

@@ -169,10 +169,6 @@ def differences(
     return found + [f"{name} is not as demanded" for name, good in checks.items() if not good]
 
 
-def _entrypoint(profile: Profile) -> list[str]:
-    return [*_LAUNCHER, "ahead" if profile.starts_ahead else "by-job", *profile.command]
-
-
 def enforced(
     profile: Profile,
     inspection: Inspection,
@@ -242,6 +238,10 @@ def enforced(
 
 def _user(uid: int) -> str:
     return f"{uid}:{uid}"
+
+
+def _entrypoint(profile: Profile) -> list[str]:
+    return [*_LAUNCHER, "ahead" if profile.starts_ahead else "by-job", *profile.command]
 
 
 def _host_pids(pids: int) -> int:
