@@ -352,6 +352,7 @@ def _docker(config: Config, installation: str, boot: str) -> DockerEngine:
         # One more for what is made ahead: it takes no call's place.
         workers=config.sandbox.max_running + bool(config.pool.containers),
         seccomp=(tools_dir() / "seccomp.json").read_text(),
+        uids=config.sandbox.uids,
         egress=_egress(config, installation),
     )
 

@@ -19,6 +19,10 @@ from broker.config_types import (
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
+from broker.core.sandbox import UIDS
+
+# What a Docker Engine takes for a user: 31 bits.
+_MAX_UID = 2**31 - 1
 
 
 class Section(BaseModel):
@@ -157,6 +161,33 @@ class SandboxSection(Section):
             "demand these. Put others of the Engine's in their places, take none of these out."
         ),
     )
+
+    first_uid: int = Field(
+        default=UIDS.start,
+        ge=1000,
+        le=_MAX_UID,
+        description=(
+            "The first of the user ids that containers get, each its own. Nobody else on the "
+            "Engine's machine may have them, nor another broker there."
+        ),
+    )
+    uid_count: int = Field(
+        default=len(UIDS),
+        ge=4096,
+        le=_MAX_UID,
+        description="How many there are; one is used again after all the others.",
+    )
+
+    @property
+    def uids(self) -> range:
+        """The user ids that containers get."""
+        return range(self.first_uid, self.first_uid + self.uid_count)
+
+    @model_validator(mode="after")
+    def _within_an_engines_reach(self) -> "SandboxSection":
+        if self.uids[-1] > _MAX_UID:
+            raise ValueError(f"first_uid with uid_count must not go past {_MAX_UID}")
+        return self
 
     @model_validator(mode="after")
     def _one_order(self) -> "SandboxSection":

@@ -185,7 +185,7 @@ class Sandbox(Protocol):
                 says what the report has of it. None: a buffer of the job's cap.
 
         Raises:
-            SandboxError: The tool certainly never began.
+            SandboxError: The tool certainly never got anything of the job.
         """
 
     async def kill(self, cause: Cause) -> None:

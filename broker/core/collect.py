@@ -61,6 +61,7 @@ class Harvest:
         self._notes: list[str] = []
         self._own_notes: list[str] = []
         self._collecting = False
+        self.has_begun = False
         self.files_capped = False
         self.end: EndWord | None = None
         self.not_begun: str | None = None
@@ -75,7 +76,9 @@ class Harvest:
             raise FrameError("a frame came after the end")
         if self._open is not None and frame.kind is not FrameKind.DATA:
             raise FrameError("a file ended early")
-        if frame.kind in self._streams:
+        if frame.kind is FrameKind.BEGIN:
+            self._take_begin()
+        elif frame.kind in self._streams:
             self._take_stream(frame)
         elif frame.kind is FrameKind.NOT_BEGUN:
             # What has written or left something did begin, whatever is said of it.
@@ -83,7 +86,7 @@ class Harvest:
                 raise FrameError("a tool that never began left something behind")
             self.not_begun = self.redacted(frame.payload)
         else:
-            self._collecting = True
+            self._collecting = self.has_begun = True
             self._take_collected(frame)
 
     @property
@@ -160,10 +163,16 @@ class Harvest:
             return ()
         return tuple(FileChange(path=path, data=data) for path, data in self._files[kind].items())
 
+    def _take_begin(self) -> None:
+        if self.has_begun:
+            raise FrameError("a tool began a second time")
+        self.has_begun = True
+
     def _take_stream(self, frame: Frame) -> None:
         # A tool is dead before the first file is collected: later output is nobody's.
         if self._collecting:
             raise FrameError("output came after the tool's end")
+        self.has_begun = True
         self._streams[frame.kind].take(frame.payload)
 
     def _take_collected(self, frame: Frame) -> None:

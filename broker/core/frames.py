@@ -6,10 +6,10 @@ launcher keeps its own copy of this format, since it can import nothing of the b
 To the launcher, in this order: `JOB`, then any number of `WORKSPACE` and `INPUT` files and the
 one `ARGUMENTS`, each followed by its bytes in `DATA` frames, and of `SECRET`s (a variable, NUL, its
 value), then `GO`; at the very end `LEAVE`. `JOB` brings a key that the tool never gets.
-From the launcher: `HELLO`; `STDOUT` and `STDERR` while the tool runs; then, when everything in
-the container is dead, files (`OUTPUT` and `CHANGED` followed by their `DATA`, `DELETED` without)
-with `NOTE`s between them; then `END` with the key, or `NOT_BEGUN` where the tool could not be
-started.
+From the launcher: `HELLO`; `BEGIN` ahead of all that the tool gets of the job; `STDOUT` and
+`STDERR` while the tool runs; then, when everything in the container is dead, files (`OUTPUT` and
+`CHANGED` followed by their `DATA`, `DELETED` without) with `NOTE`s between them; then `END` with
+the key, or `NOT_BEGUN` where the tool could not be started, with a `BEGIN` or without.
 """
 
 import struct
@@ -19,7 +19,7 @@ from enum import Enum
 
 from broker.core.sandbox import Collect, Job
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of this format; the launcher's `HELLO` names the one that it speaks."""
 
 MAX_PAYLOAD_BYTES = 1 << 16
@@ -56,6 +56,7 @@ class FrameKind(Enum):
     GO = b"G"
     LEAVE = b"L"
     HELLO = b"H"
+    BEGIN = b"B"
     STDOUT = b"O"
     STDERR = b"E"
     OUTPUT = b"o"

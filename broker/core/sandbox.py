@@ -9,6 +9,13 @@ from broker.core.egress import NO_EGRESS, Egress, EgressReport
 from broker.core.ids import Sha256
 from broker.core.secret import Secret
 
+UIDS = range(2_100_000_000, 2_140_000_000)
+"""User ids for containers, one each, unless the configuration names others.
+
+Above all that distributions, systemd (to 1,879,048,191) and directory services (SSSD's, to
+2,000,200,000) hand out, within the 31 bits that an Engine takes.
+"""
+
 
 class Collect(Enum):
     """What is brought back from the container when everything in it is dead."""

@@ -11,7 +11,7 @@ import pytest
 
 from broker.core.sandbox import Profile
 from broker.errors import SandboxError
-from tests.sandbox import test_engine, test_hung_engine, test_tools
+from tests.sandbox import test_death, test_engine, test_hung_engine, test_tools
 from tests.sandbox.bench import Bench, Place
 from tests.sandbox.test_engine import built, hung_engine
 from tests.sandbox.test_hung_engine import behind, proxy
@@ -37,6 +37,10 @@ class TestPrepare(test_engine.TestPrepare):
 
 class TestRun(test_engine.TestRun):
     """Running, once, to an end that the Engine confirms, on runsc."""
+
+
+class TestBeforeTheJob(test_death.TestBeforeTheJob):
+    """What died while it waited, on runsc: the sentry is the first process."""
 
 
 class TestClearing(test_engine.TestClearing):

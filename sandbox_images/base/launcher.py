@@ -213,7 +213,7 @@ class Tool:
         for fd in (FROM_BROKER, wakeup, self.stdout, self.stderr):
             poll.register(fd, select.POLLIN)
         poll.register(self.stdin, select.POLLOUT)
-        pace = Pace(wakeup)
+        pace = Pace(wakeup, self.has_ended)
         self.reap()
         while self.status is None:
             for fd, _ in poll.poll():
@@ -273,10 +273,12 @@ class Tool:
 class Pace:
     """Keeps a tool that writes byte by byte from costing the broker a frame for each."""
 
-    def __init__(self, wakeup):
+    def __init__(self, wakeup, has_ended):
         self.poll = select.poll()
         for fd in (FROM_BROKER, wakeup):
             self.poll.register(fd, select.POLLIN)
+        self.wakeup = wakeup
+        self.has_ended = has_ended
         self.until = self.frames = 0
 
     def count(self):
@@ -285,8 +287,18 @@ class Pace:
             self.until, self.frames = now + WINDOW_S, 0
         self.frames += 1
         if self.frames >= SMALL_FRAMES:
-            # The tool's end, or the broker's, is seen at once; the tool itself writes on.
-            self.poll.poll(int((self.until - now) * 1000) + 1)
+            self.pause()
+
+    def pause(self):
+        """Let the tool write on to the window's end; its own end, or the broker's, ends it."""
+        while (left_s := self.until - time.monotonic()) > 0:
+            for fd, _ in self.poll.poll(int(left_s * 1000) + 1):
+                if fd == FROM_BROKER:
+                    return
+                os.read(self.wakeup, 512)
+                # Any child may have ended, and the tool can send the signal itself.
+                if self.has_ended():
+                    return
 
 
 def kill_all():
@@ -483,9 +495,11 @@ def main(when, *command):
     _signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     os.chdir("/workspace")
     tool = start_ahead(command, set_oom_score) if when == "ahead" else None
-    send(b"H", b"\3")
+    send(b"H", b"\4")
     try:
         job = Job()
+        # Ahead of anything that the tool gets: who does not hear this cannot tell what it got.
+        send(b"B")
         if tool is None or job.secrets or tool.has_ended():
             # Of one that did not wait, or that lacks its secrets, nothing is left to meet the job.
             kill_all()

@@ -118,6 +118,14 @@ MISTAKES = {
         '[sandbox]\nruntimes = ["runc", "kata"]',
         "dev.toml:1: sandbox: runtimes must have runc, runsc, kata in this order",
     ),
+    "users beyond an Engine's": (
+        "[sandbox]\nfirst_uid = 2147480000",
+        "dev.toml:1: sandbox: first_uid with uid_count must not go past 2147483647",
+    ),
+    "users of the system's": (
+        "[sandbox]\nfirst_uid = 999",
+        "dev.toml:2: sandbox.first_uid: must be greater than or equal to 1000, not 999",
+    ),
     "settings of the other engine": (
         "[policy]\nopa_url = 'http://127.0.0.1:8181'",
         'dev.toml:1: policy: opa_url and opa_binary need engine = "opa"; leave them empty',

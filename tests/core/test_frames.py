@@ -193,6 +193,7 @@ class TestHarvest:
         """Streams, files, deletions, notes, the end are kept apart."""
         gathered = harvest()
         for each in (
+            frame(FrameKind.BEGIN),
             frame(FrameKind.STDOUT, b"out"),
             frame(FrameKind.STDERR, b"err"),
             frame(FrameKind.STDOUT, b"put"),
@@ -216,6 +217,24 @@ class TestHarvest:
             True,
             EndWord(signalled=False, number=3, key=KEY),
         )
+
+    @pytest.mark.parametrize(
+        ("frames", "has_begun"),
+        [
+            ([], False),
+            ([frame(FrameKind.BEGIN)], True),
+            ([frame(FrameKind.STDERR, b"x")], True),
+            ([frame(FrameKind.NOTE, b"\x00n")], True),
+            ([frame(FrameKind.NOT_BEGUN, b"no")], False),
+        ],
+    )
+    def test_knows_whether_the_tool_may_have_begun(
+        self, frames: list[Frame], has_begun: bool
+    ) -> None:
+        """The launcher's word says so, and whatever only a tool that began can cause."""
+        gathered = harvest()
+        feed_all(gathered, frames)
+        assert gathered.has_begun is has_begun
 
     def test_keeps_no_files_of_a_run_without_an_end(self) -> None:
         """Files that came before the stream broke are nobody's word."""
@@ -243,6 +262,9 @@ class TestHarvest:
             [frame(FrameKind.DATA, b"x")],
             [frame(FrameKind.HELLO)],
             [frame(FrameKind.JOB)],
+            [frame(FrameKind.BEGIN), frame(FrameKind.BEGIN)],
+            [frame(FrameKind.STDOUT, b"x"), frame(FrameKind.BEGIN)],
+            [frame(FrameKind.NOTE, b"\x00n"), frame(FrameKind.BEGIN)],
             [frame(FrameKind.OUTPUT, head("x", 101))],
             [frame(FrameKind.OUTPUT, head("x", 60)), frame(FrameKind.OUTPUT, head("y", 60))],
             [frame(FrameKind.OUTPUT, head("x", 2)), frame(FrameKind.DATA, b"abc")],

@@ -73,6 +73,16 @@ class TestPool:
         assert len(set(slots(served))) == 60
         assert served.stop() == 0
 
+    def test_each_runs_as_somebody_of_the_configured_range(self, serve: ServeOne) -> None:
+        """Made for a call or ahead of it, each runs as another user of the configured range."""
+        served = serve({**POOLED, "sandbox": {"first_uid": 70_000, "uid_count": 4096}})
+        agent = Rpc.of(served)
+        code = {"code": "import os; print(os.getuid())"}
+        users = [int(agent.execute("python_run", code).result.stdout_text) for _ in range(3)]
+        assert len(set(users)) == 3
+        assert set(users) < set(range(70_000, 74_096))
+        assert served.stop() == 0
+
     def test_a_crash_leaves_nothing_behind_the_next_start(self, serve: ServeOne) -> None:
         """What waited when the broker was killed serves nobody, and is gone at the next start."""
         served = serve(POOLED)

@@ -159,13 +159,14 @@ for what in (lambda: open("/egress/x", "w"), lambda: os.unlink("/egress/http.soc
         found = client.inspect_container(sandbox.enforced.container_id)
         await sandbox.discard()
         own = Path(found["Mounts"][0]["Source"])
+        uid = int(found["Config"]["User"].split(":")[0])
         wanted = replace(bench.profile, egress=egress)
         runtime = demanded(client.info(), place.runtime)
 
         def faults(asked: Profile, sockets: Path | None, **mount: Any) -> list[str]:
             seen = {**found, "Mounts": [{**found["Mounts"][0], **mount}]}
             return differences(
-                asked, seen, seccomp=seccomp, labels={}, runtime=runtime, sockets=sockets
+                asked, seen, uid=uid, seccomp=seccomp, labels={}, runtime=runtime, sockets=sockets
             )
 
         assert faults(wanted, own) == []

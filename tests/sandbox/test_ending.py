@@ -76,9 +76,33 @@ class TestJudge:
         ending = judge(
             stop,
             asked=Cause.HALTED,
+            has_begun=True,
             word=word,
             exit_state=state,
             spent=spent,
+            files_capped=False,
+            last_words="",
+        )
+        assert ending.cause is cause
+
+    @pytest.mark.parametrize(
+        ("state", "cause"),
+        [
+            (exited(137), Cause.ENGINE_LOST),
+            (exited(1), Cause.ENGINE_LOST),
+            (exited(137, by_us=True), Cause.ENGINE_LOST),
+            (exited(137, oom_killed=True), Cause.MEMORY),
+        ],
+    )
+    def test_blames_no_tool_that_may_not_have_begun(self, state: Exit, cause: Cause) -> None:
+        """A sandbox that ended before the launcher's word is in doubt, unless memory killed it."""
+        ending = judge(
+            Stop.SILENT,
+            asked=Cause.HALTED,
+            has_begun=False,
+            word=None,
+            exit_state=state,
+            spent=Spent(),
             files_capped=False,
             last_words="",
         )
@@ -89,6 +113,7 @@ class TestJudge:
         ending = judge(
             Stop.OVER_CAP,
             asked=Cause.HALTED,
+            has_begun=True,
             word=None,
             exit_state=exited(137, by_us=True),
             spent=Spent(oom_kills=2, refused_forks=3),
@@ -102,6 +127,7 @@ class TestJudge:
         ending = judge(
             Stop.SILENT,
             asked=Cause.HALTED,
+            has_begun=True,
             word=None,
             exit_state=exited(1),
             spent=Spent(),

@@ -16,7 +16,7 @@ import pytest
 from broker.adapters.docker_engine import DockerEngine
 from broker.core.call import Cause
 from broker.core.frames import PROTOCOL
-from broker.core.sandbox import Profile
+from broker.core.sandbox import UIDS, Profile
 from broker.errors import RuntimeMissing, SandboxError
 from tests.sandbox.bench import Bench, Place, job, tool_runs
 
@@ -89,9 +89,10 @@ class TestPrepare:
         await sandbox.discard()
         facts = dict(enforced.facts)
         assert [
-            facts[name]
-            for name in ("network", "read_only_root", "cap_drop", "no_new_privileges", "user")
-        ] == ["none", True, ["ALL"], True, "65534:65534"]
+            facts[name] for name in ("network", "read_only_root", "cap_drop", "no_new_privileges")
+        ] == ["none", True, ["ALL"], True]
+        user, group = str(facts["user"]).split(":")
+        assert (user, int(user) in UIDS) == (group, True)
         assert (facts["image"], facts["seccomp_sha256"]) == (
             profile.image,
             enforced.seccomp_sha256,
@@ -240,7 +241,7 @@ class TestRun:
             ("send(b'o', bytes(7) + b'\\x01../x')", "launcher protocol broken"),
             ("send(b'c', bytes(8) + b'x')", "launcher protocol broken"),
             ("send(b'D', b'x')", "launcher protocol broken"),
-            ("os._exit(3)", "the launcher ended early with code 3"),
+            ("send(b'B', b''); os._exit(3)", "the launcher ended early with code 3"),
             ("send(b'Z', bytes([1, 3]) + key); os._exit(4)", "the launcher left with code 4"),
             ("send(b'Z', bytes(34))", "launcher protocol broken"),
             ("send(b'Z', bytes(2))", "launcher protocol broken"),

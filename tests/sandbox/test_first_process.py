@@ -13,6 +13,7 @@ from broker.errors import SandboxError
 
 # Every process's cgroups have a colon: as good as the container's id here.
 ANY_CONTAINER = ":"
+UID = 2_100_000_001
 
 
 @pytest.fixture
@@ -30,19 +31,19 @@ def unconfined() -> Iterator[int]:
 def test_unconfined_is_refused(unconfined: int) -> None:
     """A launcher that the kernel does not hold in gets no call; the message names what is wrong."""
     with pytest.raises(SandboxError, match="Seccomp is 0, not 2") as caught:
-        confirm_first_process(unconfined, ANY_CONTAINER)
+        confirm_first_process(unconfined, ANY_CONTAINER, UID)
     assert caught.value.reason == "SANDBOX_NOT_AS_DEMANDED"
 
 
 def test_of_another_container_is_not_confirmed(unconfined: int) -> None:
     """A process in another cgroup says nothing of the container."""
-    assert confirm_first_process(unconfined, "f" * 64) is False
+    assert confirm_first_process(unconfined, "f" * 64, UID) is False
 
 
 def test_another_program_is_not_confirmed() -> None:
     """Where the host's process is not the launcher, nothing is known of the launcher."""
     with subprocess.Popen(["sleep", "600"]) as process:
-        said = confirm_first_process(process.pid, ANY_CONTAINER)
+        said = confirm_first_process(process.pid, ANY_CONTAINER, UID)
         process.kill()
     assert said is False
 
@@ -51,7 +52,7 @@ def test_one_that_is_gone_is_not_confirmed() -> None:
     """A process that has ended cannot be looked at."""
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    assert confirm_first_process(process.pid, ANY_CONTAINER) is False
+    assert confirm_first_process(process.pid, ANY_CONTAINER, UID) is False
 
 
 def test_what_the_kernel_leaves_out_is_not_as_wanted() -> None:

@@ -26,6 +26,7 @@ PROFILE = Profile(
 FILTERED = Runtime(name="runsc", program="runsc", arguments=("--oci-seccomp",))
 UNFILTERED = Runtime(name="runsc", program="runsc")
 SECCOMP = "{}"
+UID = 2_100_000_001
 INFO = {"Runtimes": {"runc": {"path": "runc"}, "io.containerd.runc.v2": {"path": "runc"}}}
 PATHS = {
     "MaskedPaths": [f"/proc/{name}" for name in ("kcore", "keys", "timer_list", "scsi")]
@@ -37,7 +38,7 @@ PATHS = {
 def inspection(**host: Any) -> dict[str, Any]:
     """Give what an Engine would read back of a container made as demanded, with changes."""
     launcher = ["/usr/bin/python3", "-I", "-S", "-B", "/opt/toolwarrant/launcher.py"]
-    config = {"User": "65534:65534", "Entrypoint": [*launcher, "by-job", "true"], "Cmd": []}
+    config = {"User": f"{UID}:{UID}", "Entrypoint": [*launcher, "by-job", "true"], "Cmd": []}
     return {
         "Id": "c",
         "Image": PROFILE.image,
@@ -45,7 +46,11 @@ def inspection(**host: Any) -> dict[str, Any]:
         "State": {"Running": True},
         "Mounts": [],
         "NetworkSettings": {"Networks": {}},
-        "HostConfig": {**host_config(PROFILE, seccomp=SECCOMP, runtime=FILTERED), **PATHS, **host},
+        "HostConfig": {
+            **host_config(PROFILE, uid=UID, seccomp=SECCOMP, runtime=FILTERED),
+            **PATHS,
+            **host,
+        },
     }
 
 
@@ -54,6 +59,7 @@ def facts(runtime: Runtime, sentry: Sentry | None) -> dict[str, Any]:
     read = enforced(
         PROFILE,
         inspection(),
+        uid=UID,
         seccomp=SECCOMP,
         labels={},
         kernel_confirmed=False,
@@ -68,13 +74,13 @@ class TestProcesses:
 
     def test_gvisor_counts_the_tools(self) -> None:
         """The tool's limit is gVisor's to keep; the cgroup has room for the sentry beside."""
-        host = host_config(PROFILE, seccomp=SECCOMP, runtime=FILTERED)
+        host = host_config(PROFILE, uid=UID, seccomp=SECCOMP, runtime=FILTERED)
         assert host["PidsLimit"] == 4 * PROFILE.pids + 128
         assert {"Name": "nproc", "Soft": 10, "Hard": 10} in host["Ulimits"]
 
     def test_runc_leaves_it_to_the_cgroup(self) -> None:
         """The twin: on the host's kernel the cgroup has the limit itself, and no uid is counted."""
-        host = host_config(PROFILE, seccomp=SECCOMP, runtime=RUNC)
+        host = host_config(PROFILE, uid=UID, seccomp=SECCOMP, runtime=RUNC)
         assert host["PidsLimit"] == PROFILE.pids
         assert [each["Name"] for each in host["Ulimits"]] == ["core", "nofile"]
 
@@ -82,7 +88,7 @@ class TestProcesses:
         """An Engine that made it with another count of processes is found out."""
         for change in ({"Ulimits": []}, {"PidsLimit": 0}):
             found = differences(
-                PROFILE, inspection(**change), seccomp=SECCOMP, labels={}, runtime=FILTERED
+                PROFILE, inspection(**change), uid=UID, seccomp=SECCOMP, labels={}, runtime=FILTERED
             )
             assert [each.split()[0] for each in found] == list(change)
 

@@ -34,6 +34,21 @@ while True:
     os.write(1, b"o")
     os.write(2, b"e")
 """
+# Each byte is written when the launcher has taken the last one, signals meanwhile; the seconds that
+# it took come last.
+SIGNALLED_BYTES = """
+import os, select, signal, time
+poll = select.poll()
+poll.register(os.open("/proc/self/fd/1", os.O_RDONLY), select.POLLIN)
+begun = time.monotonic()
+for _ in range(4000):
+    os.write(1, b"x")
+    os.kill(1, signal.SIGCHLD)
+    while poll.poll(0):
+        os.kill(1, signal.SIGCHLD)
+        os.sched_yield()
+os.write(2, str(time.monotonic() - begun).encode())
+"""
 MANY = """
 import os
 children = []
@@ -152,6 +167,14 @@ class TestFlood:
         assert (report.cause, other.stdout.data) == (Cause.OUTPUT_CAP, b"served\n")
         assert max(len(recorder.kept(source)) for source in Source) == 100_000
         assert len(recorder.pieces) < 10_000
+
+    async def test_signals_to_the_launcher_end_no_pause(self, bench: Bench) -> None:
+        """A tool that signals with every byte gets no more frames than the time has room for."""
+        report, recorder = await run(bench, SIGNALLED_BYTES)
+        assert (report.cause, report.stdout.data) == (Cause.EXITED, b"x" * 4000)
+        # 32 in each window of 20 ms, one window begun before, one after.
+        room = 32 * (float(report.stderr.data) / 0.02 + 2)
+        assert len(recorder.pieces) <= room
 
     async def test_thousands_of_frames_at_once_leave_others_their_turn(self, bench: Bench) -> None:
         """However many frames one read brings, the event loop turns between them."""

@@ -66,6 +66,7 @@ def judge(
     stop: Stop,
     *,
     asked: Cause,
+    has_begun: bool,
     word: EndWord | None,
     exit_state: Exit | None,
     spent: Spent,
@@ -78,10 +79,11 @@ def judge(
 
     Args:
         asked: The cause that came with a kill; for any other stop it is not looked at.
+        has_begun: Whether the launcher said that the tool gets its job now.
         exit_state: None where the Engine cannot say that everything is dead.
     """
     limits = _limits(spent, exit_state, files_capped)
-    cause, source, note = _cause(stop, asked, word, exit_state, "memory" in limits)
+    cause, source, note = _cause(stop, asked, has_begun, word, exit_state, "memory" in limits)
     if cause is Cause.MEMORY:
         # Where the cgroup was gone, or out of sight, the Engine alone has counted.
         source = "cgroup" if spent.oom_kills else "engine"
@@ -98,7 +100,12 @@ def judge(
 
 
 def _cause(
-    stop: Stop, asked: Cause, word: EndWord | None, exit_state: Exit | None, oom: bool
+    stop: Stop,
+    asked: Cause,
+    has_begun: bool,
+    word: EndWord | None,
+    exit_state: Exit | None,
+    oom: bool,
 ) -> tuple[Cause, str, str]:
     if exit_state is None:
         return Cause.ENGINE_LOST, "broker", "the Docker Engine did not confirm the end"
@@ -112,16 +119,20 @@ def _cause(
         case Stop.BROKEN:
             return Cause.SIGNALLED, "broker", "launcher protocol broken"
         case Stop.SILENT:
-            return _of_silence(exit_state, oom)
+            return _of_silence(has_begun, exit_state, oom)
         case Stop.ENDED:
             return _of_word(word, exit_state, oom)
 
 
-def _of_silence(exit_state: Exit, oom: bool) -> tuple[Cause, str, str]:
+def _of_silence(has_begun: bool, exit_state: Exit, oom: bool) -> tuple[Cause, str, str]:
     if exit_state.by_us:
         return Cause.ENGINE_LOST, "broker", "the stream to the sandbox broke"
     if oom and exit_state.code == _KILLED:
         return Cause.MEMORY, "engine", ""
+    if not has_begun:
+        # It may have said so all the same: what was on its way when it died can be lost.
+        note = f"the sandbox ended with code {exit_state.code}, its tool begun or not"
+        return Cause.ENGINE_LOST, "broker", note
     return Cause.SIGNALLED, "engine", f"the launcher ended early with code {exit_state.code}"
 
 

@@ -13,6 +13,7 @@ from docker.errors import APIError, DockerException
 from broker.adapters.docker_engine import wire as wires
 from broker.adapters.docker_engine.cgroup import Cgroup, cgroup_of
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
+from broker.adapters.docker_engine.first_process import hold
 from broker.adapters.docker_engine.kernel import confirm_first_process
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded, registered
@@ -26,8 +27,9 @@ from broker.adapters.docker_engine.settings import (
     container_config,
     enforced,
 )
+from broker.adapters.docker_engine.uids import Uids
 from broker.core.frames import PROTOCOL, Frame, FrameError, FrameKind
-from broker.core.sandbox import Enforced, Profile
+from broker.core.sandbox import UIDS, Enforced, Profile
 from broker.errors import SandboxError
 from broker.ports import EgressGateway, Outlet
 
@@ -54,6 +56,7 @@ class DockerEngine:
         boot: Names this life of the broker; the sweep leaves its containers alone.
         workers: How many containers are being made at a time.
         seccomp: JSON text of the seccomp profile.
+        uids: User ids of which each container gets its own; nobody else on the machine has them.
         egress: Makes the sockets of containers that may reach something; without it none may.
         grace_s: How long each step of an ending may take.
         start_s: How long making a container may take, until its launcher answers.
@@ -67,6 +70,7 @@ class DockerEngine:
         boot: str,
         workers: int,
         seccomp: str,
+        uids: range = UIDS,
         egress: EgressGateway | None = None,
         grace_s: float = 10.0,
         start_s: float = 60.0,
@@ -77,6 +81,7 @@ class DockerEngine:
         self._installation = installation
         self._boot = boot
         self._seccomp = seccomp
+        self._uids = Uids(uids)
         self._egress = egress
         self._grace_s = grace_s
         self._start_s = start_s
@@ -101,10 +106,10 @@ class DockerEngine:
             # The Engine cannot be stopped half-way: let it finish, then clear away.
             if not preparing.cancelled():
                 await self._discard_prepared(preparing)
-            self._slots.discard(slot)
+            self._forget(slot)
             raise
         except BaseException:
-            self._slots.discard(slot)
+            self._forget(slot)
             raise
 
     def at_hand(self, profile: Profile) -> None:
@@ -208,8 +213,14 @@ class DockerEngine:
         labels = self._labels(slot)
         runtime = await self._runtime(profile.runtime)
         sockets = outlet.folder if outlet else None
+        uid = self._uids.take(slot)
         config = container_config(
-            profile, seccomp=self._seccomp, labels=labels, runtime=runtime, sockets=sockets
+            profile,
+            uid=uid,
+            seccomp=self._seccomp,
+            labels=labels,
+            runtime=runtime,
+            sockets=sockets,
         )
         started = await self._connection.call(
             "start a container",
@@ -226,7 +237,9 @@ class DockerEngine:
                 wire=started.wire,
                 cgroup=started.cgroup,
                 outlet=outlet,
-                enforced=self._read_back(profile, runtime, labels, started, sockets),
+                enforced=self._read_back(profile, uid, runtime, labels, started, sockets),
+                # The last step: nothing after it can fail and leave the descriptor open.
+                first_process=hold(started.inspection["State"]["Pid"], started.id),
             )
         except BaseException:
             started.wire.close()
@@ -257,6 +270,7 @@ class DockerEngine:
     def _read_back(
         self,
         profile: Profile,
+        uid: int,
         runtime: Runtime,
         labels: Mapping[str, str],
         started: _Started,
@@ -267,9 +281,10 @@ class DockerEngine:
         return enforced(
             profile,
             started.inspection,
+            uid=uid,
             seccomp=self._seccomp,
             labels=labels,
-            kernel_confirmed=not is_gvisor and confirm_first_process(pid, started.id),
+            kernel_confirmed=not is_gvisor and confirm_first_process(pid, started.id, uid),
             runtime=runtime,
             sockets=sockets,
             sentry=confirm_sentry(pid, started.id) if is_gvisor else None,
@@ -302,7 +317,11 @@ class DockerEngine:
 
     async def _take_back(self, slot: str, container_id: str) -> None:
         await self._remove(container_id)
+        self._forget(slot)
+
+    def _forget(self, slot: str) -> None:
         self._slots.discard(slot)
+        self._uids.give_back(slot)
 
     async def _remove(self, container_id: str) -> None:
         self._leftovers.add(container_id)

@@ -1,12 +1,9 @@
 """Ask the host's kernel whether a container's first process is as locked down as demanded."""
 
 from broker.adapters.docker_engine.process import process_of
-from broker.adapters.docker_engine.settings import UID
 from broker.errors import SandboxError
 
 _WANTED = {
-    "Uid": "\t".join([str(UID)] * 4),
-    "Gid": "\t".join([str(UID)] * 4),
     "CapInh": "0" * 16,
     "CapPrm": "0" * 16,
     "CapEff": "0" * 16,
@@ -17,7 +14,7 @@ _WANTED = {
 }
 
 
-def confirm_first_process(pid: int, container_id: str) -> bool:
+def confirm_first_process(pid: int, container_id: str, uid: int) -> bool:
     """Compare /proc/<pid>/status with what was demanded, once the launcher runs.
 
     Returns:
@@ -30,7 +27,8 @@ def confirm_first_process(pid: int, container_id: str) -> bool:
     process = process_of(pid, container_id)
     if process is None or process.status.get("Name") != "python3":
         return False
-    wrong = process.differences(_WANTED)
+    own = "\t".join([str(uid)] * 4)
+    wrong = process.differences({**_WANTED, "Uid": own, "Gid": own})
     if wrong:
         raise SandboxError(
             "the kernel does not confirm the sandbox: " + "; ".join(wrong),

@@ -13,6 +13,7 @@ from docker import APIClient
 from broker.adapters.docker_engine.cgroup import Cgroup, Spent
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
 from broker.adapters.docker_engine.ending import Exit, Stop, is_proven, judge
+from broker.adapters.docker_engine.first_process import FirstProcess
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.report import report_of
 from broker.adapters.docker_engine.wire import Wire
@@ -57,6 +58,7 @@ class Container:
     cgroup: Cgroup
     enforced: Enforced
     outlet: Outlet | None
+    first_process: FirstProcess
 
 
 class DockerSandbox:
@@ -81,6 +83,7 @@ class DockerSandbox:
         self._remove = remove
         self._phase = _Phase.FRESH
         self._was_sent = False
+        self._spent_at_death = Spent()
         self._killed: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
 
     @property
@@ -96,7 +99,11 @@ class DockerSandbox:
     @property
     def is_fresh(self) -> bool:
         """Whether it still waits for its job: a launcher that waits says nothing, and is there."""
-        return self._phase is _Phase.FRESH and self._container.wire.is_quiet
+        return (
+            self._phase is _Phase.FRESH
+            and self._container.wire.is_quiet
+            and not self._container.first_process.has_ended
+        )
 
     async def run(self, job: Job, sink: OutputSink | None = None) -> Report:
         """Send the job, then wait until everything in the container is dead.
@@ -121,7 +128,8 @@ class DockerSandbox:
             redaction=Redaction.of(job.secrets),
         )
         started_s = time.monotonic()
-        stop = await self._converse(job, key, harvest)
+        with self._container.first_process.watched(self._note_death):
+            stop = await self._converse(job, key, harvest)
         # Before anybody is told that the container is dead: nothing may go out after that.
         went_out = await self._close_outlet()
         self._phase = _Phase.ENDING
@@ -134,6 +142,7 @@ class DockerSandbox:
         ending = judge(
             stop,
             asked=self._killed.result() if self._killed.done() else Cause.CANCELLED,
+            has_begun=harvest.has_begun,
             word=harvest.end,
             exit_state=exit_state,
             spent=spent,
@@ -160,6 +169,7 @@ class DockerSandbox:
             return
         self._phase = _Phase.DISCARDED
         self._container.wire.close()
+        self._container.first_process.close()
         await self._close_outlet()
         await self._remove(self._container.id)
 
@@ -171,6 +181,9 @@ class DockerSandbox:
         """Send the job while listening, until there is a reason to stop."""
         if self._killed.done():
             return Stop.KILLED
+        if self._container.first_process.has_ended:
+            # Of what is sent now the Engine would not say that it went nowhere.
+            raise SandboxError("the sandbox died while it waited: nothing of the call was sent")
         pieces = job_frames(job, key)
         try:
             await self._container.wire.send(next(pieces))
@@ -222,7 +235,7 @@ class DockerSandbox:
         """See to it that everything is dead; read what it used while its cgroup is there."""
         if stop is Stop.SILENT:
             exit_state = await self._exit(by_us=False)
-            return Spent(), exit_state or await self._killed_exit()
+            return self._spent_at_death, exit_state or await self._killed_exit()
         spent = await self._spent()
         if stop is Stop.ENDED and word is not None and is_proven(word, spent):
             # The Engine would say the same, 20 to 50 ms later.
@@ -242,6 +255,10 @@ class DockerSandbox:
         finally:
             await _cancelled(draining)
         return spent, exit_state
+
+    def _note_death(self) -> None:
+        # The Engine will have the cgroup removed, mostly milliseconds from now, sometimes at once.
+        self._spent_at_death = self._container.cgroup.read() or Spent()
 
     async def _say_leave(self) -> None:
         try:

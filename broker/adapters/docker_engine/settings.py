@@ -15,14 +15,10 @@ INSTALLATION_LABEL = "org.toolwarrant.installation"
 BOOT_LABEL = "org.toolwarrant.boot"
 SLOT_LABEL = "org.toolwarrant.slot"
 
-UID = 65534
-"""`nobody`: owns nothing on the host or in the image."""
-
 EGRESS_TARGET = "/egress"
 """Where a container finds its sockets; short, as an address of one has room for 107 bytes."""
 
 _LAUNCHER = ("/usr/bin/python3", "-I", "-S", "-B", "/opt/toolwarrant/launcher.py")
-_USER = f"{UID}:{UID}"
 _MAX_INODES = 16_384
 _MAX_OPEN_FILES = 1024
 # Host threads that gVisor needs for each of the tool's, and for itself. At most 2.4 and 40 were
@@ -43,6 +39,7 @@ Inspection = Mapping[str, Any]
 def container_config(
     profile: Profile,
     *,
+    uid: int,
     seccomp: str,
     labels: Mapping[str, str],
     runtime: Runtime = RUNC,
@@ -51,6 +48,7 @@ def container_config(
     """Give the body of the Engine's create request for a profile.
 
     Args:
+        uid: Its user and its group: no other container's, owner of nothing outside.
         seccomp: The profile's JSON text, sent inline.
         runtime: What the Engine has under the profile's runtime.
         sockets: Folder of this container's own sockets; None where the profile has no egress.
@@ -59,7 +57,7 @@ def container_config(
         "Image": profile.image,
         "Entrypoint": _entrypoint(profile),
         "Cmd": [],
-        "User": _USER,
+        "User": _user(uid),
         "WorkingDir": "/",
         "Hostname": "sandbox",
         "Labels": dict(labels),
@@ -72,12 +70,19 @@ def container_config(
         "AttachStdout": True,
         "AttachStderr": True,
         "Tty": False,
-        "HostConfig": host_config(profile, seccomp=seccomp, runtime=runtime, sockets=sockets),
+        "HostConfig": host_config(
+            profile, uid=uid, seccomp=seccomp, runtime=runtime, sockets=sockets
+        ),
     }
 
 
 def host_config(
-    profile: Profile, *, seccomp: str, runtime: Runtime = RUNC, sockets: Path | None = None
+    profile: Profile,
+    *,
+    uid: int,
+    seccomp: str,
+    runtime: Runtime = RUNC,
+    sockets: Path | None = None,
 ) -> dict[str, Any]:
     """Give the part of the create request that holds a sandbox in."""
     if bool(profile.egress) != (sockets is not None):
@@ -95,7 +100,7 @@ def host_config(
         "NanoCpus": profile.cpu_millicores * 1_000_000,
         "PidsLimit": _host_pids(profile.pids) if is_gvisor else profile.pids,
         "OomKillDisable": False,
-        "Tmpfs": _tmpfs(profile.tmp_bytes),
+        "Tmpfs": _tmpfs(profile.tmp_bytes, uid),
         "Runtime": profile.runtime,
         "IpcMode": "none",
         "PidMode": "",
@@ -130,6 +135,7 @@ def differences(
     profile: Profile,
     inspection: Inspection,
     *,
+    uid: int,
     seccomp: str,
     labels: Mapping[str, str],
     runtime: Runtime = RUNC,
@@ -140,7 +146,7 @@ def differences(
     found = [
         f"{name} is {_short(host.get(name))}, not {_short(wanted)}"
         for name, wanted in host_config(
-            profile, seccomp=seccomp, runtime=runtime, sockets=sockets
+            profile, uid=uid, seccomp=seccomp, runtime=runtime, sockets=sockets
         ).items()
         if not _same(host.get(name), wanted)
     ]
@@ -148,7 +154,7 @@ def differences(
     checks = {
         "State.Running": inspection["State"]["Running"] is True,
         "Image": inspection["Image"] == profile.image,
-        "Config.User": config["User"] == _USER,
+        "Config.User": config["User"] == _user(uid),
         "Config.Entrypoint": config["Entrypoint"] == _entrypoint(profile),
         "Config.Cmd": not config["Cmd"],
         "Config.Tty": config["Tty"] is False,
@@ -167,6 +173,7 @@ def enforced(
     profile: Profile,
     inspection: Inspection,
     *,
+    uid: int,
     seccomp: str,
     labels: Mapping[str, str],
     kernel_confirmed: bool,
@@ -184,7 +191,13 @@ def enforced(
         SandboxError: Something is not as demanded.
     """
     faults = differences(
-        profile, inspection, seccomp=seccomp, labels=labels, runtime=runtime, sockets=sockets
+        profile,
+        inspection,
+        uid=uid,
+        seccomp=seccomp,
+        labels=labels,
+        runtime=runtime,
+        sockets=sockets,
     )
     if faults:
         raise SandboxError(
@@ -223,6 +236,10 @@ def enforced(
     return Enforced(container_id=cast("str", inspection["Id"]), seccomp_sha256=digest, facts=facts)
 
 
+def _user(uid: int) -> str:
+    return f"{uid}:{uid}"
+
+
 def _entrypoint(profile: Profile) -> list[str]:
     return [*_LAUNCHER, "ahead" if profile.starts_ahead else "by-job", *profile.command]
 
@@ -246,9 +263,9 @@ def _gvisor_facts(host: Mapping[str, Any], runtime: Runtime, sentry: Sentry | No
     }
 
 
-def _tmpfs(size_bytes: int) -> dict[str, str]:
+def _tmpfs(size_bytes: int, uid: int) -> dict[str, str]:
     guard = f"rw,noexec,nosuid,nodev,size={size_bytes},nr_inodes={_MAX_INODES}"
-    own = f"{guard},mode=0700,uid={UID},gid={UID}"
+    own = f"{guard},mode=0700,uid={uid},gid={uid}"
     return {
         "/tmp": f"{guard},mode=1777",  # noqa: S108 (the sandbox's own)
         "/dev/shm": f"{guard},mode=1777",  # noqa: S108
