@@ -51,7 +51,7 @@ class TestForging(test_forging.TestForging):
         ]
         assert found == [
             (Cause.SIGNALLED, 137, (), "engine"),
-            (Cause.MEMORY, 137, ("memory",), test_limits.who_counted(starved)),
+            (Cause.MEMORY, 137, ("memory",), "engine"),
         ]
 
 
@@ -59,7 +59,7 @@ class TestMemory(test_limits.TestMemory):
     """A tool that takes more memory than it may, on runsc."""
 
     async def test_dies_of_its_own_memory(self, bench: Bench) -> None:
-        """The sandbox is killed for memory, and the report says so from outside."""
+        """The sandbox is killed for memory; the Engine says so, and nobody what was used."""
         report = await bench.run("x = bytearray(400 << 20); print('alive')")
         assert (report.cause, report.exit_code, report.limits_hit, report.stdout.data) == (
             Cause.MEMORY,
@@ -67,9 +67,9 @@ class TestMemory(test_limits.TestMemory):
             ("memory",),
             b"",
         )
-        sources, who = dict(report.sources), test_limits.who_counted(report)
-        assert (sources["cause"], sources.get("limits_hit.memory", "cgroup")) == (who, who)
-        assert ("usage" in sources) is (who == "cgroup")
+        sources = dict(report.sources)
+        assert (sources["cause"], sources["limits_hit.memory"]) == ("engine", "engine")
+        assert ("usage" in sources, report.usage.max_memory_bytes) == (False, None)
 
     async def test_of_a_child_ends_nothing(self, bench: Bench) -> None:
         """To the host the sentry is one process: a child's memory ends the whole sandbox."""

@@ -6,7 +6,6 @@ import pytest
 from broker.core.call import Cause
 from tests.sandbox import test_output, test_truth
 from tests.sandbox.bench import MIB, Bench
-from tests.sandbox.test_limits import who_counted
 
 OF_MEMORY = ("oom", "oom of a child")
 
@@ -61,14 +60,16 @@ class TestCauses(test_truth.TestCauses):
     async def test_memory_ends_all_of_it(
         self, bench: Bench, client: docker.APIClient, name: str
     ) -> None:
-        """The sentry is one process to the kernel, which takes its launcher with it."""
+        """The sentry is one process to the kernel: the Engine tells its end, nobody its usage."""
         report = await test_truth.ENDS[name][0](bench, client)
         sources = dict(report.sources)
         assert (report.cause, report.exit_code, report.limits_hit, sources["cause"]) == (
             Cause.MEMORY,
             137,
             ("memory",),
-            who_counted(report),
+            "engine",
         )
-        is_unknown = sources.get("usage.max_memory_bytes") == "nobody"
-        assert is_unknown is (report.usage.max_memory_bytes is None)
+        assert (report.usage.max_memory_bytes, sources["usage.max_memory_bytes"]) == (
+            None,
+            "nobody",
+        )

@@ -4,19 +4,16 @@ import asyncio
 import os
 import select
 import signal
-from pathlib import Path
 
 import docker
 import pytest
 
-from broker.adapters.docker_engine.cgroup import Spent
 from broker.adapters.docker_engine.first_process import hold
-from broker.core.call import Cause
 from broker.core.lifecycle import Step
 from broker.core.outcome import read_report
 from broker.errors import SandboxError
 from broker.ports import Sandbox
-from tests.sandbox.bench import Bench, job, tool_runs
+from tests.sandbox.bench import Bench, job
 
 
 def first_pid(client: docker.APIClient, sandbox: Sandbox) -> int:
@@ -33,11 +30,6 @@ def kill(pid: int) -> None:
     death.register(held, select.POLLIN)
     death.poll()
     os.close(held)
-
-
-def parent_of(pid: int) -> int:
-    """Give a first process's parent: the shim, from which the Engine hears of its death."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 class TestBeforeTheJob:
@@ -79,31 +71,6 @@ class TestWithTheJob:
         await sandbox.discard()
         assert (read_report(report).step, report.exit_code) == (Step.INTERRUPT, 137)
         assert report.notes == ("the sandbox ended with code 137, its tool begun or not",)
-
-
-class TestWithItsTool:
-    """What died while its tool ran."""
-
-    async def test_is_told_with_what_it_used(self, bench: Bench, client: docker.APIClient) -> None:
-        """The cgroup is read when the kernel tells of the death, while it is still there."""
-        sandbox = await bench.prepare(starts_ahead=False)
-        running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
-        await tool_runs(client, sandbox)
-        pid = first_pid(client, sandbox)
-        shim = parent_of(pid)
-        os.kill(shim, signal.SIGSTOP)
-        try:
-            kill(pid)
-            async with asyncio.timeout(30):
-                while sandbox._spent_at_death == Spent():  # type: ignore[attr-defined]  # noqa: ASYNC110
-                    await asyncio.sleep(0)
-        finally:
-            os.kill(shim, signal.SIGCONT)
-        report = await running
-        await sandbox.discard()
-        usage = report.usage
-        assert (report.cause, dict(report.sources)["usage"]) == (Cause.SIGNALLED, "cgroup")
-        assert None not in (usage.cpu_ms, usage.max_memory_bytes, usage.max_pids)
 
 
 def test_what_is_not_this_containers_is_not_held() -> None:

@@ -1,10 +1,7 @@
 """Hold a container's first process, so that the kernel tells of its death at once."""
 
-import asyncio
 import os
 import select
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from broker.adapters.docker_engine.process import process_of
 
@@ -30,24 +27,6 @@ class FirstProcess:
         death = select.poll()
         death.register(self._held, select.POLLIN)
         return death.poll(0) != []
-
-    @contextmanager
-    def watched(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Call back at most once, as soon as it is dead, from the running loop."""
-        if self._held is None:
-            yield
-            return
-        loop, held = asyncio.get_running_loop(), self._held
-
-        def once() -> None:
-            loop.remove_reader(held)
-            tell()
-
-        loop.add_reader(held, once)
-        try:
-            yield
-        finally:
-            loop.remove_reader(held)
 
     def close(self) -> None:
         """Let go of it. Idempotent."""

@@ -83,7 +83,6 @@ class DockerSandbox:
         self._remove = remove
         self._phase = _Phase.FRESH
         self._was_sent = False
-        self._spent_at_death = Spent()
         self._killed: asyncio.Future[Cause] = asyncio.get_running_loop().create_future()
 
     @property
@@ -128,8 +127,7 @@ class DockerSandbox:
             redaction=Redaction.of(job.secrets),
         )
         started_s = time.monotonic()
-        with self._container.first_process.watched(self._note_death):
-            stop = await self._converse(job, key, harvest)
+        stop = await self._converse(job, key, harvest)
         # Before anybody is told that the container is dead: nothing may go out after that.
         went_out = await self._close_outlet()
         self._phase = _Phase.ENDING
@@ -235,7 +233,7 @@ class DockerSandbox:
         """See to it that everything is dead; read what it used while its cgroup is there."""
         if stop is Stop.SILENT:
             exit_state = await self._exit(by_us=False)
-            return self._spent_at_death, exit_state or await self._killed_exit()
+            return Spent(), exit_state or await self._killed_exit()
         spent = await self._spent()
         if stop is Stop.ENDED and word is not None and is_proven(word, spent):
             # The Engine would say the same, 20 to 50 ms later.
@@ -255,10 +253,6 @@ class DockerSandbox:
         finally:
             await _cancelled(draining)
         return spent, exit_state
-
-    def _note_death(self) -> None:
-        # The Engine will have the cgroup removed, mostly milliseconds from now, sometimes at once.
-        self._spent_at_death = self._container.cgroup.read() or Spent()
 
     async def _say_leave(self) -> None:
         try:
