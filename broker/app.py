@@ -425,7 +425,11 @@ def _settings(config: Config, boot: str) -> Settings:
     limits = config.limits
     return Settings(
         boot=boot,
-        caps=JsonCaps(max_bytes=limits.arguments_max_bytes, max_depth=limits.arguments_max_depth),
+        caps=JsonCaps(
+            max_bytes=limits.arguments_max_bytes,
+            max_depth=limits.arguments_max_depth,
+            max_values=limits.arguments_max_values,
+        ),
         start_within=timedelta(seconds=limits.start_within_s),
         max_running=config.sandbox.max_running,
         running_per_agent=config.sandbox.running_per_agent

@@ -252,6 +252,13 @@ class LimitsSection(Section):
     arguments_max_depth: int = Field(
         default=64, ge=1, le=512, description="Deepest nesting of arguments_json."
     )
+    arguments_max_values: int = Field(
+        default=5_000,
+        ge=16,
+        le=1_000_000,
+        description="Most values in arguments_json: members of objects with items of arrays. All "
+        "agents wait while one's are read, 1 to 10 ms for each 1,000.",
+    )
     start_within_s: int = Field(
         default=600,
         ge=1,

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, Sha256
-from broker.core.order import Wish, read_wish
+from broker.core.order import Wish
 from broker.errors import (
     InvalidArgument,
     QuotaSpent,
@@ -17,6 +17,7 @@ from broker.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from broker.intake import take_in
 from broker.sessions import UPLOADS
 from broker.staging import Staging, drop_quietly
 from broker.tasks import Tasks
@@ -96,10 +97,7 @@ class Uploads:
 
     def _check(self, caller: Identity, wish: Wish, upload: Upload) -> None:
         """Refuse, before a byte is read, what would be refused afterwards."""
-        world = self._world
-        world.admission.admit_request(caller.id, world.clock.monotonic_s())
-        named = wish_to_write(wish, upload.path, upload.sha256 or _ANY_FILE)
-        read_wish(named, world.toolbox, world.settings.caps)
+        take_in(self._world, caller, wish_to_write(wish, upload.path, upload.sha256 or _ANY_FILE))
         _check_digest(upload.sha256)
         if upload.size_bytes is not None:
             self._check_size(upload, upload.size_bytes)

@@ -13,6 +13,7 @@ _MINUTE_S = 1
 _HOUR_S = 60
 _DAY_S = 24 * 60
 _BYTES_A_CALL = 64 * 1024
+_VALUES_A_CALL = 256
 
 
 @dataclass(slots=True)
@@ -39,6 +40,10 @@ class TokenBucket:
             self.tokens -= cost
             return 0.0
         return (cost - self.tokens) / self.rate
+
+    def owe(self, cost: float) -> None:
+        """Take tokens that may not be there yet, a whole burst below none at the most."""
+        self.tokens = max(-self.burst, self.tokens - cost)
 
 
 @dataclass(slots=True)
@@ -151,12 +156,23 @@ class Admission:
         if wait_s > 0:
             raise ResourceExhausted(
                 f"more than {self._quotas.calls_per_second:g} calls a second, of which "
-                f"{_BYTES_A_CALL // 1024} KiB of arguments count as one: "
+                f"{_BYTES_A_CALL // 1024} KiB of arguments count as one, and "
+                f"{_VALUES_A_CALL} values in them: "
                 f"retry after {wait_s:.2f} s",
                 subject="agent:calls_per_second",
                 retry_after_s=wait_s,
                 reason="RATE_LIMITED",
             )
+
+    def charge_values(self, agent: AgentId, values: int) -> None:
+        """Count the values of an admitted request against the rate of the requests after it.
+
+        Reading a value takes time from everybody, however few bytes it has.
+
+        Args:
+            values: Members of objects with items of arrays.
+        """
+        self._book(agent).bucket.owe(values // _VALUES_A_CALL)
 
     def check_open(self, agent: AgentId) -> None:
         """Check that the agent may have one more open call.

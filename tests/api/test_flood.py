@@ -72,6 +72,23 @@ class TestFullSpeed:
         agent = Rpc.of(served)
         assert {state(agent.execute("no_such_tool")) for _ in range(200)} == {"DENIED"}
 
+    @pytest.mark.parametrize(
+        ("arguments", "after"),
+        [([0.1] * 4_983, "RATE_LIMITED"), ("0.1," * 4_983, "DENIED")],
+        ids=["numbers", "text"],
+    )
+    def test_values(self, serve, arguments, after):
+        """Many numbers cost an agent the calls after them, as much text does not."""
+        served = serve({"limits": {"calls_per_second": 0.01, "burst": 20}})
+        agent, agent2 = Rpc.of(served), Rpc.of(served, "agent2")
+        first = agent.execute("no_such_tool", {"a": arguments})
+        try:
+            found = state(agent.execute("no_such_tool"))
+        except grpc.RpcError as error:
+            found = read_failure(error).reason
+        assert (state(first), found) == ("DENIED", after)
+        assert state(agent2.execute("no_such_tool")) == "DENIED"
+
     def test_open_calls(self, serve):
         """An agent that has as many open calls as it may is refused; nothing is stored."""
         limits = {"open_calls_per_agent": 3, "held_calls_per_agent": 3}

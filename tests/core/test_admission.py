@@ -67,6 +67,32 @@ class TestRate:
             admission.admit_request(AGENT, 0.0, 0)
         admission.admit_request(OTHER, 0.0, 2**30)
 
+    def test_many_values_cost_those_that_come_after_as_much_as_several_calls(self) -> None:
+        """Each 256 values of a request cost a call, which the requests after it wait for."""
+        admission = books(burst=3)
+        admission.admit_request(AGENT, 0.0)
+        admission.charge_values(AGENT, 4 * 256 + 255)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.admit_request(AGENT, 0.0)
+        admission.admit_request(OTHER, 0.0)
+        admission.admit_request(AGENT, 0.3)
+        assert refused.value.retry_after_s == pytest.approx(0.3)
+
+    def test_values_cost_a_burst_at_most(self) -> None:
+        """However many values a request has, the next one comes after a burst and a call's time."""
+        admission = books(burst=3)
+        admission.charge_values(AGENT, 10**9)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.admit_request(AGENT, 0.0)
+        assert refused.value.retry_after_s == pytest.approx(0.4)
+
+    def test_few_values_cost_nothing(self) -> None:
+        """Fewer than 256 values are in the price of their call."""
+        admission = books(burst=2)
+        admission.admit_request(AGENT, 0.0)
+        admission.charge_values(AGENT, 255)
+        admission.admit_request(AGENT, 0.0)
+
     def test_one_agent_does_not_use_up_anothers_rate(self) -> None:
         """Each agent has a bucket of its own."""
         admission = books(burst=1)

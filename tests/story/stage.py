@@ -415,7 +415,7 @@ class Stage:
         return World(
             settings=Settings(
                 boot=boot,
-                caps=JsonCaps(max_bytes=1 << 16, max_depth=16),
+                caps=JsonCaps(max_bytes=1 << 16, max_depth=16, max_values=1_000),
                 start_within=timedelta(seconds=self._start_within_s),
                 max_running=self._max_running,
                 running_per_agent=self._max_running,
