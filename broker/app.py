@@ -402,6 +402,7 @@ def _admission(config: Config, toolbox: Toolbox) -> Admission:
         burst=limits.burst,
         open_calls=limits.open_calls_per_agent,
         held_calls=limits.held_calls_per_agent,
+        sessions=limits.sessions_per_agent,
     )
     budgets = {
         AgentId(name): entry.daily_budget

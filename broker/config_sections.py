@@ -243,6 +243,13 @@ class LimitsSection(Section):
         le=100_000,
         description="Calls of one agent that wait for people; a further one is denied.",
     )
+    sessions_per_agent: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Sessions that one agent uses within a day; a further new one is refused. Each "
+        "takes about 500 bytes of memory.",
+    )
     arguments_max_bytes: int = Field(
         default=1_048_576,
         ge=1024,

@@ -100,6 +100,8 @@ class Executor:
     async def _record(self, caller: Identity, order: Order) -> Answer:
         world = self._world
         world.admission.check_open(caller.id)
+        now = world.clock.now()
+        world.admission.open_session(caller.id, order.session_id, order.tool_name, now)
         call_id = world.draw_call_id()
         # Reserved before the first wait: calls that come at once count each other.
         world.admission.reserve(caller.id, call_id)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, Sha256
-from broker.core.order import Wish
+from broker.core.order import DEFAULT_SESSION, Wish
 from broker.errors import (
     InvalidArgument,
     QuotaSpent,
@@ -86,7 +86,7 @@ class Uploads:
                 sha256 = Sha256(upload.sha256) if upload.sha256 else None
             else:
                 self._world.gate.check()
-                self._world.admission.check_open(caller.id)
+                self._check_quotas(caller, wish)
                 sha256 = await self._known(caller.id, upload)
             if sha256 is None:
                 with self._place(caller.id):
@@ -101,6 +101,11 @@ class Uploads:
         _check_digest(upload.sha256)
         if upload.size_bytes is not None:
             self._check_size(upload, upload.size_bytes)
+
+    def _check_quotas(self, caller: Identity, wish: Wish) -> None:
+        admission, session_id = self._world.admission, wish.session_id or DEFAULT_SESSION
+        admission.check_open(caller.id)
+        admission.open_session(caller.id, session_id, TOOL, self._world.clock.now())
 
     async def _is_recorded(self, agent: AgentId, wish: Wish) -> bool:
         """Tell whether the request is made already: a retry starts nothing new."""

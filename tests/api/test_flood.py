@@ -11,7 +11,7 @@ import pytest
 from grpc import aio
 
 from broker.v1 import approval_pb2, approval_pb2_grpc, execution_pb2, execution_pb2_grpc
-from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, read_failure, rules, state, wish
+from tests.api.rpc import TIMEOUT_S, Failure, Rpc, failure, fresh, read_failure, rules, state, wish
 from tests.broker_process import UNHURRIED, Served
 
 EXECUTE = "/broker.v1.ExecutionService/ExecuteTool"
@@ -107,6 +107,23 @@ class TestFullSpeed:
         assert after == before
         assert state(agent.execute("workspace_delete", {"path": "x"})) == "HELD"
         assert state(Rpc.of(served, "agent2").execute("no_such_tool")) == "DENIED"
+
+    def test_sessions(self, serve):
+        """A session above an agent's number is refused, after a restart too; nothing is stored."""
+        served = serve({"limits": {"sessions_per_agent": 2}})
+        agent = Rpc.of(served)
+        used = [agent.execute("workspace_list", session_id=name) for name in ("one", "two")]
+        found = _third_session(agent, served)
+        served.restart()
+        agent = Rpc.of(served)
+        found += _third_session(agent, served)
+        used += [agent.execute("workspace_list", session_id=name) for name in ("one", "two")]
+        used.append(Rpc.of(served, "agent2").execute("workspace_list", session_id="three"))
+        assert {(one.code, one.reason, one.quotas) for one in found} == {
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SESSIONS", ("agent:sessions",))
+        }
+        assert min(one.retry_s for one in found) > 80_000
+        assert {state(call) for call in used} == {"SUCCEEDED"}
 
     def test_holds(self, serve):
         """Holds above an agent's number are denied; another agent's are held as ever."""
@@ -215,6 +232,17 @@ class TestIdle:
             await asyncio.to_thread(Rpc.of(served).execute, "workspace_delete", {"path": "x"})
             await asyncio.gather(*[stream.read() for stream in streams])
             assert await asyncio.to_thread(served.stop) == 0
+
+
+def _third_session(agent: Rpc, served: Served) -> list[Failure]:
+    """Try a call and an upload in a session that is one too many; look that nothing is stored."""
+    before = served.rows()
+    found = [
+        failure(lambda: agent.execute("workspace_list", session_id="three")),
+        failure(lambda: agent.put("a.txt", b"a", session_id="three")),
+    ]
+    assert served.rows() == before
+    return found
 
 
 async def _last(stream: aio.UnaryStreamCall) -> execution_pb2.WatchCallResponse:

@@ -407,7 +407,9 @@ class Stage:
         people: People,
         boot: str,
     ) -> World:
-        quotas = Quotas(calls_per_second=1e6, burst=1_000_000, open_calls=1000, held_calls=1000)
+        quotas = Quotas(
+            calls_per_second=1e6, burst=1_000_000, open_calls=1000, held_calls=1000, sessions=1000
+        )
         facts = BrokerFacts(
             version="0", key_id=samples.digest("key"), development=True, sandbox_engine={}
         )
