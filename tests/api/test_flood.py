@@ -135,6 +135,32 @@ class TestFullSpeed:
         assert state(agent2.execute("workspace_delete", {"path": "x"})) == "HELD"
 
 
+class TestReading:
+    async def test_large_results(self, serve):
+        """Others are answered after few of one agent's reads, however many it has under way."""
+        served = serve(UNHURRIED)
+        code = "import os; os.write(1, bytes([1]) * 1_000_000)"
+        call = await asyncio.to_thread(Rpc.of(served).execute, "python_run", {"code": code})
+        request = execution_pb2.GetCallRequest(call=call.name)
+        agent2, ended = Rpc.of(served, "agent2"), 0
+        async with aio_channel(served, "agent") as channel:
+            stub = execution_pb2_grpc.ExecutionServiceStub(channel)
+
+            async def read() -> None:
+                nonlocal ended
+                await stub.GetCall(request, timeout=TIMEOUT_S)
+                ended += 1
+
+            reads = [asyncio.create_task(read()) for _ in range(150)]
+            await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+            before = ended
+            await asyncio.to_thread(lambda: [agent2.execute("no_such_tool") for _ in range(3)])
+            meanwhile = ended - before
+            await asyncio.gather(*reads)
+        # A call waits for a read at a few steps of its way, not for all that are under way.
+        assert meanwhile < 18
+
+
 class TestMalformed:
     async def test_ten_thousand(self, served):
         """Ten thousand malformed requests leave the broker serving, with its memory as it was."""
