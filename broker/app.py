@@ -403,6 +403,7 @@ def _admission(config: Config, toolbox: Toolbox) -> Admission:
         burst=limits.burst,
         open_calls=limits.open_calls_per_agent,
         held_calls=limits.held_calls_per_agent,
+        sessions=limits.sessions_per_agent,
     )
     budgets = {
         AgentId(name): entry.daily_budget
@@ -426,7 +427,11 @@ def _settings(config: Config, boot: str) -> Settings:
     limits = config.limits
     return Settings(
         boot=boot,
-        caps=JsonCaps(max_bytes=limits.arguments_max_bytes, max_depth=limits.arguments_max_depth),
+        caps=JsonCaps(
+            max_bytes=limits.arguments_max_bytes,
+            max_depth=limits.arguments_max_depth,
+            max_values=limits.arguments_max_values,
+        ),
         start_within=timedelta(seconds=limits.start_within_s),
         max_running=config.sandbox.max_running,
         running_per_agent=config.sandbox.running_per_agent

@@ -1,8 +1,9 @@
 """Say what policy would say of a call, without making it one."""
 
 from broker.core.identity import Identity
-from broker.core.order import Wish, read_wish
+from broker.core.order import Wish
 from broker.decide import judge_order
+from broker.intake import take_in
 from broker.judge import Judgement
 from broker.world import World
 
@@ -21,9 +22,7 @@ class Checker:
             InvalidArgument: The wish is malformed.
         """
         world = self._world
-        size_bytes = len(wish.arguments_json)
-        world.admission.admit_request(caller.id, world.clock.monotonic_s(), size_bytes)
-        order = read_wish(wish, world.toolbox, world.settings.caps)
+        order = take_in(world, caller, wish)
         now = world.clock.now()
         tree = await world.sessions.current(caller.id, order.session_id)
         history = world.admission.history(caller.id, order.session_id, now)

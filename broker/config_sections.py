@@ -274,6 +274,13 @@ class LimitsSection(Section):
         le=100_000,
         description="Calls of one agent that wait for people; a further one is denied.",
     )
+    sessions_per_agent: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Sessions that one agent uses within a day; a further new one is refused. Each "
+        "takes about 500 bytes of memory.",
+    )
     arguments_max_bytes: int = Field(
         default=1_048_576,
         ge=1024,
@@ -282,6 +289,13 @@ class LimitsSection(Section):
     )
     arguments_max_depth: int = Field(
         default=64, ge=1, le=512, description="Deepest nesting of arguments_json."
+    )
+    arguments_max_values: int = Field(
+        default=5_000,
+        ge=16,
+        le=1_000_000,
+        description="Most values in arguments_json: members of objects with items of arrays. All "
+        "agents wait while one's are read, 1 to 10 ms for each 1,000.",
     )
     start_within_s: int = Field(
         default=600,

@@ -16,7 +16,7 @@ from broker.core.call import Call, Cause
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step
-from broker.core.order import Order, Wish, read_wish
+from broker.core.order import Order, Wish
 from broker.decide import decide, record_new
 from broker.errors import (
     ClockUntrusted,
@@ -30,6 +30,7 @@ from broker.errors import (
     Unavailable,
 )
 from broker.finish import expire, finish
+from broker.intake import take_in
 from broker.run import Runs
 from broker.tasks import Tasks, first
 from broker.world import World
@@ -66,9 +67,7 @@ class Executor:
             Unavailable: The broker takes no calls now; nothing was stored.
         """
         world = self._world
-        size_bytes = len(wish.arguments_json)
-        world.admission.admit_request(caller.id, world.clock.monotonic_s(), size_bytes)
-        order = read_wish(wish, world.toolbox, world.settings.caps)
+        order = take_in(world, caller, wish)
         try:
             if known := await self._reattach(caller, order):
                 return known
@@ -101,6 +100,8 @@ class Executor:
     async def _record(self, caller: Identity, order: Order) -> Answer:
         world = self._world
         world.admission.check_open(caller.id)
+        now = world.clock.now()
+        world.admission.open_session(caller.id, order.session_id, order.tool_name, now)
         call_id = world.draw_call_id()
         # Reserved before the first wait: calls that come at once count each other.
         world.admission.reserve(caller.id, call_id)

@@ -8,8 +8,6 @@ from broker.board import Board
 from broker.core.ids import CallId
 from broker.core.output import Chunk, OutputBuffer, OutputSink, Place, Source
 
-_RESULTS_AT_ONCE = 2
-
 
 class Outputs:
     """One buffer for each call that runs, whoever reads it; it is gone when the call has ended.
@@ -25,8 +23,6 @@ class Outputs:
         self._calls = board
         self._written = Board()
         self._buffers: dict[CallId, OutputBuffer] = {}
-        self.reading = asyncio.Semaphore(_RESULTS_AT_ONCE)
-        """Held while a result is read for a piece of it: a hundred late readers are no crowd."""
 
     @contextmanager
     def of_run(self, call: CallId, cap_bytes: int) -> Iterator[OutputSink]:

@@ -15,6 +15,7 @@ from broker.core.output import Place
 from broker.errors import InvalidArgument, NotFound
 from broker.ports import CallFilter, Store, StoredReceipt
 from broker.tasks import first
+from broker.turns import Turns
 from broker.watch import Happened, Wrote, watch
 from broker.world import World
 
@@ -39,6 +40,8 @@ class Reader:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.turns = Turns()
+        """To be taken by whoever reads content for somebody."""
 
     async def find(self, reader: Identity, reference: str, *, whole: bool = False) -> Call:
         """Find a call by its name, ULID, short id or the beginning of one.
@@ -150,7 +153,8 @@ class Reader:
     ) -> AsyncIterator[Happened | Wrote]:
         """Follow a call that the reader may read: output only where they may see its content."""
         with_output = not events_only and self.may_see_content(reader, call)
-        return watch(self._world, call, after=after, place=place, with_output=with_output)
+        turn = self.turns.of(reader.id)
+        return watch(self._world, call, turn, after=after, place=place, with_output=with_output)
 
     async def list_calls(
         self, wanted: CallFilter, *, limit: int, before: CallId | None

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, Sha256
-from broker.core.order import Wish, read_wish
+from broker.core.order import DEFAULT_SESSION, Wish
 from broker.errors import (
     InvalidArgument,
     QuotaSpent,
@@ -17,6 +17,7 @@ from broker.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from broker.intake import take_in
 from broker.sessions import UPLOADS
 from broker.staging import Staging, drop_quietly
 from broker.tasks import Tasks
@@ -85,7 +86,7 @@ class Uploads:
                 sha256 = Sha256(upload.sha256) if upload.sha256 else None
             else:
                 self._world.gate.check()
-                self._world.admission.check_open(caller.id)
+                self._check_quotas(caller, wish)
                 sha256 = await self._known(caller.id, upload)
             if sha256 is None:
                 with self._place(caller.id):
@@ -96,13 +97,15 @@ class Uploads:
 
     def _check(self, caller: Identity, wish: Wish, upload: Upload) -> None:
         """Refuse, before a byte is read, what would be refused afterwards."""
-        world = self._world
-        world.admission.admit_request(caller.id, world.clock.monotonic_s())
-        named = wish_to_write(wish, upload.path, upload.sha256 or _ANY_FILE)
-        read_wish(named, world.toolbox, world.settings.caps)
+        take_in(self._world, caller, wish_to_write(wish, upload.path, upload.sha256 or _ANY_FILE))
         _check_digest(upload.sha256)
         if upload.size_bytes is not None:
             self._check_size(upload, upload.size_bytes)
+
+    def _check_quotas(self, caller: Identity, wish: Wish) -> None:
+        admission, session_id = self._world.admission, wish.session_id or DEFAULT_SESSION
+        admission.check_open(caller.id)
+        admission.open_session(caller.id, session_id, TOOL, self._world.clock.now())
 
     async def _is_recorded(self, agent: AgentId, wish: Wish) -> bool:
         """Tell whether the request is made already: a retry starts nothing new."""

@@ -8,6 +8,7 @@ same as one that has left; one whose stream was cut goes on where it was.
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -48,13 +49,20 @@ class Wrote:
 
 
 async def watch(
-    world: World, call: Call, *, after: int, place: Place, with_output: bool
+    world: World,
+    call: Call,
+    turn: AbstractAsyncContextManager[None],
+    *,
+    after: int,
+    place: Place,
+    with_output: bool,
 ) -> AsyncIterator[Happened | Wrote]:
     """Give what happened to a call and what its tool wrote, until the call has ended.
 
     All output stands between the event of the start and the one of the end.
 
     Args:
+        turn: The reader's, taken for each piece that is read from the record.
         after: Sequence of the last event already seen.
         place: How much of the output was already seen.
         with_output: Whether the reader may see, and wants, what the tool writes.
@@ -68,7 +76,7 @@ async def watch(
             fresh = await _fresh(world, call, events)
             for event in events:
                 if not has_all and event.type in _LAST_STEPS:
-                    async for wrote in _stored(world, fresh, place):
+                    async for wrote in _stored(world, fresh, place, turn):
                         place = place.after(wrote.chunk)
                         yield wrote
                 after = event.sequence
@@ -116,9 +124,15 @@ async def _live(
                 await first(bell.wait(), written.wait())
 
 
-async def _stored(world: World, call: Call, place: Place) -> AsyncIterator[Wrote]:
+async def _stored(
+    world: World, call: Call, place: Place, turn: AbstractAsyncContextManager[None]
+) -> AsyncIterator[Wrote]:
     """Give the rest from the result; nothing where there is none, or it was erased."""
-    while (chunk := await _stored_chunk(world, call, place)) is not None:
+    while True:
+        async with turn:
+            chunk = await _stored_chunk(world, call, place)
+        if chunk is None:
+            return
         yield Wrote(chunk=chunk, is_live=False)
         place = place.after(chunk)
 
@@ -127,9 +141,8 @@ async def _stored_chunk(world: World, call: Call, place: Place) -> Chunk | None:
     """Cut the next piece out of the result, of which nothing else outlives this function."""
     if call.result_sha256 is None:
         return None
-    async with world.outputs.reading:
-        document = await world.store.document(call.result_sha256)
-        return _buffer(document.body).next_chunk(place, _STORED_BYTES) if document else None
+    document = await world.store.document(call.result_sha256)
+    return _buffer(document.body).next_chunk(place, _STORED_BYTES) if document else None
 
 
 def _buffer(result: JsonObject) -> OutputBuffer:

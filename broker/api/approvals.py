@@ -51,7 +51,8 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_pb2.GetHoldRequest, context: Context
     ) -> approval_pb2.GetHoldResponse:
         """Show a hold as it has to be judged."""
-        shown = await self._reader.show_hold(caller(), request.call)
+        async with self._reader.turns.of(caller().id):
+            shown = await self._reader.show_hold(caller(), request.call)
         return approval_pb2.GetHoldResponse(
             call=await self._shown(shown.call),
             view_text=str(shown.view.body["text"]),

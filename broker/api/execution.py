@@ -72,10 +72,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             before=CallId(request.page_token) if request.page_token else None,
         )
         return execution_pb2.ListCallsResponse(
-            calls=[
-                call_message(await self._reader.answer(call, content=False), content=False)
-                for call in calls
-            ],
+            calls=[await self._message(call, content=False) for call in calls],
             next_page_token=calls[-1].id if len(calls) == size else "",
         )
 
@@ -123,7 +120,8 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
         return await self._message(call, self._reader.may_see_content(caller(), call))
 
     async def _message(self, call: Call, content: bool) -> call_pb2.Call:
-        return call_message(await self._reader.answer(call, content=content), content=content)
+        async with self._reader.turns.of(caller().id):
+            return call_message(await self._reader.answer(call, content=content), content=content)
 
 
 def _place(request: execution_pb2.WatchCallRequest) -> tuple[int, Place]:

@@ -25,12 +25,13 @@ class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
         call = await self._reader.find(caller(), request.call)
         if not self._reader.may_see_content(caller(), call):
             raise NotFound(f"call: there is no receipt of {request.call!r} for you")
-        receipt, request_document, result = await self._reader.receipt(call)
-        return receipt_pb2.GetReceiptResponse(
-            receipt=receipt.envelope.decode(),
-            request_document=request_document.text.decode() if request_document else "",
-            result_document=result.text.decode() if result else "",
-        )
+        async with self._reader.turns.of(caller().id):
+            receipt, request_document, result = await self._reader.receipt(call)
+            return receipt_pb2.GetReceiptResponse(
+                receipt=receipt.envelope.decode(),
+                request_document=request_document.text.decode() if request_document else "",
+                result_document=result.text.decode() if result else "",
+            )
 
     async def ListReceipts(  # noqa: N802
         self, request: receipt_pb2.ListReceiptsRequest, context: Context
@@ -40,7 +41,8 @@ class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
         terms = filter_terms(request.filter, _FILTERS)
         after = _sequence("page_token", request.page_token or terms.get("after", "0"))
         own = None if Role.AUDITOR in caller().roles else caller().id
-        receipts = await self._reader.receipts(own, after=after, limit=size)
+        async with self._reader.turns.of(caller().id):
+            receipts = await self._reader.receipts(own, after=after, limit=size)
         return receipt_pb2.ListReceiptsResponse(
             receipts=[
                 receipt_pb2.Receipt(

@@ -4,9 +4,10 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
+from broker.api.identity import caller
 from broker.api.wire import timestamp
 from broker.core.call import Call
-from broker.core.ids import CallId
+from broker.core.ids import AgentId, CallId
 from broker.core.output import Source
 from broker.ports import Event
 from broker.tasks import Tasks
@@ -21,7 +22,9 @@ _STREAMS = {
 
 
 class Endings:
-    """Builds the message of a call once for all who watch it end at the same moment.
+    """Builds the message of a call once for all of a reader's watches that end at the same moment.
+
+    Not once for all readers: building takes a turn of the reader's, which no other shall wait for.
 
     Without the bytes of the streams: who watches has them, or did not want them, and a message that
     nobody reads stays in memory for as long as the reader does.
@@ -33,11 +36,11 @@ class Endings:
     def __init__(self, show: Callable[[Call, bool], Awaitable[call_pb2.Call]]) -> None:
         self._show = show
         self._tasks = Tasks()
-        self._under_way: dict[tuple[CallId, int, bool], asyncio.Task[call_pb2.Call]] = {}
+        self._under_way: dict[tuple[AgentId, CallId, int, bool], asyncio.Task[call_pb2.Call]] = {}
 
     async def message(self, call: Call, content: bool) -> call_pb2.Call:
-        """Give the message; who gets it changes nothing in it."""
-        key = (call.id, call.version, content)
+        """Give the message to the reader of the RPC under way."""
+        key = (caller().id, call.id, call.version, content)
         if key not in self._under_way:
             task = self._under_way[key] = self._tasks.start(self._build(call, content))
             task.add_done_callback(lambda _: self._under_way.pop(key, None))

@@ -73,7 +73,7 @@ class WorkspaceService(workspace_pb2_grpc.WorkspaceServiceServicer):
         )
         yield workspace_pb2.GetFileResponse(head=head)
         if content is not None:
-            async for piece in content.pieces:
+            async for piece in self._reader.turns.each(caller().id, content.pieces):
                 yield workspace_pb2.GetFileResponse(chunk=piece)
 
     async def ListFiles(  # noqa: N802
@@ -108,7 +108,8 @@ class WorkspaceService(workspace_pb2_grpc.WorkspaceServiceServicer):
         call = await self._reader.find(reader, CallId(call_id))
         if call.agent != reader.id or call.tool != _LIST:
             raise InvalidArgument("page_token", "send the token of the answer before")
-        return await self._reader.answer(call), int(start)
+        async with self._reader.turns.of(reader.id):
+            return await self._reader.answer(call), int(start)
 
 
 def _wish(request: _Request, tool: str, arguments: Mapping[str, str]) -> Wish:

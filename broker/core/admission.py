@@ -13,6 +13,7 @@ _MINUTE_S = 1
 _HOUR_S = 60
 _DAY_S = 24 * 60
 _BYTES_A_CALL = 64 * 1024
+_VALUES_A_CALL = 256
 
 
 @dataclass(slots=True)
@@ -39,6 +40,10 @@ class TokenBucket:
             self.tokens -= cost
             return 0.0
         return (cost - self.tokens) / self.rate
+
+    def owe(self, cost: float) -> None:
+        """Take tokens that may not be there yet, a whole burst below none at the most."""
+        self.tokens = max(-self.burst, self.tokens - cost)
 
 
 @dataclass(slots=True)
@@ -114,12 +119,14 @@ class Quotas:
     burst: int
     open_calls: int
     held_calls: int
+    sessions: int
 
 
 class Admission:
     """Keep the books of every agent: one admitter gives all calls an order.
 
-    Bounded per agent: windows of fixed size, tools of the catalogue only, sessions of the last day.
+    Bounded per agent: windows of fixed size, tools of the catalogue only, sessions of the last day,
+    of which a further one is refused rather than one forgotten: what was used in it would be shed.
     Not thread-safe; every method returns without waiting, so one event loop orders them.
     """
 
@@ -151,12 +158,23 @@ class Admission:
         if wait_s > 0:
             raise ResourceExhausted(
                 f"more than {self._quotas.calls_per_second:g} calls a second, of which "
-                f"{_BYTES_A_CALL // 1024} KiB of arguments count as one: "
+                f"{_BYTES_A_CALL // 1024} KiB of arguments count as one, and "
+                f"{_VALUES_A_CALL} values in them: "
                 f"retry after {wait_s:.2f} s",
                 subject="agent:calls_per_second",
                 retry_after_s=wait_s,
                 reason="RATE_LIMITED",
             )
+
+    def charge_values(self, agent: AgentId, values: int) -> None:
+        """Count the values of an admitted request against the rate of the requests after it.
+
+        Reading a value takes time from everybody, however few bytes it has.
+
+        Args:
+            values: Members of objects with items of arrays.
+        """
+        self._book(agent).bucket.owe(values // _VALUES_A_CALL)
 
     def check_open(self, agent: AgentId) -> None:
         """Check that the agent may have one more open call.
@@ -172,6 +190,27 @@ class Admission:
                 retry_after_s=1.0,
                 reason="TOO_MANY_OPEN_CALLS",
             )
+
+    def open_session(self, agent: AgentId, session: str, tool: str, at: datetime) -> None:
+        """Enter the session of a call that is about to be recorded, if it is new.
+
+        Raises:
+            ResourceExhausted: The agent used as many sessions in the last day as it may.
+        """
+        book, unix_s = self._book(agent), int(at.timestamp())
+        if tool not in self._tools or session in book.sessions:
+            return
+        self._forget_old_sessions(book, unix_s)
+        if len(book.sessions) >= self._quotas.sessions:
+            longest_unused = next(iter(book.sessions.values()))
+            raise ResourceExhausted(
+                f"this agent used {len(book.sessions)} sessions in the last day: "
+                "go on in one of them",
+                subject="agent:sessions",
+                retry_after_s=longest_unused.used_at_s + _DAY_S * _BUCKETS - unix_s + 1.0,
+                reason="TOO_MANY_SESSIONS",
+            )
+        book.sessions[session] = _Session(used_at_s=unix_s)
 
     def may_hold(self, agent: AgentId) -> bool:
         """Tell whether the agent may have one more held call."""
@@ -231,9 +270,11 @@ class Admission:
 
     @staticmethod
     def _forget_old_sessions(book: _Agent, unix_s: int) -> None:
-        while (first := next(iter(book.sessions))) and (
-            book.sessions[first].used_at_s < unix_s - _DAY_S * _BUCKETS
-        ):
+        oldest_s = unix_s - _DAY_S * _BUCKETS
+        while book.sessions:
+            first = next(iter(book.sessions))
+            if book.sessions[first].used_at_s >= oldest_s:
+                break
             del book.sessions[first]
 
 

@@ -32,10 +32,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonCaps:
-    """How large and how deep arguments may be."""
+    """How large and how deep arguments may be, and how many values they may hold."""
 
     max_bytes: int
     max_depth: int
+    max_values: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ def read_wish(wish: Wish, toolbox: Toolbox, caps: JsonCaps) -> Order:
         field="arguments_json",
         max_bytes=caps.max_bytes,
         max_depth=caps.max_depth,
+        max_values=caps.max_values,
     )
     tool = toolbox.find(wish.tool)
     if tool is not None:

@@ -1,9 +1,10 @@
 """Read I-JSON strictly (RFC 7493): one text, one value, one canonical form.
 
-Theory of operation. The common case is one pass of the standard library's C parser, then the C
-encoder's canonical form. What I-JSON forbids but the parser lets by becomes a `_Fault` in the place
-of the value; a value that holds one has no canonical form, and only then is the tree walked to say
-where and why.
+Theory of operation. The caps are checked first, on the text without its strings, so that no text
+costs more than its few quick scans before it is known to be worth parsing. The common case is one
+pass of the standard library's C parser, then the C encoder's canonical form. What I-JSON forbids
+but the parser lets by becomes a `_Fault` in the place of the value; a value that holds one has no
+canonical form, and only then is the tree walked to say where and why.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import cast
 
 from broker.core.canonical import JsonObject, canonical_json
@@ -19,14 +21,17 @@ from broker.core.visible import visible
 from broker.errors import CanonicalError, InvalidArgument
 
 MAX_BYTES = 1 << 20
+MAX_VALUES = MAX_BYTES
+"""More than a text of `MAX_BYTES` can have."""
 MAX_DEPTH = 64
 MAX_INTEGER = 2**53 - 1
 _LONGEST_SHOWN = 64
+# 15 digits with a point, or fewer with an exponent, and well away from where doubles lose digits.
+_SURELY_EXACT_CHARACTERS = 16
+_SURELY_EXACT_FROM = 1e-300
 
-# The closing quote is optional, so that the pattern never fails once it began: with a mandatory
-# one, a megabyte of quotes would be scanned again from each of them.
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_LEVELS = {"[": 1, "{": 1, "]": -1, "}": -1}
+_NO_BRACKET = re.compile(r"[^\[\]{}]+")
 _NONCHARACTER = re.compile(
     "[\ufdd0-\ufdef"
     + "".join(f"{chr(p | 0xFFFE)}{chr(p | 0xFFFF)}" for p in range(0, 0x110000, 0x10000))
@@ -55,7 +60,12 @@ class _Fault:
 
 
 def parse_object(
-    text: str | bytes, *, field: str, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
+    text: str | bytes,
+    *,
+    field: str,
+    max_bytes: int = MAX_BYTES,
+    max_depth: int = MAX_DEPTH,
+    max_values: int = MAX_VALUES,
 ) -> ParsedJson:
     """Read one JSON object.
 
@@ -64,14 +74,18 @@ def parse_object(
         field: Name of the request's field, to begin the path in an error with.
         max_bytes: Cap on the text as it came, in UTF-8.
         max_depth: Cap on nested objects and arrays; the outermost object counts as 1.
+        max_values: Cap on members and items, counted as `count_values` does.
 
     Raises:
-        InvalidArgument: Not I-JSON, too large or too deep; names the path with the remedy.
+        InvalidArgument: Not I-JSON, too large, too many values or too deep; names the path with
+            the remedy.
 
     Source: RFC 7493, RFC 8785
     """
     decoded = _decode(text, field, max_bytes)
-    _check_depth(decoded, field, max_depth)
+    outline = _outline(decoded)
+    _check_values(outline, field, max_values)
+    _check_depth(outline, field, max_depth)
     value = _parse(decoded, field)
     if type(value) is not dict:
         raise InvalidArgument(field, f"is {_kind(value)}: send one JSON object, such as {{}}")
@@ -105,17 +119,46 @@ def _decode(text: str | bytes, field: str, max_bytes: int) -> str:
     )
 
 
-def _check_depth(text: str, field: str, max_depth: int) -> None:
+def count_values(text: str) -> int:
+    """Count the members of objects with the items of arrays, without parsing.
+
+    An empty object or array counts for two. Of what is no JSON, as many as a parser could have
+    read of it.
+    """
+    return _values(_outline(text))
+
+
+def _outline(text: str) -> str:
+    """Leave the strings out of a text."""
+    if "\\" in text:
+        # Pairs first: what is then still escaped is no end of its string.
+        text = text.replace("\\\\", "").replace('\\"', "")
+    return "".join(text.split('"')[::2])
+
+
+def _values(outline: str) -> int:
+    # Each stands behind a comma or is the first in its brackets.
+    return outline.count(",") + outline.count("[") + outline.count("{")
+
+
+def _check_values(outline: str, field: str, max_values: int) -> None:
+    """Bound what costs time by the value: hooks, walks, encoders."""
+    if _values(outline) > max_values:
+        raise InvalidArgument(
+            field,
+            f"holds more than {max_values} members and items: send fewer, or put them into a file",
+        )
+
+
+def _check_depth(outline: str, field: str, max_depth: int) -> None:
     """Bound the nesting before anything recurses over it."""
-    if text.count("[") + text.count("{") <= max_depth:
+    if outline.count("[") + outline.count("{") <= max_depth:
         return
-    depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
-        depth += 1 if bracket.group() in "[{" else -1
-        if depth > max_depth:
-            raise InvalidArgument(
-                field, f"nests deeper than {max_depth} objects and arrays: send it flatter"
-            )
+    brackets = _NO_BRACKET.sub("", outline)
+    if max(accumulate(map(_LEVELS.__getitem__, brackets))) > max_depth:
+        raise InvalidArgument(
+            field, f"nests deeper than {max_depth} objects and arrays: send it flatter"
+        )
 
 
 def _parse(text: str, field: str) -> object:
@@ -138,18 +181,24 @@ def _integer(literal: str) -> int | _Fault:
 
 def _number(literal: str) -> int | float | _Fault:
     value = float(literal)
-    if value in (_INFINITY, -_INFINITY) or (value.is_integer() and abs(value) > MAX_INTEGER):
+    # Beyond 2^53 - 1 every double is whole, or infinite.
+    if (size := abs(value)) > MAX_INTEGER:
         return _Fault(_TOO_LARGE)
-    try:
-        exact = Decimal(literal) == Decimal(repr(value))
-    except InvalidOperation:  # an exponent that not even Decimal holds
-        exact = False
-    if not exact:
+    # Two decimals of up to 15 digits never share a double, so that its shortest form is this one.
+    is_short = len(literal) <= _SURELY_EXACT_CHARACTERS and size > _SURELY_EXACT_FROM
+    if not is_short and not _is_exact(literal, value):
         return _Fault(
             f"is a number that becomes {value!r} as a double (RFC 8785): "
             "send that, or send it as a string"
         )
     return int(value) if value.is_integer() else value
+
+
+def _is_exact(literal: str, value: float) -> bool:
+    try:
+        return Decimal(literal) == Decimal(repr(value))
+    except InvalidOperation:  # an exponent that not even Decimal holds
+        return False
 
 
 def _constant(literal: str) -> _Fault:
@@ -167,7 +216,6 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-_INFINITY = float("inf")
 _TOO_LARGE = "is an integer beyond 2^53-1: send it as a string"
 _decoder = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant

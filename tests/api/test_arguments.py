@@ -49,6 +49,17 @@ class TestRefused:
         assert found.fields == (path,)
         assert served.rows() == before
 
+    @pytest.mark.parametrize("items", [5_000, 260_000])
+    def test_values(self, agent, served, items):
+        """More than five thousand values are refused, up to a mebibyte of them; none is stored."""
+        before = served.rows()
+        found = failure(
+            lambda: agent.execute("no_such_tool", '{"a":[0.1' + ",0.1" * (items - 1) + "]}")
+        )
+        assert (found.code, found.fields) == (grpc.StatusCode.INVALID_ARGUMENT, (CODE,))
+        assert "more than 5000 members and items: send fewer" in found.message
+        assert served.rows() == before
+
     def test_ten_megabytes(self, agent, served):
         """10 MB are refused before they are read; nothing is stored, the connection serves on."""
         before = served.rows()
@@ -99,6 +110,10 @@ class TestTaken:
         """The twins of the refused numbers pass the parser: the schema refuses the field alone."""
         found = failure(lambda: agent.execute("python_run", f'{{"code": "1", "x": {number}}}'))
         assert found.fields == ("arguments_json",)
+
+    def test_as_many_values_as_may_be(self, agent):
+        """Five thousand values are a call."""
+        assert state(agent.execute("no_such_tool", {"a": [0.1] * 4_999})) == "DENIED"
 
     def test_depth(self, agent):
         """Sixty-four levels pass the parser; sixty-five do not."""

@@ -11,7 +11,7 @@ import pytest
 from grpc import aio
 
 from broker.v1 import approval_pb2, approval_pb2_grpc, execution_pb2, execution_pb2_grpc
-from tests.api.rpc import TIMEOUT_S, Rpc, failure, fresh, read_failure, rules, state, wish
+from tests.api.rpc import TIMEOUT_S, Failure, Rpc, failure, fresh, read_failure, rules, state, wish
 from tests.broker_process import UNHURRIED, Served
 
 EXECUTE = "/broker.v1.ExecutionService/ExecuteTool"
@@ -72,6 +72,23 @@ class TestFullSpeed:
         agent = Rpc.of(served)
         assert {state(agent.execute("no_such_tool")) for _ in range(200)} == {"DENIED"}
 
+    @pytest.mark.parametrize(
+        ("arguments", "after"),
+        [([0.1] * 4_983, "RATE_LIMITED"), ("0.1," * 4_983, "DENIED")],
+        ids=["numbers", "text"],
+    )
+    def test_values(self, serve, arguments, after):
+        """Many numbers cost an agent the calls after them, as much text does not."""
+        served = serve({"limits": {"calls_per_second": 0.01, "burst": 20}})
+        agent, agent2 = Rpc.of(served), Rpc.of(served, "agent2")
+        first = agent.execute("no_such_tool", {"a": arguments})
+        try:
+            found = state(agent.execute("no_such_tool"))
+        except grpc.RpcError as error:
+            found = read_failure(error).reason
+        assert (state(first), found) == ("DENIED", after)
+        assert state(agent2.execute("no_such_tool")) == "DENIED"
+
     def test_open_calls(self, serve):
         """An agent that has as many open calls as it may is refused; nothing is stored."""
         limits = {"open_calls_per_agent": 3, "held_calls_per_agent": 3}
@@ -91,6 +108,23 @@ class TestFullSpeed:
         assert state(agent.execute("workspace_delete", {"path": "x"})) == "HELD"
         assert state(Rpc.of(served, "agent2").execute("no_such_tool")) == "DENIED"
 
+    def test_sessions(self, serve):
+        """A session above an agent's number is refused, after a restart too; nothing is stored."""
+        served = serve({"limits": {"sessions_per_agent": 2}})
+        agent = Rpc.of(served)
+        used = [agent.execute("workspace_list", session_id=name) for name in ("one", "two")]
+        found = _third_session(agent, served)
+        served.restart()
+        agent = Rpc.of(served)
+        found += _third_session(agent, served)
+        used += [agent.execute("workspace_list", session_id=name) for name in ("one", "two")]
+        used.append(Rpc.of(served, "agent2").execute("workspace_list", session_id="three"))
+        assert {(one.code, one.reason, one.quotas) for one in found} == {
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SESSIONS", ("agent:sessions",))
+        }
+        assert min(one.retry_s for one in found) > 80_000
+        assert {state(call) for call in used} == {"SUCCEEDED"}
+
     def test_holds(self, serve):
         """Holds above an agent's number are denied; another agent's are held as ever."""
         served = serve({"limits": {"held_calls_per_agent": 2}})
@@ -99,6 +133,32 @@ class TestFullSpeed:
         assert [state(call) for call in calls] == ["HELD", "HELD", "DENIED"]
         assert rules(calls[2]) == ["broker.too_many_holds"]
         assert state(agent2.execute("workspace_delete", {"path": "x"})) == "HELD"
+
+
+class TestReading:
+    async def test_large_results(self, serve):
+        """Others are answered after few of one agent's reads, however many it has under way."""
+        served = serve(UNHURRIED)
+        code = "import os; os.write(1, bytes([1]) * 1_000_000)"
+        call = await asyncio.to_thread(Rpc.of(served).execute, "python_run", {"code": code})
+        request = execution_pb2.GetCallRequest(call=call.name)
+        agent2, ended = Rpc.of(served, "agent2"), 0
+        async with aio_channel(served, "agent") as channel:
+            stub = execution_pb2_grpc.ExecutionServiceStub(channel)
+
+            async def read() -> None:
+                nonlocal ended
+                await stub.GetCall(request, timeout=TIMEOUT_S)
+                ended += 1
+
+            reads = [asyncio.create_task(read()) for _ in range(150)]
+            await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+            before = ended
+            await asyncio.to_thread(lambda: [agent2.execute("no_such_tool") for _ in range(3)])
+            meanwhile = ended - before
+            await asyncio.gather(*reads)
+        # A call waits for a read at a few steps of its way, not for all that are under way.
+        assert meanwhile < 18
 
 
 class TestMalformed:
@@ -198,6 +258,17 @@ class TestIdle:
             await asyncio.to_thread(Rpc.of(served).execute, "workspace_delete", {"path": "x"})
             await asyncio.gather(*[stream.read() for stream in streams])
             assert await asyncio.to_thread(served.stop) == 0
+
+
+def _third_session(agent: Rpc, served: Served) -> list[Failure]:
+    """Try a call and an upload in a session that is one too many; look that nothing is stored."""
+    before = served.rows()
+    found = [
+        failure(lambda: agent.execute("workspace_list", session_id="three")),
+        failure(lambda: agent.put("a.txt", b"a", session_id="three")),
+    ]
+    assert served.rows() == before
+    return found
 
 
 async def _last(stream: aio.UnaryStreamCall) -> execution_pb2.WatchCallResponse:

@@ -1,5 +1,6 @@
 """The books of the agents: rates, limits, histories."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ AGENT, OTHER = AgentId("spiffe://example.org/a"), AgentId("spiffe://example.org/
 
 
 def books(**quotas: int) -> Admission:
-    defaults = {"calls_per_second": 10, "burst": 2, "open_calls": 2, "held_calls": 1}
+    defaults = {"calls_per_second": 10, "burst": 2, "open_calls": 2, "held_calls": 1, "sessions": 2}
     return Admission(Quotas(**{**defaults, **quotas}), ["python_run"], {AGENT: 5})
 
 
@@ -67,6 +68,32 @@ class TestRate:
             admission.admit_request(AGENT, 0.0, 0)
         admission.admit_request(OTHER, 0.0, 2**30)
 
+    def test_many_values_cost_those_that_come_after_as_much_as_several_calls(self) -> None:
+        """Each 256 values of a request cost a call, which the requests after it wait for."""
+        admission = books(burst=3)
+        admission.admit_request(AGENT, 0.0)
+        admission.charge_values(AGENT, 4 * 256 + 255)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.admit_request(AGENT, 0.0)
+        admission.admit_request(OTHER, 0.0)
+        admission.admit_request(AGENT, 0.3)
+        assert refused.value.retry_after_s == pytest.approx(0.3)
+
+    def test_values_cost_a_burst_at_most(self) -> None:
+        """However many values a request has, the next one comes after a burst and a call's time."""
+        admission = books(burst=3)
+        admission.charge_values(AGENT, 10**9)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.admit_request(AGENT, 0.0)
+        assert refused.value.retry_after_s == pytest.approx(0.4)
+
+    def test_few_values_cost_nothing(self) -> None:
+        """Fewer than 256 values are in the price of their call."""
+        admission = books(burst=2)
+        admission.admit_request(AGENT, 0.0)
+        admission.charge_values(AGENT, 255)
+        admission.admit_request(AGENT, 0.0)
+
     def test_one_agent_does_not_use_up_anothers_rate(self) -> None:
         """Each agent has a bucket of its own."""
         admission = books(burst=1)
@@ -97,6 +124,84 @@ class TestOpenCalls:
         capped = admission.may_hold(AGENT)
         admission.settle(AGENT, "1", is_open=True, is_held=False)
         assert (capped, admission.may_hold(AGENT)) == (False, True)
+
+
+class TestSessions:
+    def test_refuses_a_new_one_above_the_cap(self) -> None:
+        """With as many sessions used as may be, a new one is refused, those used go on."""
+        admission = books(sessions=2)
+        later = NOON + timedelta(hours=1)
+        admission.open_session(AGENT, "one", "python_run", NOON)
+        admission.open_session(AGENT, "two", "python_run", later)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.open_session(AGENT, "three", "python_run", later)
+        admission.open_session(AGENT, "one", "python_run", later)
+        admission.open_session(OTHER, "three", "python_run", later)
+        assert (refused.value.subject, refused.value.reason, refused.value.retry_after_s) == (
+            "agent:sessions",
+            "TOO_MANY_SESSIONS",
+            23 * 3600 + 1,
+        )
+
+    def test_the_time_to_retry_is_when_one_is_forgotten(self) -> None:
+        """A day after the session unused for longest was used, there is room for one more."""
+        admission = books(sessions=2)
+        for session, hour in (("one", 0), ("two", 1), ("one", 2)):
+            at = NOON + timedelta(hours=hour)
+            admission.open_session(AGENT, session, "python_run", at)
+            admission.count(AGENT, session, "python_run", at)
+        with pytest.raises(ResourceExhausted) as refused:
+            admission.open_session(AGENT, "three", "python_run", NOON)
+        at = NOON + timedelta(seconds=refused.value.retry_after_s)
+        admission.open_session(AGENT, "three", "python_run", at)
+        kept = [admission.history(AGENT, name, at).prior_tools for name in ("one", "two")]
+        assert kept == [("python_run",), ()]
+
+    def test_none_is_forgotten_for_another(self) -> None:
+        """What was used in a session stays known, however many others are tried."""
+        admission = books(sessions=2)
+        admission.open_session(AGENT, "one", "python_run", NOON)
+        admission.count(AGENT, "one", "python_run", NOON)
+        admission.open_session(AGENT, "two", "python_run", NOON)
+        for number in range(100):
+            with pytest.raises(ResourceExhausted):
+                admission.open_session(AGENT, f"other-{number}", "python_run", NOON)
+        assert admission.history(AGENT, "one", NOON).prior_tools == ("python_run",)
+
+    def test_fresh_ones_fill_no_memory(self) -> None:
+        """An agent that names a fresh session with each call takes bounded memory."""
+        admission, refused = books(sessions=1_000), 0
+        tracemalloc.start()
+        for number in range(20_000):
+            at, session = NOON + timedelta(seconds=number), f"{number:0128d}"
+            try:
+                admission.open_session(AGENT, session, "python_run", at)
+            except ResourceExhausted:
+                refused += 1
+            else:
+                admission.count(AGENT, session, "python_run", at)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert refused == 19_000
+        assert taken < 1 << 20
+
+    def test_calls_of_an_earlier_life_count(self) -> None:
+        """What is counted anew after a restart fills the cap; above it nothing is forgotten."""
+        admission = books(sessions=2)
+        for session in ("one", "two", "three"):
+            admission.count(AGENT, session, "python_run", NOON)
+        with pytest.raises(ResourceExhausted, match="used 3 sessions in the last day"):
+            admission.open_session(AGENT, "four", "python_run", NOON)
+        admission.open_session(AGENT, "one", "python_run", NOON)
+        assert admission.history(AGENT, "one", NOON).prior_tools == ("python_run",)
+
+    def test_what_is_no_tool_uses_none(self) -> None:
+        """A call of what the catalogue does not have leaves nothing to be remembered."""
+        admission = books(sessions=1)
+        for session in ("one", "two", "three"):
+            admission.open_session(AGENT, session, "no_such_tool", NOON)
+            admission.count(AGENT, session, "no_such_tool", NOON)
+        admission.open_session(AGENT, "four", "python_run", NOON)
 
 
 class TestHistory:

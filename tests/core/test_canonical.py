@@ -2,7 +2,9 @@
 
 import enum
 import json
+import math
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,26 @@ from broker.core.canonical import canonical_json
 from broker.errors import CanonicalError
 from tests.core.json_values import OBJECTS, VALUES
 
+DOUBLES = (
+    st.integers(0, 2**64 - 1)
+    .map(lambda bits: struct.unpack(">d", bits.to_bytes(8))[0])
+    .filter(math.isfinite)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.builds(
+        lambda digits, power: float(f"{digits}e{power}"),
+        st.integers(0, 10**17),
+        st.integers(-30, 8),
+    )
+)
+"""Of every magnitude, by their bits; near 1, where the forms change, more often."""
+EDGES = [
+    *(10.0**power for power in range(-8, 24)),
+    *(2.0**power for power in range(-1074, 1024, 61)),
+    2.0**52,
+    2.0**53,
+    sys.float_info.min,
+    sys.float_info.max / 2,
+]
 NUMBERS = json.loads((Path(__file__).parent.parent / "vectors/rfc8785_numbers.json").read_text())
 
 
@@ -34,6 +56,31 @@ class TestCanonicalJson:
     def test_both_paths_agree(self, value):
         """The C encoder's bytes are those of rfc8785 for every value."""
         assert canonical_json(value) == rfc8785.dumps(value)
+
+    @given(DOUBLES)
+    def test_every_double_is_written_as_rfc8785_writes_it(self, number):
+        """A double of any magnitude, whole or not, alone or among others, has one form."""
+        for value in (number, -number, [number, 0.5], {"a": number}):
+            assert canonical_json(value) == rfc8785.dumps(value)
+
+    @pytest.mark.parametrize("edge", EDGES)
+    def test_doubles_around_the_edges_of_the_forms(self, edge):
+        """Where a form begins or ends, the double itself and its neighbours have theirs."""
+        for number in (math.nextafter(edge, 0), edge, math.nextafter(edge, math.inf), -edge):
+            assert canonical_json([number]) == rfc8785.dumps([number])
+
+    @pytest.mark.parametrize(
+        ("number", "expected"), [(1.0, b"1"), (-0.0, b"0"), (1e15, b"1" + b"0" * 15)]
+    )
+    def test_whole_doubles_are_written_as_integers(self, number, expected):
+        """1.0 is written 1, minus zero is zero."""
+        assert canonical_json(number) == expected
+
+    @given(st.lists(DOUBLES, min_size=1, max_size=3), st.sampled_from(["nan", "inf", "-inf"]))
+    def test_no_double_hides_what_is_no_number(self, numbers, name):
+        """NaN and the infinities are refused among other doubles, too."""
+        with pytest.raises(CanonicalError):
+            canonical_json([*numbers, float(name)])
 
     @given(OBJECTS)
     def test_it_is_a_fixed_point(self, value):

@@ -1,13 +1,14 @@
 """Strict JSON: one text, one value, one canonical form, or a refusal that helps."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core.canonical import canonical_json
-from broker.core.strict_json import parse_object
+from broker.core.strict_json import count_values, parse_object
 from broker.errors import InvalidArgument
 from tests.core.json_values import OBJECTS
 
@@ -62,6 +63,22 @@ class TestWhatPasses:
         assert parsed.canonical == f'{{"a":{canonical}}}'.encode()
         assert parsed.value == json.loads(parsed.canonical)
 
+    @given(
+        st.from_regex(
+            r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,19})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
+        )
+    )
+    def test_exactly_the_numbers_that_keep_their_value_pass(self, literal):
+        """A literal passes where its value, to the last digit, is that of its canonical form."""
+        try:
+            canonical = parse(f'{{"a":{literal}}}').canonical[5:-1].decode()
+        except InvalidArgument:
+            canonical = None
+        double = float(literal)
+        keeps = abs(double) < 2**53 and Decimal(literal) == Decimal(repr(double))
+        assert (canonical is not None) == keeps
+        assert canonical is None or Decimal(canonical) == Decimal(literal)
+
     def test_a_whole_number_is_an_integer_however_written(self):
         """What is an integer by value is one for policy and schema, too."""
         assert type(parse('{"a":1.0}').value["a"]) is int
@@ -84,6 +101,48 @@ class TestWhatPasses:
         assert parse('{"b":1,"a":2}').sha256 == parse(' {"a":2.0,"b":1}\n').sha256
 
 
+class TestCount:
+    @given(OBJECTS, st.booleans())
+    def test_is_that_of_the_parsed_value(self, value, ascii_only):
+        """Members and items are counted from the text, brackets and commas in strings left out."""
+        text = json.dumps(value, indent=1, ensure_ascii=ascii_only)
+        assert count_values(text) == members(value)
+
+    @pytest.mark.parametrize(
+        ("text", "values"),
+        [
+            ("{}", 1),
+            ('{"a":1}', 1),
+            ('{"a":[1,2,3],"b":{}}', 6),
+            ('{"a":"[,{"}', 1),
+            (r'{"a":"\\","b":"\",[","c":"\\\",[\\"}', 3),
+            ('{"a":",,,', 1),
+            ("", 0),
+        ],
+    )
+    def test_rows(self, text, values):
+        """Escaped quotes end no string, escaped backslashes escape no quote."""
+        assert count_values(text) == values
+
+    def test_the_cap_is_inclusive(self):
+        """As many values as the cap pass, one more is refused, at the field, with the remedy."""
+        assert parse('{"a":[1,2]}', max_values=3).value == {"a": [1, 2]}
+        found = refusal('{"a":[1,2,3]}', max_values=3)
+        assert found.field == "arguments_json"
+        assert "more than 3 members and items: send fewer" in found.description
+
+    def test_the_cap_comes_before_the_parser(self):
+        """What is over the cap is refused for that, however wrong the rest."""
+        assert "more than 9 members" in refusal('{"a":[' + "NaN," * 10, max_values=9).description
+
+
+def members(value):
+    if not isinstance(value, dict | list):
+        return 0
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return max(1, len(inner)) + sum(map(members, inner))
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("text", "field"),
@@ -100,6 +159,9 @@ class TestWhatIsRefused:
             ('{"a":1e-99999999999999999999999}', "arguments_json/a"),
             ('{"a":0.10000000000000000001}', "arguments_json/a"),
             ('{"a":333333333.33333329}', "arguments_json/a"),
+            ('{"a":8.000000000000001}', "arguments_json/a"),
+            ('{"a":4e-324}', "arguments_json/a"),
+            ('{"a":-1e-324}', "arguments_json/a"),
             ('{"a":9007199254740992}', "arguments_json/a"),
             ('{"a":-9007199254740992}', "arguments_json/a"),
             ('{"a":9007199254740993}', "arguments_json/a"),

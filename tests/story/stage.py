@@ -407,7 +407,9 @@ class Stage:
         people: People,
         boot: str,
     ) -> World:
-        quotas = Quotas(calls_per_second=1e6, burst=1_000_000, open_calls=1000, held_calls=1000)
+        quotas = Quotas(
+            calls_per_second=1e6, burst=1_000_000, open_calls=1000, held_calls=1000, sessions=1000
+        )
         facts = BrokerFacts(
             version="0", key_id=samples.digest("key"), development=True, sandbox_engine={}
         )
@@ -415,7 +417,7 @@ class Stage:
         return World(
             settings=Settings(
                 boot=boot,
-                caps=JsonCaps(max_bytes=1 << 16, max_depth=16),
+                caps=JsonCaps(max_bytes=1 << 16, max_depth=16, max_values=1_000),
                 start_within=timedelta(seconds=self._start_within_s),
                 max_running=self._max_running,
                 running_per_agent=self._max_running,

@@ -1,0 +1,175 @@
+"""Readers of large content take turns with themselves, with nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from broker.api.approvals import ApprovalService
+from broker.api.calling import Calling
+from broker.api.execution import ExecutionService
+from broker.api.identity import enter
+from broker.api.receipts import ReceiptService
+from broker.api.workspace import WorkspaceService
+from broker.core.identity import Identity
+from broker.core.ids import AgentId
+from broker.read import Reader
+from broker.turns import Turns
+from broker.uploads import Uploads
+from broker.v1 import approval_pb2, execution_pb2, receipt_pb2, workspace_pb2
+from tests.story.fake_policy import ALLOW
+from tests.story.stage import AGENT, AGENT2, ALLOWED, APPROVER, APPROVER2, FILES, HELD, Stage
+from tests.story.test_watch import AUDITOR
+
+READER = AgentId("reader")
+# No service looks at its context.
+CONTEXT: Any = None
+
+
+class Desk:
+    """The services of a broker, each by the way that it reads a call."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.reader = Reader(stage.life.world)
+        world, executor = stage.life.world, stage.life.executor
+        calling = Calling(executor, self.reader)
+        self.execution = ExecutionService(executor, self.reader, calling)
+        self.workspace = WorkspaceService(calling, self.reader, Uploads(world), FILES)
+        self.approvals = ApprovalService(stage.life.approvals, self.reader)
+        self.receipts = ReceiptService(self.reader, "{}")
+
+    async def get(self, call: str) -> None:
+        """Read the call."""
+        await self.execution.GetCall(execution_pb2.GetCallRequest(call=call), CONTEXT)
+
+    async def wait(self, call: str) -> None:
+        """Wait for it, though it has ended."""
+        await self.execution.WaitCall(execution_pb2.WaitCallRequest(call=call), CONTEXT)
+
+    async def watch(self, call: str) -> None:
+        """Watch its events to the last, with which the call comes."""
+        request = execution_pb2.WatchCallRequest(call=call, events_only=True)
+        async for _ in self.execution.WatchCall(request, CONTEXT):
+            pass
+
+    async def watch_output(self, call: str) -> None:
+        """Watch what it wrote until the first piece."""
+        request = execution_pb2.WatchCallRequest(call=call)
+        async for message in self.execution.WatchCall(request, CONTEXT):
+            if message.HasField("output"):
+                return
+        raise AssertionError("there was no output")
+
+    async def list(self, _: str) -> None:
+        """List calls."""
+        await self.execution.ListCalls(execution_pb2.ListCallsRequest(), CONTEXT)
+
+    async def receipt(self, call: str) -> None:
+        """Read its receipt with the documents."""
+        await self.receipts.GetReceipt(receipt_pb2.GetReceiptRequest(call=call), CONTEXT)
+
+    async def list_receipts(self, _: str) -> None:
+        """List receipts."""
+        await self.receipts.ListReceipts(receipt_pb2.ListReceiptsRequest(), CONTEXT)
+
+    async def hold(self, call: str) -> None:
+        """Read the view of a hold."""
+        await self.approvals.GetHold(approval_pb2.GetHoldRequest(call=call), CONTEXT)
+
+    async def fetch(self, _: str) -> None:
+        """Download a file until the first piece, by a call of one's own."""
+        request = workspace_pb2.GetFileRequest(path="f")
+        async for message in self.workspace.GetFile(request, CONTEXT):
+            if message.HasField("chunk"):
+                return
+        raise AssertionError("there was no file")
+
+    async def list_files(self, _: str) -> None:
+        """List files by a call of one's own, then go on with what it gave."""
+        first = await self.workspace.ListFiles(workspace_pb2.ListFilesRequest(), CONTEXT)
+        token = f"{first.call.name.removeprefix('calls/')}.0"
+        await self.workspace.ListFiles(workspace_pb2.ListFilesRequest(page_token=token), CONTEXT)
+
+    def ask(self, identity: Identity, way: str, call: str) -> "asyncio.Task[None]":
+        """Let somebody read."""
+
+        async def asked() -> None:
+            enter(identity)
+            await getattr(self, way)(call)
+
+        return asyncio.create_task(asked())
+
+
+RECORD = ["get", "wait", "watch", "watch_output", "list", "receipt", "list_receipts"]
+CASES = [
+    *[(way, ALLOWED, AGENT, AUDITOR) for way in RECORD],
+    ("hold", HELD, APPROVER, APPROVER2),
+    ("fetch", ALLOWED, AGENT, AGENT2),
+    ("list_files", ALLOWED, AGENT, AGENT2),
+]
+
+
+class TestReads:
+    @pytest.mark.parametrize(("way", "tool", "one", "other"), CASES, ids=[row[0] for row in CASES])
+    async def test_wait_for_the_readers_own_turn_alone(
+        self, way: str, tool: str, one: Identity, other: Identity
+    ) -> None:
+        """While one read of somebody is under way their others wait, and nobody else does."""
+        stage = Stage()
+        await stage.start()
+        stage.policy.rules |= {"workspace_read": ALLOW, "workspace_list": ALLOW}
+        call = await stage.call(tool)
+        await stage.settle()
+        desk = Desk(stage)
+        async with desk.reader.turns.of(one.id):
+            own, others = (desk.ask(who, way, call.name) for who in (one, other))
+            await stage.settle()
+            meanwhile = own.done(), others.done()
+        await stage.settle()
+        assert (meanwhile, own.done()) == ((False, True), True)
+        await asyncio.gather(own, others)
+
+
+class TestTurns:
+    async def test_go_to_whoever_waited_longest(self) -> None:
+        """Reads of one reader come one after the other, in the order in which they were asked."""
+        turns, seen = Turns(), []
+
+        async def read(number: int) -> None:
+            async with turns.of(READER):
+                seen.append(("begin", number))
+                await asyncio.sleep(0)
+                seen.append(("end", number))
+
+        await asyncio.gather(*[read(number) for number in range(3)])
+        assert seen == [(what, number) for number in range(3) for what in ("begin", "end")]
+
+    async def test_a_reader_that_leaves_gives_its_turn_up(self) -> None:
+        """Whoever is cancelled, while it reads or waits, holds up nobody."""
+        turns = Turns()
+
+        async def read() -> None:
+            async with turns.of(READER):
+                await asyncio.Event().wait()
+
+        reads = [asyncio.create_task(read()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in reads:
+            task.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+        assert not turns.of(READER).locked()
+
+    async def test_none_is_held_between_two_pieces(self) -> None:
+        """A reader that leaves a stream where it is can read something else, or go on later."""
+        turns = Turns()
+
+        async def pieces() -> AsyncIterator[tuple[int, bool]]:
+            for number in range(2):
+                yield number, turns.of(READER).locked()
+
+        stream = turns.each(READER, pieces())
+        found = [(await anext(stream), turns.of(READER).locked()) for _ in range(2)]
+        assert found == [((0, True), False), ((1, True), False)]
+        assert [piece async for piece in stream] == []
+        assert not turns.of(READER).locked()
