@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
+from broker.core.rego_reach import reached
 from broker.errors import ConfigurationError
 
 _BUILD_TIMEOUT_S = 120
@@ -57,11 +58,13 @@ def build_bundle(folder: Path, opa: str) -> bytes:
 
 
 def _sources(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+    texts = {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(folder.rglob("*.rego"))
         if not path.name.endswith("_test.rego")
     }
+    # As the compiled module has it: what no team uses is no part of the policy.
+    return {name: texts[name].encode() for name in sorted(reached(texts))}
 
 
 def _run(argv: list[str], folder: Path) -> None:
