@@ -110,6 +110,17 @@ def install(folder: Path, pack: str) -> None:
         installed.write_text(file.read_text().replace(f"packs.{pack}", f"teams.{pack}"))
 
 
+PACKS = ("coding_agent", "data_analyst", "support_agent")
+
+
+def compiled_packs(folder: Path, opa: str) -> Bundle:
+    """Compile a policy whose teams are the three packs, each bound to its own group of agents."""
+    without_teams(folder)
+    for pack in PACKS:
+        install(folder, pack)
+    return compiled_folder(folder, opa)
+
+
 def compiled(folder: Path, opa: str, sources: Mapping[str, str], *, shipped: bool = True) -> Bundle:
     """Compile the shipped policy with more packages, or these packages alone."""
     if shipped:

@@ -28,6 +28,7 @@ within(argument, folders) if {
 # title: The file's name ends with one of these suffixes, each with its dot, in lower case
 has_suffix(argument, suffixes) if {
 	target(argument)
+	is_string(input.derived[argument].suffix)
 	lower(input.derived[argument].suffix) in suffixes
 }
 
@@ -45,7 +46,8 @@ is_new(argument) if {
 #   All of them as one text, each part between slashes: a call may bring every path of the workspace,
 #   and to compare part by part with name by name takes more than twice as long.
 any_secret(paths) if {
-	text := lower(concat("", ["/", concat("/", paths), "/"]))
+	texts := [path | some path in paths; is_string(path)]
+	text := lower(concat("", ["/", concat("/", texts), "/"]))
 	some mark in secret_marks
 	contains(text, mark)
 }
@@ -107,7 +109,7 @@ secret(argument) := {
 	"agent_message": "Files that look like credentials (.env, id_rsa, *.pem, ...) may not be read, written or deleted.",
 	"severity": "high",
 } if {
-	any_secret([part | some part in input.derived[argument].parts; is_string(part)])
+	any_secret(input.derived[argument].parts)
 }
 
 # METADATA

@@ -43,6 +43,7 @@ test_suffix if {
 	paths.has_suffix("path", {".txt"}) with input as asked("a.TXT", {"suffix": ".TXT"})
 	not paths.has_suffix("path", {".md"}) with input as asked("a.txt", {})
 	not paths.has_suffix("path", {".txt"}) with input as asked("a.txt", {"escapes": true})
+	not paths.has_suffix("path", {".txt"}) with input as asked("a.txt", {"suffix": 1})
 }
 
 test_overwriting if {

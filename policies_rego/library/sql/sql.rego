@@ -28,6 +28,7 @@ understood(statement) if {
 	is_array(statement.tables)
 	is_array(statement.commands)
 	not statement.invalid
+	every table in statement.tables { is_string(table) }
 	every command in statement.commands {
 		command in {"select", "insert", "update", "delete", "merge"}
 	}

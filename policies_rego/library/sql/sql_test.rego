@@ -46,7 +46,7 @@ test_closed_tables if {
 	every tables in [["cards"], ["shop.public.cards"], ["orders", "public.cards"]] {
 		sql.touches("q", {"cards", "salaries"}).rule == "library.sql_table_closed" with input as asked({"tables": tables})
 	}
-	every changes in [{"commands": ["drop"]}, {"invalid": true}, {"tables": "orders"}, {"commands": null}] {
+	every changes in [{"commands": ["drop"]}, {"invalid": true}, {"tables": "orders"}, {"tables": [1]}, {"commands": null}] {
 		sql.touches("q", {"cards"}) with input as asked(changes)
 	}
 	every request in unparsed {

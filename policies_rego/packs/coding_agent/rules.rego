@@ -137,6 +137,7 @@ egress contains url.place("url") if fetches
 label contains "private" if {
 	reads_everything
 	some path in input.workspace.paths
+	is_string(path)
 	startswith(path, concat("", [private_folder, "/"]))
 }
 
@@ -173,6 +174,7 @@ reads_everything if {
 }
 
 asks_plainly if {
+	is_object(input.tool.arguments)
 	object.get(input.tool.arguments, "method", "GET") in {"GET", "HEAD"}
 	not arguments.given("headers")
 	not arguments.given("body")

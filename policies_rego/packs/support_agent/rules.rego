@@ -168,6 +168,7 @@ sends if {
 }
 
 asks_plainly if {
+	is_object(input.tool.arguments)
 	url.is_plain("url")
 	object.get(input.tool.arguments, "method", "GET") in {"GET", "HEAD"}
 	not arguments.given("body")
