@@ -33,6 +33,11 @@ class TestReached:
                 {"library/url.rego", "library/words.rego", "library/sql.rego"},
             ),
             ('deny contains 1 if data["library"].x', set(LIBRARY)),
+            ("deny contains 1 if walk(data)", set(LIBRARY)),
+            ('deny contains "carries data out" # data.library.sql, "', set()),
+            ("deny contains `data # ` if data.library.words.x", {"library/words.rego"}),
+            ('# it`s "one\nimport data.library.words # `', {"library/words.rego"}),
+            ('deny contains "\\" # " if data.library.words.x', {"library/words.rego"}),
             ("deny contains 1 if metadata.library.words", set()),
         ],
     )

@@ -103,7 +103,7 @@ class TestReadme:
             ("holds approve", "END OF THE VIEW"),
             ("RejectCall", '"state": "CALL_STATE_REJECTED"'),
             ("tools validate", "word_count@1.0.0"),
-            ("opa test", "PASS"),
+            ("policy test dev/policy", "100.0 %  teams/docs"),
             ("call word_count", '{"words": 3}'),
             ("--as approver2", "1 security"),
             ("receipts verify ", "VALID: the receipt is genuine"),
