@@ -1,4 +1,4 @@
-"""`toolwarrant policy`: check, test, compile policy."""
+"""`toolwarrant policy`: check, test, compile, replay policy."""
 
 import os
 import shutil
@@ -11,12 +11,14 @@ import typer
 from broker.cli.documents import Plain
 from broker.cli.exits import OF_OTHERS, Exit
 from broker.cli.options import Output, OutputOption
+from broker.cli.policy_replay import CODES as REPLAY_CODES
+from broker.cli.policy_replay import replay_decisions
 from broker.cli.terminal import document, lines, note, say
 from broker.core.policy_finding import PolicyFinding
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
-app = typer.Typer(help="Check, test, compile policy.", no_args_is_help=True)
+app = typer.Typer(help="Check, test, compile, replay policy.", no_args_is_help=True)
 
 _CODES = (
     "Exit codes: 0 nothing to mend; 1 something is; 2 wrong usage, no policy folder, or no opa."
@@ -26,6 +28,8 @@ FolderArgument = Annotated[
     Path, typer.Argument(help="Folder of Rego with .manifest and capabilities.json.")
 ]
 OpaOption = Annotated[str, typer.Option(help="The opa program, by path or by name.")]
+
+app.command("replay", epilog=REPLAY_CODES)(replay_decisions)
 
 
 @app.command(epilog=_CODES)
