@@ -1,4 +1,4 @@
-"""`toolwarrant policy`: check, test, compile, replay policy."""
+"""`toolwarrant policy`: check, test, compile, replay, explain policy."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ import typer
 from broker.cli.documents import Plain
 from broker.cli.exits import OF_OTHERS, Exit
 from broker.cli.options import Output, OutputOption
+from broker.cli.policy_explain import explain_call
 from broker.cli.policy_replay import CODES as REPLAY_CODES
 from broker.cli.policy_replay import replay_decisions
 from broker.cli.terminal import document, lines, note, say
@@ -18,7 +19,7 @@ from broker.core.policy_finding import PolicyFinding
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
-app = typer.Typer(help="Check, test, compile, replay policy.", no_args_is_help=True)
+app = typer.Typer(help="Check, test, compile, replay, explain policy.", no_args_is_help=True)
 
 _CODES = (
     "Exit codes: 0 nothing to mend; 1 something is; 2 wrong usage, no policy folder, or no opa."
@@ -29,6 +30,7 @@ FolderArgument = Annotated[
 ]
 OpaOption = Annotated[str, typer.Option(help="The opa program, by path or by name.")]
 
+app.command("explain", epilog=OF_OTHERS)(explain_call)
 app.command("replay", epilog=REPLAY_CODES)(replay_decisions)
 
 

@@ -45,6 +45,7 @@ COMMANDS = [
     ["policy", "check"],
     ["policy", "test"],
     ["policy", "replay"],
+    ["policy", "explain"],
     ["receipts", "list"],
     ["receipts", "get"],
     ["receipts", "verify"],
