@@ -19,8 +19,7 @@ PROGRAM = Path(sys.executable).with_name("toolwarrant")
 
 def denied(served: Served) -> str:
     """Make a call that two rules deny."""
-    arguments = {"path": "../k/.env", "content": "1"}
-    return served.client().call("workspace_write", arguments).name
+    return served.client().call("http_fetch", {"url": "https://a..b/"}).name
 
 
 def explain(served: Served, *words: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +34,7 @@ class TestGetPolicy:
     def test_every_shipped_rule_is_listed_with_its_place(self, served):
         """The line of each rule is where its head stands in the shipped sources."""
         answer = served.client("policy").policy()
-        assert answer.bundle_sha256 == served.client("admin").server_info().policy_bundle_sha256
+        assert answer.bundle_sha256 == served.client("admin").server_info().policy_sha256
         for rule in answer.rules:
             head = (policies_dir() / rule.file).read_text().split("\n")[rule.line - 1]
             assert head.removeprefix("default ").startswith(rule.head)
@@ -52,14 +51,14 @@ class TestExplainCall:
         (found,) = served.client(identity).explain(name).explanations
         reasons = {reason.rule: reason for reason in found.reasons}
         assert found.effect == call_pb2.EFFECT_DENY
-        assert reasons.keys() == {"default.credential_path", "default.path_escapes"}
-        source = reasons["default.credential_path"].source
-        assert (source.file, source.head) == ("teams/default/paths.rego", "deny")
-        assert reasons["default.credential_path"].message == (
-            "the path looks like a file of credentials"
+        assert reasons.keys() == {"default.fetch_unclear", "default.fetch_closed"}
+        source = reasons["default.fetch_closed"].source
+        assert (source.file, source.head) == ("teams/default/fetch.rego", "deny")
+        assert reasons["default.fetch_closed"].message == (
+            "no destination is listed in teams/default/data.json"
         )
         assert found.remedies[0].startswith(
-            "none of these may apply: default.credential_path, default.path_escapes"
+            "none of these may apply: default.fetch_unclear, default.fetch_closed"
         )
         assert found.is_active_bundle
 
@@ -67,7 +66,7 @@ class TestExplainCall:
         """In their exact text: their digests are those that the receipt names."""
         name = denied(served)
         (found,) = served.client("policy").explain(name).explanations
-        assert json.loads(found.policy_input_document)["body"]["tool"]["name"] == "workspace_write"
+        assert json.loads(found.policy_input_document)["body"]["tool"]["name"] == "http_fetch"
         assert json.loads(found.decision_document)["body"]["effect"] == "deny"
 
     def test_a_hold_says_who_has_to_agree(self, served):
@@ -107,8 +106,8 @@ class TestProgram:
         """As the security team's identity, unless another is named."""
         done = explain(served, denied(served))
         assert (done.returncode, done.stderr) == (Exit.OK, "")
-        assert "  default.path_escapes [high]: the path leads out of the workspace" in done.stdout
-        assert "    teams/default/paths.rego:" in done.stdout
+        assert "  default.fetch_closed [low]: no destination is listed in" in done.stdout
+        assert "    teams/default/fetch.rego:" in done.stdout
         assert "what would have to be different:" in done.stdout
 
     def test_programs_read_one_document(self, served):

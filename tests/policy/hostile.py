@@ -77,7 +77,7 @@ STATEMENTS = (
     "SELEC",
     "SELECT '" + "x" * 5000 + "'",
 )
-LABELS = ("private", "personal", "customer_text", "ünknown")
+PACK_LABELS = ("private", "personal", "customer_text", "ünknown")
 COUNTS = (0, 9, 10, 99, 100, 119, 120, 199, 200, 499, 500, 599, 600, 2**53 - 1)
 
 
@@ -123,7 +123,7 @@ def _built_for_packs(dice: random.Random) -> dict[str, Any]:
         paths=tuple(dice.sample((*PATHS[:4], "src/a.py", "private/a"), dice.randint(0, 3))),
     )
     built: dict[str, Any] = copy.deepcopy(dict(request))
-    built["session"]["labels"] = dice.sample(LABELS, dice.choice((0, 0, 1)))
+    built["session"]["labels"] = dice.sample(PACK_LABELS, dice.choice((0, 0, 1)))
     built["time"]["hour"] = dice.choice((5, 6, 9, 9, 12, 12, 19, 20))
     built["tool"]["egress"] = dice.choice(([], ["*:*"], ["desk.example.org:443"]))
     if "url" in built["derived"] and dice.random() < 0.3:

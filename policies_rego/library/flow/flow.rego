@@ -1,8 +1,9 @@
 # METADATA
-# title: Which information the session has seen, by its labels
+# title: Which information the agent was given, by labels
 # description: |
-#   A team puts names into the set `label` where a call brings such information in; from then on they
-#   are in `input.session.labels`. Where the labels are missing nobody can tell, so each rule here holds.
+#   A team puts names into the set `label` where a call brings such information in; the broker shows
+#   them in `input.session.labels` afterwards. Where the labels are missing nobody can tell, so each rule
+#   here holds.
 # schemas:
 #   - input: schema.policy_input
 package library.flow
@@ -10,7 +11,7 @@ package library.flow
 import data.library.tools
 
 # METADATA
-# title: The session certainly has none of these labels
+# title: The call certainly comes with none of these labels
 free_of(labels) if {
 	is_array(input.session.labels)
 	every label in input.session.labels { not label in labels }
@@ -24,8 +25,8 @@ free_of(labels) if {
 #   controls: [OWASP LLM02:2025, NIST AC-4]
 out(labels) := {
 	"rule": "library.flow_out",
-	"message": sprintf("the session may have seen %s, and the tool can send out", [concat(", ", sort(labels))]),
-	"agent_message": "This session has seen information that may not leave. Do this in a session of its own.",
+	"message": sprintf("the agent may have been given %s, and the tool can send out", [concat(", ", sort(labels))]),
+	"agent_message": "You were given information that may not leave. Do without, or ask the operator.",
 	"severity": "critical",
 } if {
 	not free_of(labels)
@@ -40,8 +41,8 @@ out(labels) := {
 #   controls: [OWASP LLM01:2025, NIST SI-10]
 untrusted(labels) := {
 	"rule": "library.flow_untrusted",
-	"message": sprintf("the session may have read %s, and the tool does more than read", [concat(", ", sort(labels))]),
-	"agent_message": "This session has read untrusted text, so what changes something needs a person's approval.",
+	"message": sprintf("the agent may have read %s, and the tool does more than read", [concat(", ", sort(labels))]),
+	"agent_message": "You have read untrusted text, so what changes something needs a person's approval.",
 	"severity": "high",
 } if {
 	not free_of(labels)

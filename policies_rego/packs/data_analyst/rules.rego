@@ -2,7 +2,7 @@
 # title: A data analyst
 # description: |
 #   Asks listed tables of a database, reckons with what it finds. Tables of persons are asked with
-#   someone's consent; what a session saw of them cannot be sent out afterwards.
+#   someone's consent; what was seen of them cannot be sent out afterwards.
 # schemas:
 #   - input: schema.policy_input
 package packs.data_analyst

@@ -2,7 +2,7 @@
 # title: A support agent
 # description: |
 #   Reads help pages and customers' letters, writes drafts. Two persons agree to each answer that goes
-#   out; what a stranger wrote starts nothing without a person.
+#   out, and are told whether a stranger's words may have led to it.
 # schemas:
 #   - input: schema.policy_input
 package packs.support_agent
@@ -117,10 +117,8 @@ hold contains {
 	sends
 }
 
-hold contains flow.untrusted({"customer_text"}) if {
-	binds
-	not writes
-}
+# Who agrees is told that a stranger's words may have led to this.
+hold contains flow.untrusted({"customer_text"}) if sends
 
 hold contains paths.overwrites("path") if writes
 

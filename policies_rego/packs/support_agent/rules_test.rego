@@ -96,7 +96,9 @@ test_two_persons_agree_to_answers if {
 test_what_customers_wrote_starts_nothing if {
 	answered(fetch("desk.example.org", {}, {})).labels == ["customer_text"]
 	read := {"session": {"labels": ["customer_text"]}}
-	outcome(object.union(fetch("help.example.org", {}, {}), read)) == ["hold", {"library.flow_untrusted"}]
+	outcome(object.union(fetch("help.example.org", {}, {}), read)) == open
+	answer := object.union(fetch("desk.example.org", {"method": "POST", "body": "Dear customer"}, {}), read)
+	outcome(answer) == ["hold", {"library.flow_untrusted", "support_agent.answers"}]
 	outcome(object.union(search, read)) == open
 	outcome(object.union(on_path("workspace_write", "drafts/new.txt"), read)) == open
 }
