@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from broker.adapters.policy_files import load_bundle
-from tests.docs.fences import Ran, Reader, blocks_of, clean_environment
+from tests.docs.fences import Ran, Reader, blocks_of, clean_environment, free_address
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "policy.md"
+INIT = "toolwarrant init dev\n"
 SETS = (
     "allow",
     "hold",
@@ -43,13 +44,18 @@ def followed(folder: Path) -> list[Ran]:
     opa = subprocess.check_output([ROOT / "scripts" / "tool.sh", "opa"], text=True).strip()
     environment = clean_environment()
     programs = [str(Path(sys.executable).parent), str(Path(opa).parent), environment["PATH"]]
-    reader = Reader(folder, {}, {**environment, "PATH": ":".join(programs)})
+    # Only where the broker listens differs: other brokers run on this machine.
+    typed = {INIT: f'toolwarrant init dev --listen {free_address()} --metrics ""\n'}
+    reader = Reader(folder, typed, {**environment, "PATH": ":".join(programs)})
     ran: list[Ran] = []
-    for block in blocks_of(PAGE):
-        if block.language == "bash":
-            ran.append(reader.follow(block))
-            if ran[-1].code != 0:
-                break
+    try:
+        for block in blocks_of(PAGE):
+            if block.language == "bash":
+                ran.append(reader.follow(block))
+                if ran[-1].code != 0:
+                    break
+    finally:
+        reader.leave()
     return ran
 
 
@@ -68,6 +74,18 @@ class TestPolicyGuide:
         """What the page tests is tested whole."""
         (tested,) = (ran for ran in followed if "policy test" in ran.block.text)
         assert "100.0 %  teams/shop" in tested.out
+
+    def test_the_past_is_replayed(self, followed):
+        """The new bundle would have denied what the shipped one allowed; the code says so."""
+        (replayed,) = (ran.out for ran in followed if "policy replay" in ran.block.text)
+        assert "2 decisions replayed: 2 would change, 1 of them in their effect" in replayed
+        assert replayed.endswith("exit code 1\n")
+
+    def test_a_call_is_explained(self, followed):
+        """By the rule's file and line in the policy that decided."""
+        (explained,) = (ran.out for ran in followed if "policy explain" in ran.block.text)
+        assert "default.fetch_closed [low]: no destination is listed" in explained
+        assert "teams/default/fetch.rego:" in explained
 
     def test_the_copied_pack_is_what_decides(self, followed, folder):
         """The last bundle has the pack as a team, with what it imports of the library alone."""
