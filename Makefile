@@ -79,7 +79,7 @@ conformance: setup tools ## Hold our receipts, engines and sandboxes against thi
 drill: setup tools ## Long runs: kill loops, a thousand mixed calls, the pool, simulation; SEED=n repeats one
 	@$(BIN)/pytest drill -q
 
-bench: setup ## Measure; BENCH=gvisor for what needs an Engine with runsc
+bench: setup ## Measure; BENCH="NAME ..." for some, BENCH=gvisor for what needs an Engine with runsc
 	@$(BIN)/python -m bench $(BENCH)
 
 protos: venv ## Generate broker/v1 from protos/

@@ -1,53 +1,99 @@
-"""Run the benchmarks: `python -m bench [denied|cold|memory|warm|egress|gvisor ...]`.
+"""Run the benchmarks: `python -m bench [NAME ...]`.
 
 `SHORT=1` is quick. `gvisor` starts a Docker Engine of its own and needs runsc, so it runs only when
-it is named.
+it is named. Table, picture and profile stand in `bench/results/`.
 """
 
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import cold, denied, egress, gvisor, memory, warm
+from bench import busy, cold, denied, egress, gvisor, hot_path, idle, memory, peer, sustained, warm
 from bench.figure import Figure, machine, table, write
+from bench.plot import draw
 from broker.config_template import Settings
 from tests.broker_process import UNHURRIED, Folder, Served
 
-# Elsewhere containers that are made ahead would fall into others' time.
-_POOLED: Settings = {"pool": {"containers": 4}}
+_WAITING = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """One benchmark with what its broker is set to besides.
+
+    Elsewhere containers that are made ahead would fall into others' time.
+    """
+
+    measure: Callable[[Served], list[Figure]]
+    settings: Settings = field(default_factory=dict)
+
+
+_POOLED: Settings = {"pool": {"containers": _WAITING}}
+
+
+def _benches(*, short: bool) -> Mapping[str, _Bench]:
+    return {
+        "memory": _Bench(measure=memory.measure),
+        "denied": _Bench(
+            measure=lambda served: denied.measure(
+                served, calls=1_000 if short else 4_000, blocks=5 if short else 15
+            )
+        ),
+        "busy": _Bench(
+            measure=lambda served: busy.measure(served, sandboxes=4, rounds=2 if short else 20)
+        ),
+        "cold": _Bench(measure=lambda served: cold.measure(served, pairs=30 if short else 60)),
+        "warm": _Bench(
+            measure=lambda served: warm.measure(served, pairs=10 if short else 60),
+            settings=_POOLED,
+        ),
+        "peer": _Bench(
+            measure=lambda served: peer.measure(served, rounds=3 if short else 30),
+            settings=_POOLED,
+        ),
+        "idle": _Bench(
+            measure=lambda served: idle.measure(
+                served, waiting=_WAITING, seconds=5 if short else 60
+            ),
+            settings=_POOLED,
+        ),
+        "egress": _Bench(measure=lambda _: egress.measure(rounds=5 if short else 20)),
+    }
 
 
 def main(wanted: list[str]) -> int:
     """Measure what is wanted, or all but gVisor; exit code 1 where the full form misses a bound."""
     short = os.environ.get("SHORT") == "1"
-    benches: dict[str, Callable[[Served], list[Figure]]] = {
-        "memory": memory.measure,
-        "denied": lambda served: denied.measure(
-            served, calls=1_000 if short else 4_000, blocks=5 if short else 15
-        ),
-        "cold": lambda served: cold.measure(served, pairs=30 if short else 60),
-        "warm": lambda served: warm.measure(served, pairs=10 if short else 60),
-        "egress": lambda _: egress.measure(rounds=5 if short else 20),
-    }
-    if unknown := set(wanted) - {*benches, "gvisor"}:
-        print(f"no benchmark {', '.join(unknown)}: {', '.join(benches)}, gvisor", file=sys.stderr)
+    benches = _benches(short=short)
+    known = [*benches, "sustained", "profile", "gvisor"]
+    if unknown := set(wanted) - set(known):
+        print(f"no benchmark {', '.join(unknown)}: {', '.join(known)}", file=sys.stderr)
         return 2
     conditions = {"form": "short" if short else "full", **machine()}
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="toolwarrant-bench-") as place:
         made = Folder.make(Path(place) / "made")
-        for name in wanted or benches:
+        for name in wanted or known[:-1]:
             print(f"bench: {name}", file=sys.stderr)
             if name == "gvisor":
                 figures += gvisor.measure(made, Path(place) / name, rounds=20 if short else 60)
-                continue
-            settings = {**UNHURRIED, **(_POOLED if name == "warm" else {})}
-            with Served(made.copy(Path(place) / name, settings)) as served:
-                figures += benches[name](served)
+            elif name == "sustained":
+                calls, blocks = (32, 1) if short else (200, 4)
+                figures += sustained.measure(made, Path(place) / name, calls=calls, blocks=blocks)
+            elif name == "profile":
+                profiled = hot_path.profile(made, Path(place) / name, calls=50 if short else 1_000)
+                print(f"kept: {profiled.relative_to(Path.cwd())}")
+            else:
+                settings = {**UNHURRIED, **benches[name].settings}
+                with Served(made.copy(Path(place) / name, settings)) as served:
+                    figures += benches[name].measure(served)
     print(table(figures, conditions))
-    print(f"kept: {write(figures, conditions).relative_to(Path.cwd())}")
+    kept = write(figures, conditions)
+    draw(figures, kept.with_suffix(".png"))
+    print(f"kept: {kept.relative_to(Path.cwd())}, {kept.with_suffix('.png').name}")
     # The short form shows that the benchmarks run; on a busy machine its figures decide nothing.
     return 0 if short or all(figure.is_met for figure in figures) else 1
 

@@ -6,8 +6,8 @@ import platform
 import sqlite3
 import statistics
 import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ class Figure:
             for information.
         at_most: Whether the bound is an upper one.
         conditions: Counts and sizes.
+        samples: What the medians are of, by side; none where there is nothing to draw.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Figure:
     bound: float | None
     at_most: bool = True
     conditions: str
+    samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:

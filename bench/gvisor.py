@@ -9,10 +9,9 @@ from pathlib import Path
 
 import docker
 
-from bench.cold import CODE, PRINTED, bare
+from bench import bare, warm
 from bench.figure import Figure, quantiles
 from broker.adapters.image_lock import read_image_lock
-from broker.adapters.tool_files import read_catalog
 from broker.shipped import tools_dir
 from tests.broker_process import UNHURRIED, Folder, Served
 from tests.e2e.crash.own_engine import OwnEngine
@@ -25,7 +24,7 @@ _WARM_UP = 3
 def measure(made: Folder, place: Path, *, rounds: int) -> list[Figure]:
     """Measure in rounds, each with a run of every kind, on an Engine that is nobody else's."""
     runsc = subprocess.check_output([_ROOT / "scripts" / "tool.sh", "runsc"], text=True).strip()
-    tool = next(tool for tool in read_catalog(tools_dir()).tools if tool.name == "python_run")
+    tool = bare.python_run()
     images = read_image_lock(made.path / "images.lock.json")
     with OwnEngine({"runsc": [runsc, *_ARGUMENTS]}) as engine:
         engine.load(sorted(set(images.values())))
@@ -37,12 +36,20 @@ def measure(made: Folder, place: Path, *, rounds: int) -> list[Figure]:
             kinds: dict[str, Callable[[], str]] = {
                 "broker, runsc": lambda: _call(in_gvisor),
                 "broker, runc": lambda: _call(on_runc),
-                "bare, runsc": lambda: bare(client, images[tool.image], tool, "runsc"),
-                "bare, runc": lambda: bare(client, images[tool.image], tool, "runc"),
+                "bare, runsc": lambda: bare.run(client, images[tool.image], tool, "runsc"),
+                "bare, runc": lambda: bare.run(client, images[tool.image], tool, "runc"),
             }
             taken_ms = _in_turns(engine, kinds, rounds)
+        pooled = _demanding(made, place / "pooled", engine, "runsc")
+        pooled.set({"pool": {"containers": 4}})
+        with Served(pooled) as served:
+            figures = warm.compare(
+                served, client, images[tool.image], pairs=rounds, runtime="runsc"
+            )
         client.close()
-    return _figures(taken_ms, f"{rounds} rounds, image and limits of {tool.name} {tool.version}")
+    return figures + _figures(
+        taken_ms, f"{rounds} rounds, image and limits of {tool.name} {tool.version}"
+    )
 
 
 def _demanding(made: Folder, place: Path, engine: OwnEngine, runtime: str) -> Folder:
@@ -56,7 +63,7 @@ def _demanding(made: Folder, place: Path, engine: OwnEngine, runtime: str) -> Fo
 
 
 def _call(served: Served) -> str:
-    return served.client("agent").call("python_run", {"code": CODE}).result.stdout_text
+    return served.client("agent").call("python_run", {"code": bare.CODE}).result.stdout_text
 
 
 def _in_turns(
@@ -72,7 +79,7 @@ def _in_turns(
             printed = kinds[name]()
             if number >= _WARM_UP:
                 taken_ms[name].append((time.perf_counter() - begun_s) * 1000)
-            assert printed == PRINTED, printed
+            assert printed == bare.PRINTED, printed
             # What is being removed must not fall into the next run.
             while engine.containers():
                 time.sleep(0.005)
@@ -99,6 +106,7 @@ def _figures(taken_ms: dict[str, list[float]], conditions: str) -> list[Figure]:
             bound=bound,
             conditions=f"{conditions}; {ours}: {quantiles(taken_ms[ours])}; "
             f"{theirs}: {quantiles(taken_ms[theirs])}",
+            samples={ours: taken_ms[ours], theirs: taken_ms[theirs]},
         )
         for name, ours, theirs, bound in rows
     ]

@@ -60,6 +60,7 @@ from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
 from broker.keyring import read_server_pair, read_signer
+from broker.labels import Labels
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
@@ -229,12 +230,15 @@ async def _world(config: Config, outside: _Outside) -> World:
     )
     halts = Halts(store, clock, outside.telemetry)
     await halts.load()
+    labels = Labels(store)
+    await labels.load()
     return World(
         settings=_settings(config, outside.boot),
         gate=Gate(),
         store=store,
-        ledger=Ledger(store, board, clock, outside.telemetry),
+        ledger=Ledger(store, labels, board, clock, outside.telemetry),
         halts=halts,
+        labels=labels,
         board=board,
         outputs=Outputs(board),
         clock=clock,
@@ -430,6 +434,8 @@ def _settings(config: Config, boot: str) -> Settings:
         caps=JsonCaps(max_bytes=limits.arguments_max_bytes, max_depth=limits.arguments_max_depth),
         start_within=timedelta(seconds=limits.start_within_s),
         max_running=config.sandbox.max_running,
+        running_per_agent=config.sandbox.running_per_agent
+        or max(config.sandbox.max_running - 1, 1),
         workspace_files=limits.session_files_max,
         workspace_bytes=limits.session_bytes_max,
         files=FileLimits(

@@ -37,15 +37,19 @@ class Bell(asyncio.Event):
 class Board:
     """Ring a bell for each change; waiters read the record themselves.
 
-    A bell says that something changed, not what: a listener that is slow misses rings, never the
-    state, and costs one event however far behind it is. Used from one event loop.
+    A bell rings once for many changes: a listener that is slow misses rings, never the state, and
+    costs one event however far behind it is. Used from one event loop.
     """
 
     def __init__(self) -> None:
         self._bells: dict[CallId, set[Bell]] = {}
 
     def publish(self, call: CallId, written: Written | None = None) -> None:
-        """Ring for a call that changed."""
+        """Ring for a call that changed.
+
+        Args:
+            written: None where what is known of its last change may not hold any more.
+        """
         for bell in self._bells.get(call, ()):
             bell.written = written
             bell.set()

@@ -11,25 +11,21 @@ from pydantic import Field, ValidationError
 
 from broker.config_faults import as_json, configuration_error, first_fault, parse_toml
 from broker.config_sections import (
-    FILE_SCHEME,
     CeilingsSection,
     EgressSection,
-    FilePath,
     IdentityEntry,
     LimitsSection,
     LogSection,
     MetricsSection,
-    Name,
     PolicySection,
     PoolSection,
     ReceiptsSection,
     SandboxSection,
-    SecretName,
-    SecretUri,
     Section,
     ServerSection,
     StoreSection,
 )
+from broker.config_types import FILE_SCHEME, FilePath, Name, SecretName, SecretUri
 from broker.errors import ConfigurationError
 
 __all__ = [

@@ -1,111 +1,24 @@
 """Define every setting once: its name, default, range, meaning."""
 
-import ipaddress
-import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationInfo,
-    model_validator,
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from broker.config_types import (
+    Address,
+    Cidr,
+    EngineUrl,
+    FilePath,
+    KeyUri,
+    Name,
+    OptionalAddress,
+    OptionalPath,
+    RuntimeName,
 )
-
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
-from broker.core.secret import NAME_PATTERN
-
-FILE_SCHEME = "file:"
-"""How a key is named that lies in a file; other schemes name other keepers of keys."""
-
-_SECRET_NAME = re.compile(NAME_PATTERN)
-_SECRET_URI = re.compile(
-    r"file:.+|credential:(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}|env:[A-Za-z_][A-Za-z0-9_]{0,255}"
-)
-
-
-def _path(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or value == "":
-        raise ValueError('must be a path in quotes, such as "pki/server.crt"')
-    # Relative to the file, never to the folder that somebody happened to start the broker from.
-    return Path((info.context or {}).get("folder", "."), value)
-
-
-def _path_or_none(value: object, info: ValidationInfo) -> Path | None:
-    return None if value is None or value == "" else _path(value, info)
-
-
-def _address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError('must be "host:port", such as "127.0.0.1:7443"')
-    return value
-
-
-def _address_or_empty(value: str) -> str:
-    return _address(value) if value else value
-
-
-def _key_uri(value: str, info: ValidationInfo) -> str:
-    if not value.startswith(FILE_SCHEME) or value == FILE_SCHEME:
-        raise ValueError('must be "file:" followed by a path, such as "file:keys/receipt.key"')
-    return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
-
-
-def _secret_name(value: str) -> str:
-    if _SECRET_NAME.fullmatch(value) is None:
-        raise ValueError(
-            "must be a-z, 0-9, _, beginning with a letter, and none that steers programs (path, "
-            "home, lang, ld_..., python...)"
-        )
-    return value
-
-
-def _secret_uri(value: str, info: ValidationInfo) -> str:
-    if _SECRET_URI.fullmatch(value) is None:
-        raise ValueError(
-            'must be "file:PATH", "credential:NAME" (systemd) or "env:VARIABLE", '
-            'such as "file:secrets/api_token"'
-        )
-    if value.startswith(FILE_SCHEME):
-        return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
-    return value
-
-
-def _engine_url(value: str) -> str:
-    if not value.startswith(("unix:///", "tcp://", "http://")):
-        raise ValueError(
-            'must be a URL such as "unix:///var/run/docker.sock"; TLS and ssh are not supported: '
-            "bring a remote Engine's socket here by a tunnel"
-        )
-    return value
-
-
-def _cidr(value: str) -> str:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f'must be a network such as "10.20.0.0/24": {error}') from error
-    return value
-
-
-FilePath = Annotated[Path, PlainValidator(_path)]
-OptionalPath = Annotated[Path | None, PlainValidator(_path_or_none)]
-Address = Annotated[str, AfterValidator(_address)]
-OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
-Cidr = Annotated[str, AfterValidator(_cidr)]
-KeyUri = Annotated[str, AfterValidator(_key_uri)]
-SecretName = Annotated[str, AfterValidator(_secret_name)]
-SecretUri = Annotated[str, AfterValidator(_secret_uri)]
-EngineUrl = Annotated[str, AfterValidator(_engine_url)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]
 
 
 class Section(BaseModel):
@@ -228,6 +141,15 @@ class SandboxSection(Section):
     max_running: int = Field(
         default=4, ge=1, le=1024, description="How many containers may run at the same time."
     )
+    running_per_agent: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description=(
+            "How many of them one agent may have, so that long calls of one leave others room; "
+            "0: all but one."
+        ),
+    )
     runtimes: tuple[RuntimeName, ...] = Field(
         default=RUNTIMES,
         description=(
@@ -250,7 +172,7 @@ class PoolSection(Section):
     """Containers that are started before calls ask for them, each used once."""
 
     containers: int = Field(
-        default=4,
+        default=8,
         ge=0,
         le=1024,
         description=(
@@ -259,7 +181,7 @@ class PoolSection(Section):
         ),
     )
     memory_bytes: int = Field(
-        default=1024**3,
+        default=2 * 1024**3,
         ge=0,
         description="The most that their memory limits may come to together.",
     )

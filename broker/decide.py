@@ -1,10 +1,12 @@
-"""Decide a new call: deny, hold or queue it in the commit that records it."""
+"""Decide a new call: denied, held or queued, before anything of it is recorded."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from broker.answer import Answer, answer_at_hand
 from broker.core.call import Call, Hold
+from broker.core.canonical import JsonObject
 from broker.core.decision import Effect
 from broker.core.document import Document, DocumentKind
 from broker.core.identity import Identity
@@ -24,14 +26,21 @@ _HALTED = (
 )
 
 
-async def record_and_decide(
-    world: World, caller: Identity, order: Order, call_id: CallId
-) -> Answer:
-    """Snapshot what the decision rests on, decide, write it all in one commit.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A new call as its first commit is to record it, with what comes beside."""
+
+    call: Call
+    request: RecordedRequest
+    steps: tuple[tuple[Step, JsonObject], ...]
+    documents: tuple[Document, ...]
+
+
+async def decide(world: World, caller: Identity, order: Order, call_id: CallId) -> Decided:
+    """Snapshot what the decision rests on, then decide; nothing is written.
 
     Raises:
-        StoreError: Nothing was recorded.
-        Unavailable: No short id was free: nothing was recorded.
+        StoreError: What it rests on cannot be read.
         NotFound: An argument names a file that the agent does not have.
     """
     tree = await world.sessions.current(caller.id, order.session_id)
@@ -66,22 +75,50 @@ async def record_and_decide(
         received_at=now,
         start_by=now + world.settings.start_within,
     )
-    documents = [request, *judgement.documents]
+    recorded = RecordedRequest.read(request)
+    documents = (request, *judgement.documents)
     match judgement.decision.effect:
         case Effect.DENY:
             world.admission.count_denied(caller.id, now)
             step = Step.DENY
             call = replace(call, state=after(call.state, step), ended_at=now)
         case Effect.HOLD:
-            call, view = open_hold(
-                world, call, judgement, RecordedRequest.read(request), caller, tree
-            )
-            documents.append(view)
             step = Step.HOLD
+            call, view = open_hold(world, call, judgement, recorded, caller, tree)
+            documents = (*documents, view)
         case Effect.ALLOW:
             step = Step.ALLOW
             call = replace(call, state=after(call.state, step), queued_at=now)
-    return await _write(world, call, step, judgement, documents)
+    return Decided(
+        call=call,
+        request=recorded,
+        steps=(
+            (Step.RECEIVE, {"tool": call.tool, "version": call.tool_version}),
+            (step, {"rule": judgement.evaluation.rule}),
+        ),
+        documents=documents,
+    )
+
+
+async def record_new(
+    world: World, new: Decided, *, premises: Sequence[tuple[str, str]] = ()
+) -> Answer:
+    """Write a new call, all in one commit.
+
+    Raises:
+        StoreError: Nothing was recorded.
+        PremiseChanged: Nothing was recorded: a premise does not hold any more.
+        Unavailable: No short id was free: nothing was recorded.
+    """
+    receipt = world.notary.draft(new.call) if new.call.state.is_final else None
+    try:
+        call, sealed = await world.ledger.record(
+            new.call, new.steps, documents=new.documents, receipt=receipt, premises=premises
+        )
+    except ShortIdTaken as error:
+        # One in 10^12 a call kept. The view shows the id, so the call is decided anew with another.
+        raise Unavailable("the short id drawn is taken: retry") from error
+    return answer_at_hand(call, new.documents, sealed)
 
 
 async def judge_order(
@@ -112,6 +149,7 @@ async def judge_order(
             arguments_sha256=order.arguments_sha256,
             tree=tree,
             history=history,
+            labels=world.labels.of(caller.id),
         )
     )
 
@@ -128,22 +166,6 @@ def _cap_holds(world: World, caller: Identity, judgement: Judgement, call_id: Ca
         "broker.too_many_holds",
         "as many of your calls wait for people as may: cancel one, or wait for a decision",
     )
-
-
-async def _write(
-    world: World, call: Call, step: Step, judgement: Judgement, documents: list[Document]
-) -> Answer:
-    steps = [
-        (Step.RECEIVE, {"tool": call.tool, "version": call.tool_version}),
-        (step, {"rule": judgement.evaluation.rule}),
-    ]
-    receipt = world.notary.draft(call) if call.state.is_final else None
-    try:
-        call, sealed = await world.ledger.record(call, steps, documents=documents, receipt=receipt)
-    except ShortIdTaken as error:
-        # One in 10^12 a call kept. The view shows the id, so the call is decided anew with another.
-        raise Unavailable("the short id drawn is taken: retry") from error
-    return answer_at_hand(call, tuple(documents), sealed)
 
 
 def open_hold(
@@ -173,6 +195,7 @@ def open_hold(
             agent=call.agent,
             owner=caller.owner,
             session_id=call.session_id,
+            session_labels=tuple(sorted(judgement.labels_seen)),
             purpose=request.purpose,
             arguments=request.arguments,
             arguments_sha256=request.arguments_sha256,

@@ -1,9 +1,10 @@
 """Tell the story of a call: admit -> decide -> hold? -> run -> sign -> answer.
 
 Reading order is the order of a call (contract §6). `admit` takes it from the wire to its first
-durable commit: denied, held or queued. `resume` is the one path from there to the end, whether the
-call was allowed, approved, or found after a crash. Between the two stands nothing but the store:
-what `resume` needs it reads from the record. `broker.run` tells the part that has a container.
+durable commit: denied, held or queued; begun already where slot and container were at hand.
+`resume` is the one path from there to the end, whether the call was allowed, approved, or found
+after a crash. Between the two stands nothing but the store: what `resume` needs it reads from the
+record. `broker.run` tells the part that has a container.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from broker.core.identity import Identity
 from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step
 from broker.core.order import Order, Wish, read_wish
-from broker.decide import record_and_decide
+from broker.decide import decide, record_new
 from broker.errors import (
     ClockUntrusted,
     DuplicateRequest,
@@ -55,7 +56,7 @@ class Executor:
     # --- admit: from the wire to the first durable commit ---------------------------------
 
     async def admit(self, caller: Identity, wish: Wish) -> Answer:
-        """Record and decide a wish; returns with the call denied, held or queued, durably.
+        """Record and decide a wish; returns with the call denied, held, queued or begun, durably.
 
         Raises:
             ResourceExhausted: Over a rate or a limit; nothing was stored.
@@ -104,7 +105,8 @@ class Executor:
         # Reserved before the first wait: calls that come at once count each other.
         world.admission.reserve(caller.id, call_id)
         try:
-            answer = await record_and_decide(world, caller, order, call_id)
+            new = await decide(world, caller, order, call_id)
+            answer = await self._runs.begin_at_once(new) or await record_new(world, new)
         except DuplicateRequest:
             # The same request came twice at once; the record of the first stands for both.
             if again := await self._reattach(caller, order):
@@ -164,8 +166,10 @@ class Executor:
                 await self._wait_for_people(call, bell)
             case CallState.QUEUED:
                 await self._wait_for_slot(call, bell)
+            case _ if self._runs.has_begun(call.id):
+                await self._runs.go_on(call)
             case _:
-                # RUNNING at the top of a turn: it began, its end is unknown, it is never run again.
+                # RUNNING without its container: its end is unknown, it is never run again.
                 await finish(self._world, call, Step.INTERRUPT, Cause.BROKER_RESTARTED)
 
     async def _wait_for_people(self, call: Call, bell: asyncio.Event) -> None:
@@ -189,7 +193,7 @@ class Executor:
         if self._runs.is_stopping:
             # Left to the next life: begun now, it could be cut off before its end.
             await asyncio.Event().wait()
-        await self._runs.run(call, decided_here=call.id in self._decided_here)
+        await self._runs.begin(call, decided_here=call.id in self._decided_here)
 
     # --- from outside: cancel, recover, stop ----------------------------------------------
 
@@ -239,7 +243,11 @@ class Executor:
         return len(calls)
 
     async def _sweep_now_and_then(self) -> None:
-        """Remove what could not be removed in time, or came late: an Engine may have been gone."""
+        """Clear away expired files, and containers that resisted or came late, for ever.
+
+        An Engine may have been gone when they were to be removed. A clock that is not trusted
+        expires no file; each turn says that it is not.
+        """
         world = self._world
         while True:
             await world.clock.sleep_until(world.clock.now() + _SWEEP_EVERY)

@@ -104,8 +104,8 @@ async def expire(world: World, call: Call) -> bool:
 async def end_run(world: World, call: Call, enforced: Enforced, report: Report) -> None:
     """Write how a run ended; everything in its container is dead.
 
-    A workspace that another call moved meanwhile is merged anew, path by path; so is looked again
-    at the quota, where other files came first.
+    A workspace that another call moved meanwhile is merged anew, path by path; where other files
+    came first, the quota is looked at again.
 
     Raises:
         StoreUnavailable: The outcome is not written yet; the caller keeps it, tries again.

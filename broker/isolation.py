@@ -40,7 +40,7 @@ def isolation(
 
 def _runtime(runtime: Runtime, order: Sequence[str]) -> Iterator[Finding]:
     subject = f"runtime {runtime.name}"
-    if runtime.promised not in (None, runtime.kernel):
+    if not runtime.is_as_promised:
         said = f"its program is {runtime.program}, which {_GIVES[runtime.kernel]}"
         yield fail(subject, said, "mend it in the Engine's daemon.json: it is ranked by its name")
         return

@@ -1,12 +1,12 @@
 """Turn a decided call into what its sandbox must be, with what goes into it."""
 
-from broker.answer import read_request
 from broker.core.call import Call
 from broker.core.canonical import canonical_json
 from broker.core.catalog import Tool
 from broker.core.decision import Obligations
 from broker.core.destination import read_destination
 from broker.core.egress import NO_EGRESS, Egress, EgressProtocol
+from broker.core.order import RecordedRequest
 from broker.core.sandbox import Collect, Job, Profile
 from broker.core.toolbox import BoundTool
 from broker.world import World
@@ -34,7 +34,7 @@ def profile_of(tool: BoundTool, obligations: Obligations) -> Profile:
     )
 
 
-async def job_of(world: World, tool: Tool, call: Call) -> Job:
+async def job_of(world: World, tool: Tool, call: Call, request: RecordedRequest) -> Job:
     """Collect exactly what the decision was made on, with the secrets that it grants.
 
     Raises:
@@ -42,7 +42,6 @@ async def job_of(world: World, tool: Tool, call: Call) -> Job:
         StoreUnavailable: Something of it was erased.
     """
     assert call.obligations is not None
-    request = await read_request(world.store, call)
     limits = call.obligations.limits
     timeout_s = float(limits.timeout_s)
     if request.timeout_s is not None:

@@ -11,6 +11,7 @@ from broker.core.decision_reader import read_decision
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.identity import Identity
 from broker.core.ids import CallId, Sha256
+from broker.core.label import MOST_LABELS
 from broker.core.policy_input import History, PolicySession, policy_input
 from broker.core.toolbox import BoundTool
 from broker.core.workspace import Tree
@@ -34,18 +35,22 @@ class Case:
     arguments_sha256: Sha256
     tree: Tree
     history: History
+    labels: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """Policy's answer to one case, with the documents that prove it.
 
-    `obligations` is None where the call is denied.
+    Args:
+        obligations: None where the call is denied.
+        labels_seen: What policy was told that the agent is labelled with.
     """
 
     decision: Decision
     obligations: Obligations | None
     evaluation: Evaluation
+    labels_seen: frozenset[str]
     documents: tuple[Document, ...]
 
 
@@ -87,14 +92,14 @@ class Judge:
         try:
             answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits, self._runtimes)
-            _refuse_labels(decision)
+            _check_labels(decision, case.labels)
             obligations = self._obligations(case.tool, decision)
         except PolicyError as error:
             self._telemetry.alarm("policy gave no decision", error)
             decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
             obligations = None
         self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
-        return self._judgement(asked, decision, obligations, now, answer)
+        return self._judgement(asked, decision, obligations, now, answer, case.labels)
 
     def refuse(self, rule: str, message: str, tool: str) -> Judgement:
         """Deny a call without asking policy; a note of the tool stands for the policy input."""
@@ -105,14 +110,15 @@ class Judge:
         """Turn a judgement into a denial of the broker's own, keeping what policy was shown."""
         asked, _ = judgement.documents
         by = judgement.evaluation
-        return self._judgement(asked, denial(rule, message, message), None, self._clock.now(), by)
+        refusal, now = denial(rule, message, message), self._clock.now()
+        return self._judgement(asked, refusal, None, now, by, judgement.labels_seen)
 
     def _input(self, case: Case, now: datetime) -> JsonObject:
         return policy_input(
             call=case.call,
             now=now,
             identity=case.identity,
-            session=PolicySession(id=case.session_id, labels=(), purpose=case.purpose),
+            session=PolicySession(id=case.session_id, labels=case.labels, purpose=case.purpose),
             tool=case.tool.for_policy,
             arguments=case.arguments,
             arguments_sha256=case.arguments_sha256,
@@ -139,6 +145,7 @@ class Judge:
         obligations: Obligations | None,
         now: datetime,
         by: PolicyAnswer | Evaluation | None = None,
+        labels_seen: frozenset[str] = frozenset(),
     ) -> Judgement:
         # The bundle that answered: another may be active by now.
         bundle = by or self._engine
@@ -156,7 +163,10 @@ class Judge:
                 engine=self._engine.name,
                 risk=decision.risk,
                 rule=decision.reasons[0].rule,
+                labels=decision.labels,
+                label_version=len(labels_seen),
             ),
+            labels_seen=labels_seen,
             documents=(asked, answered),
         )
 
@@ -164,14 +174,15 @@ class Judge:
         return Document.seal(kind, body, salt=self._entropy.random_bytes(SALT_BYTES))
 
 
-def _refuse_labels(decision: Decision) -> None:
-    """Refuse what this broker would not keep: a label that is dropped restricts nobody later.
+def _check_labels(decision: Decision, held: frozenset[str]) -> None:
+    """Refuse a call that would take its agent over the labels that one may have.
 
     Raises:
-        PolicyInvalid: The decision sets labels.
+        PolicyInvalid: Policy, which sees all of an agent's labels, would be shown ever more.
     """
-    if decision.labels:
+    new = set(decision.labels) - held
+    if decision.effect is not Effect.DENY and new and len(held) + len(new) > MOST_LABELS:
         raise PolicyInvalid(
-            f"policy sets labels ({', '.join(decision.labels)}), which this broker does not keep "
-            "yet: take the label rules out"
+            f"with {', '.join(sorted(new))} the agent would have more than {MOST_LABELS} labels: "
+            "label by kinds of content, of which there are few"
         )

@@ -11,6 +11,7 @@ from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState, Step
 from broker.core.receipt import ReceiptDraft
 from broker.errors import StaleCall, StoreUnavailable
+from broker.labels import Labels
 from broker.ports import (
     Change,
     Clock,
@@ -23,6 +24,7 @@ from broker.ports import (
 )
 from broker.tasks import Tasks
 
+_LABELLED = "agent.labelled"
 _REMEMBERED = 256
 
 
@@ -32,8 +34,11 @@ class Ledger:
     Each step is an event, so that events stay the only history. Used from one event loop.
     """
 
-    def __init__(self, store: Store, board: Board, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self, store: Store, labels: Labels, board: Board, clock: Clock, telemetry: Telemetry
+    ) -> None:
         self._store = store
+        self._labels = labels
         self._board = board
         self._clock = clock
         self._telemetry = telemetry
@@ -57,7 +62,7 @@ class Ledger:
         workspace: WorkspaceUpdate | None = None,
         notes: Sequence[tuple[str, JsonObject]] = (),
     ) -> tuple[Call, StoredReceipt | None]:
-        """Commit steps of a call.
+        """Commit steps of a call; durable on return.
 
         A caller that is cancelled meanwhile leaves the commit to end: what is in the store then
         stands here too.
@@ -81,7 +86,10 @@ class Ledger:
             receipt=receipt,
             premises=tuple(premises),
             workspace=workspace,
-            notes=tuple(EventDraft(type=kind, at=now, data=data) for kind, data in notes),
+            notes=tuple(
+                EventDraft(type=kind, at=now, data=data)
+                for kind, data in (*notes, *self._labelling(call, steps))
+            ),
         )
         commit = self._commit(change, [step for step, _ in steps])
         return written, await self._tasks.detached(commit)
@@ -95,10 +103,22 @@ class Ledger:
         except StoreUnavailable as error:
             sealed = await self._look_up(change.call, error)
         self._remember(change.call)
+        if change.starts:
+            # Before anything goes into the container: so nothing of it can have come out.
+            self._labels.add(change.call.agent, change.call.labels)
         self._telemetry.recorded(change.call, steps)
         written = Written(call=change.call, documents=tuple(change.documents), receipt=sealed)
         self._board.publish(change.call.id, written)
         return sealed
+
+    def _labelling(
+        self, call: Call, steps: Sequence[tuple[Step, JsonObject]]
+    ) -> Sequence[tuple[str, JsonObject]]:
+        """Tell what a call that starts brings its agent that this had not before."""
+        if all(step is not Step.START for step, _ in steps):
+            return ()
+        new = sorted(call.labels - self._labels.of(call.agent))
+        return [(_LABELLED, {"labels": new})] if new else ()
 
     async def _look_up(self, call: Call, error: StoreUnavailable) -> StoredReceipt | None:
         """Find a change in the record whose answer was lost; a change that is not there failed.
@@ -117,10 +137,11 @@ class Ledger:
             self._telemetry.taken_up(call)
 
     async def get(self, call: CallId) -> Call | None:
-        """Read a call, from memory while it is open.
+        """Read a call, from memory while it is open or has ended just now.
 
         Raises:
-            StoreUnavailable: It has ended, or memory may be behind, and the record cannot be read.
+            StoreUnavailable: Memory may be behind, or knows nothing of it, and the record cannot be
+                read.
         """
         known = self._open.get(call)
         if known is not None and call not in self._doubtful:

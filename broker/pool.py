@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
+from math import inf
 
 from broker.core.pool import Budget, Demand
 from broker.core.sandbox import Profile
@@ -18,6 +19,8 @@ YIELD_S = 2.0
 
 LOOK_S = 30.0
 """So often it is looked whether what waits is still there."""
+
+_PAUSE = timedelta(seconds=1)
 
 
 class WarmPool:
@@ -51,8 +54,8 @@ class WarmPool:
         self._telemetry = telemetry
         self._waiting: dict[Profile, deque[Sandbox]] = {}
         self._asked = asyncio.Event()
-        self._handed_out_s: float | None = None
-        self._lacking_since_s: float | None = None
+        self._handed_out_s = -inf
+        self._lacks_since_s = inf
         self._is_closed = False
         self._being_made_for_calls = 0
         self._tasks = Tasks()
@@ -66,11 +69,19 @@ class WarmPool:
         """
         if profile.egress:
             return await self._make(profile, slot)
-        try:
-            sandbox = self._take(profile) or await self._make(profile, slot)
-            # Only now: one that cannot be made is wanted by nobody but its call.
+        if sandbox := self.at_hand(profile):
+            return sandbox
+        sandbox = await self._make(profile, slot)
+        # Only now: one that cannot be made is wanted by nobody but its call.
+        self._demand.note(profile, self._clock.monotonic_s())
+        self._refill()
+        return sandbox
+
+    def at_hand(self, profile: Profile) -> Sandbox | None:
+        """Hand out a waiting container of exactly this profile; None where none waits."""
+        sandbox = self._take(profile)
+        if sandbox is not None:
             self._demand.note(profile, self._clock.monotonic_s())
-        finally:
             self._refill()
         return sandbox
 
@@ -100,7 +111,7 @@ class WarmPool:
         waiting = self._waiting.get(profile, deque())
         while waiting:
             sandbox = waiting.popleft()
-            self._count()
+            self._tell_waiting()
             # Killed from outside, or by an Engine that was restarted.
             if sandbox.is_fresh:
                 self._handed_out_s = self._clock.monotonic_s()
@@ -128,49 +139,64 @@ class WarmPool:
         """Make and discard, one at a time, until what waits is what is wanted."""
         while True:
             self._asked.clear()
-            await self._discard_the_dead()
-            wanted = self._demand.wanted(self._clock.monotonic_s())
-            await self._discard_beyond(wanted)
-            lacking = self._lacking(wanted)
-            if lacking:
-                await self._lull()
-            if lacking and self._may_make():
-                self._lacking_since_s = None
-                await self._make_ahead(lacking[0])
-            else:
-                await self._rest(is_lacking=bool(lacking))
+            try:
+                await self._take_turn()
+            except Exception as error:
+                # A fault of ours must not leave every call without a container for good.
+                self._telemetry.alarm("the pool met a fault of the broker", error)
+                await self._clock.sleep_until(self._clock.now() + _PAUSE)
 
-    def _lacking(self, wanted: Mapping[Profile, int]) -> list[Profile]:
-        lacking = [
-            profile
-            for profile, most in wanted.items()
-            if len(self._waiting.get(profile, ())) < most
-        ]
-        if not lacking:
-            self._lacking_since_s = None
-        elif self._lacking_since_s is None:
-            self._lacking_since_s = self._clock.monotonic_s()
-        return lacking
+    async def _take_turn(self) -> None:
+        await self._discard_the_dead()
+        wanted = self._demand.wanted(self._clock.monotonic_s())
+        await self._discard_beyond(wanted)
+        lacking = self._first_lacking(wanted)
+        self._note_lack(is_lacking=lacking is not None)
+        if lacking is None:
+            await self._rest()
+            return
+        await self._lull()
+        if self._may_make():
+            self._lacks_since_s = inf
+            await self._make_ahead(lacking)
+        else:
+            await self._rest()
+
+    def _first_lacking(self, wanted: Mapping[Profile, int]) -> Profile | None:
+        return next(
+            (
+                profile
+                for profile, most in wanted.items()
+                if len(self._waiting.get(profile, ())) < most
+            ),
+            None,
+        )
+
+    def _note_lack(self, *, is_lacking: bool) -> None:
+        since_s = min(self._lacks_since_s, self._clock.monotonic_s())
+        self._lacks_since_s = since_s if is_lacking else inf
 
     def _may_make(self) -> bool:
         """Let calls that wait for a container come first, though not for ever: one may hang."""
-        since_s = self._lacking_since_s
-        is_over = since_s is not None and self._clock.monotonic_s() - since_s >= YIELD_S
+        is_over = self._clock.monotonic_s() >= self._lacks_since_s + YIELD_S
         return is_over or not self._being_made_for_calls
 
     async def _discard_the_dead(self) -> None:
         """Clear away what was killed while it waited: it takes the place of one that lives."""
-        for waiting in list(self._waiting.values()):
-            for sandbox in [each for each in waiting if not each.is_fresh]:
+        dead = [each for waiting in self._waiting.values() for each in waiting if not each.is_fresh]
+        # All of them before the first wait: a call may come meanwhile, and must meet none.
+        for waiting in self._waiting.values():
+            for sandbox in [each for each in waiting if each in dead]:
                 waiting.remove(sandbox)
-                self._count()
-                await self._discard(sandbox)
+        self._tell_waiting()
+        for sandbox in dead:
+            await self._discard(sandbox)
 
     async def _discard_beyond(self, wanted: Mapping[Profile, int]) -> None:
         for profile, waiting in list(self._waiting.items()):
             while len(waiting) > wanted.get(profile, 0):
                 sandbox = waiting.popleft()
-                self._count()
+                self._tell_waiting()
                 await self._discard(sandbox)
             if not waiting:
                 del self._waiting[profile]
@@ -184,10 +210,7 @@ class WarmPool:
 
     async def _lull(self) -> None:
         """Leave the processors to a call that got its container just now."""
-        handed_out_s, self._handed_out_s = self._handed_out_s, None
-        if handed_out_s is None:
-            return
-        left_s = handed_out_s + LULL_S - self._clock.monotonic_s()
+        left_s = self._handed_out_s + LULL_S - self._clock.monotonic_s()
         if left_s > 0:
             await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left_s))
 
@@ -201,21 +224,22 @@ class WarmPool:
             self._demand.forget(profile)
             return
         self._waiting.setdefault(profile, deque()).append(sandbox)
-        self._count()
+        self._tell_waiting()
 
-    async def _rest(self, *, is_lacking: bool) -> None:
+    async def _rest(self) -> None:
+        """Wait until a call asks, or time alone changes what there is to do."""
         now_s = self._clock.monotonic_s()
-        until_s = self._demand.changes_at(now_s)
-        ends = [] if until_s is None else [until_s]
-        if self._waiting:
-            ends.append(now_s + LOOK_S)
-        if is_lacking and self._lacking_since_s is not None:
-            ends.append(self._lacking_since_s + YIELD_S)
-        if not ends:
+        less_at_s = self._demand.changes_at(now_s)
+        until_s = min(
+            inf if less_at_s is None else less_at_s,
+            now_s + LOOK_S if self._waiting else inf,
+            self._lacks_since_s + YIELD_S,
+        )
+        if until_s == inf:
             await self._asked.wait()
             return
-        until = self._clock.now() + timedelta(seconds=min(ends) - now_s)
+        until = self._clock.now() + timedelta(seconds=until_s - now_s)
         await first(self._asked.wait(), self._clock.sleep_until(until))
 
-    def _count(self) -> None:
+    def _tell_waiting(self) -> None:
         self._telemetry.sandboxes_waiting(sum(map(len, self._waiting.values())))

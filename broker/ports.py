@@ -22,6 +22,9 @@ from broker.core.secret import Secret
 HALTS_PREMISE = "halts"
 """Names what `PremiseChanged` says of a start that a halt forbids."""
 
+LABELS_PREMISE = "labels"
+"""Names what `PremiseChanged` says of a start that was decided before its agent's last label."""
+
 
 class Clock(Protocol):
     """Tell the time. Thread-safe."""
@@ -182,11 +185,14 @@ class Sandbox(Protocol):
                 says what the report has of it. None: a buffer of the job's cap.
 
         Raises:
-            SandboxError: The first byte certainly never reached the container.
+            SandboxError: The tool certainly never began.
         """
 
     async def kill(self, cause: Cause) -> None:
-        """End everything in the container now; `run` then returns with CANCELLED or HALTED."""
+        """End everything in the container now; `run` then returns with this cause.
+
+        A run that is ending already ends as it was. Never raises for what the Engine does.
+        """
 
     async def discard(self) -> None:
         """Kill what is left, remove the container. Idempotent; never raises; retried by sweep."""
@@ -252,6 +258,9 @@ class SandboxEngine(Protocol):
             SandboxError: It could not be made, or was not made as demanded; nothing is left.
         """
 
+    def at_hand(self, profile: Profile) -> Sandbox | None:
+        """Hand out a started container of exactly this profile; None where none waits."""
+
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 
@@ -262,7 +271,7 @@ class SandboxEngine(Protocol):
         """
 
     async def check(self) -> Mapping[str, str]:
-        """Describe the Engine (version, runtimes, cgroup version) for `doctor` and the receipt.
+        """Describe the Engine (version, runtimes, cgroup version) for receipts and GetServerInfo.
 
         Raises:
             SandboxError: The Engine does not answer.
@@ -394,10 +403,13 @@ class Store(Protocol):
     async def commit(self, change: Change) -> StoredReceipt | None:
         """Write one change by compare-and-set; return the receipt where one was sealed.
 
+        One that starts a call labels the call's agent with `call.labels`.
+
         Raises:
             StaleCall: The stored version is not `call.version - 1`.
             PremiseChanged: A premise or the workspace's tree differs, or the change starts a call
-                that an active halt covers (`HALTS_PREMISE`).
+                that an active halt covers (`HALTS_PREMISE`), or whose agent has another number of
+                labels than its last evaluation says (`LABELS_PREMISE`).
             DuplicateRequest: Another call has this agent's request_id.
             ShortIdTaken: Another call has this short id.
             QuotaSpent: Its new files take the agent over `most_file_bytes`.
@@ -421,6 +433,9 @@ class Store(Protocol):
 
     async def halts(self) -> Sequence[Halt]:
         """List active halts, oldest first."""
+
+    async def labels(self) -> Mapping[AgentId, frozenset[str]]:
+        """List what every agent is labelled with; one that is not named has no label."""
 
     async def get_call(self, call: CallId) -> Call | None:
         """Read one call."""

@@ -45,6 +45,7 @@ async def judge_again(world: World, call: Call) -> Judgement | None:
             arguments_sha256=request.arguments_sha256,
             tree=tree,
             history=world.admission.history(call.agent, call.session_id, world.clock.now()),
+            labels=world.labels.of(call.agent),
         )
     )
     if judgement.decision.effect is Effect.DENY:

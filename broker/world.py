@@ -13,6 +13,7 @@ from broker.core.toolbox import Toolbox
 from broker.errors import Unavailable
 from broker.halts import Halts
 from broker.judge import Judge
+from broker.labels import Labels
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
@@ -50,6 +51,7 @@ class Settings:
         boot: Names this life of the broker in the records of its runs.
         start_within: How long an allowed or approved call may wait for a sandbox.
         max_running: Sandboxes at one time, at least 1.
+        running_per_agent: How many of them one agent may have, at least 1.
         workspace_files: Files that a session's workspace may hold.
         workspace_bytes: Sum of their sizes.
         files: What agents may keep and upload.
@@ -59,6 +61,7 @@ class Settings:
     caps: JsonCaps
     start_within: timedelta
     max_running: int
+    running_per_agent: int
     workspace_files: int
     workspace_bytes: int
     files: FileLimits
@@ -96,6 +99,7 @@ class World:
     store: Store
     ledger: Ledger
     halts: Halts
+    labels: Labels
     board: Board
     outputs: Outputs
     clock: Clock

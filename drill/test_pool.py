@@ -5,24 +5,28 @@ import random
 import re
 import socket
 import sqlite3
+import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import docker
 import pytest
+from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 from broker.config_template import Settings
 from drill.mixture.book import Wish
 from drill.mixture.desk import Desk, FetchTargets
 from drill.mixture.stage import Played, Stage
 from drill.mixture.traces import Ground, settled
-from tests.broker_process import Folder, Served
+from tests.broker_process import LABEL, Folder, Served
 from tests.conftest import opa
 from tests.e2e.crash.conftest import Start
 from tests.e2e.crash.own_engine import OwnEngine
@@ -55,6 +59,7 @@ SHORT = (
     },
 )
 POOL = 6
+RUNNING = 4
 CODE = "import os; print(os.listdir('/tmp')); open('/tmp/used', 'w')"
 _TAKEN = re.compile(r'^toolwarrant_sandboxes_total\{way="(\w+)"\} (\S+)$', re.MULTILINE)
 THOUGHT_S = 0.4
@@ -100,6 +105,32 @@ class Ways:
         return sum(self._lives.values(), Counter())
 
 
+class Census:
+    """Counts the containers that live, again and again, while it is used in `with`."""
+
+    def __init__(self, engine: OwnEngine) -> None:
+        self._engine = engine
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+        self.counts: list[int] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        client = docker.APIClient(self._engine.url, timeout=5)
+        while not self._over.wait(0.25):
+            # One that is down has none that could be counted.
+            with suppress(DockerException, RequestException):
+                self.counts.append(len(client.containers(filters={"label": LABEL})))
+        client.close()
+
+
 @pytest.fixture
 def engine(development_folder: Folder) -> Iterator[OwnEngine]:
     """An Engine that may die, with the tools' images."""
@@ -121,7 +152,7 @@ def served(start: Start, engine: OwnEngine, metrics: str) -> Served:
     settings: dict[str, dict[str, Any]] = {
         "server": {"listen": _free()},
         "metrics": {"listen": metrics},
-        "sandbox": {"docker_url": engine.url, "max_running": 4},
+        "sandbox": {"docker_url": engine.url, "max_running": RUNNING},
         "pool": {"containers": POOL},
     }
     return start(settings)
@@ -198,14 +229,16 @@ def test_no_container_serves_two(
     )
     turns, plan = SHORT if is_short else FULL
     chance = random.Random(seed)
-    played = stage.play(chance, turns, plan)
-    while ways.note()["warm"] < turns:
-        played += stage.play(chance, turns // 10, {})
+    with Census(engine) as census:
+        played = stage.play(chance, turns, plan)
+        while ways.note()["warm"] < turns:
+            played += stage.play(chance, turns // 10, {})
     record_property("summary", f"SEED={seed} pool: {played}; {dict(ways.note())}")
     assert Counter(fault.kind for fault in played.faults) == plan
     assert [str(each) for each in played.untouched if not each.is_right] == []
     assert [str(each) for each in played.made if each.is_wrong] == []
     _check_runs(served, played)
+    assert max(census.counts) <= RUNNING + POOL
     assert settled(lambda: {} if len(engine.containers()) <= POOL else {"waiting": True}) == {}
     check_record(read_record(served.folder.store), served.folder.path / "trust-root.json")
     assert served.stop() == 0

@@ -12,6 +12,7 @@ from tests.story.fake_policy import ALLOW, DENY, HOLD
 from tests.story.stage import AGENT, ALLOWED, DENIED, EVERYTHING, HELD, Stage
 
 STEPS = 60
+LABELS = ["confidential", "untrusted", "internal"]
 
 # A kill that never returns is an Engine without deadlines: the adapter has them.
 TROUBLES = [trouble for trouble in Trouble if trouble is not Trouble.KILL_HANGS]
@@ -20,7 +21,7 @@ TROUBLES = [trouble for trouble in Trouble if trouble is not Trouble.KILL_HANGS]
 async def _step(stage: Stage, chance: random.Random, number: int) -> None:
     """Do one thing that an agent, a person, an operator or fate does."""
     calls = [call for call in stage.disk.calls.values() if not call.state.is_final]
-    match chance.randrange(14):
+    match chance.randrange(16):
         case 0 | 1 | 2:
             tool = chance.choice([ALLOWED, ALLOWED, HELD, DENIED])
             await stage.call(tool, f"request-{number}")
@@ -45,6 +46,12 @@ async def _step(stage: Stage, chance: random.Random, number: int) -> None:
             await stage.halt(chance.choice([EVERYTHING, Scope(tool=HELD), Scope(agent=AGENT.id)]))
         case 13:
             await stage.resume()
+        case 14:
+            stage.host.keeps_some = not stage.host.keeps_some
+        case 15:
+            tool, label = chance.choice([ALLOWED, HELD]), chance.choice(LABELS)
+            stage.policy.labels[tool] = [label]
+            stage.policy.tainted[ALLOWED, label] = chance.choice([ALLOW, HOLD, DENY])
 
 
 async def simulate(seed: int) -> Stage:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,8 @@ AS_SHIPPED: Settings = {
     "metrics": {"listen": ""},
     # Tests count the containers of calls, and end when these are gone: tests/pool has it on.
     "pool": {"containers": 0},
+    # One agent makes the calls of most: tests/e2e/test_fairness.py leaves it as it is shipped.
+    "sandbox": {"running_per_agent": 1024},
 }
 
 
@@ -143,11 +145,18 @@ class Served:
     Args:
         folder: Its own: two brokers on one store refuse.
         environment: What the process has besides.
+        program: What is started in the place of `toolwarrant`, with the same arguments.
     """
 
-    def __init__(self, folder: Folder, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self._environment = environment or {}
+        self._program = program or (str(PROGRAM),)
         self._clients = ExitStack()
         self._kept: dict[str, Client] = {}
         self._lives = 0
@@ -161,7 +170,7 @@ class Served:
         self.log = self.folder.path / f"serve-{self._lives}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(PROGRAM), "serve", "--config", str(self.folder.config)],
+                [*self._program, "serve", "--config", str(self.folder.config)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **self._environment},

@@ -57,6 +57,10 @@ class Evaluation:
     engine: str
     risk: int
     rule: str
+    labels: tuple[str, ...]
+    """What policy labels the call with."""
+    label_version: int
+    """How many labels its agent had when policy was asked: they only grow in number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +168,11 @@ class Call:
     exit_code: int | None = None
     cause: Cause | None = None
     result_sha256: Sha256 | None = None
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Give what its agent is labelled with once it begins: whatever any answer said."""
+        return frozenset(label for entry in self.evaluations for label in entry.labels)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from broker.core.decision import (
     Requirement,
 )
 from broker.core.destination import read_destination
+from broker.core.label import is_label
 from broker.errors import PolicyInvalid
 
 _FIELDS: Final = frozenset({"effect", "reasons", "risk", "obligations", "labels"})
@@ -53,7 +54,7 @@ def read_decision(output: JsonValue, tool: Limits, runtimes: Sequence[str] = RUN
         risk=_integer(fields["risk"], "risk", least=0, most=100),
         obligations=_obligations(fields["obligations"], tool, runtimes),
         approval=_approval(fields["approval"]) if effect is Effect.HOLD else None,
-        labels=_names(fields["labels"], "labels"),
+        labels=_labels(fields["labels"]),
         output=fields,
     )
 
@@ -115,6 +116,13 @@ def _places(value: JsonValue, path: str) -> tuple[str, ...]:
         if normal != place:
             raise _invalid(path, "lists hosts in lower case, without a final dot, as A-labels")
     return places
+
+
+def _labels(value: JsonValue) -> tuple[str, ...]:
+    labels = _names(value, "labels")
+    if not all(map(is_label, labels)):
+        raise _invalid("labels", "are words of at most 64 of a-z, 0-9, `_`, `.`, `:`, `-`")
+    return labels
 
 
 def _limits(value: JsonValue, tool: Limits) -> Limits:

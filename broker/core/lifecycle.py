@@ -1,12 +1,13 @@
 """State the life of a call as one table.
 
 Theory of operation. A call is recorded once and decided at once, so `RECEIVED` is never at rest
-in the store: the commit that records a call also carries its first decision. From then on every
-change is one `Step` of `TABLE`, written by compare-and-set on the call's version together with its
-event. `START` is the point of no return: it is durable before the container gets its first byte,
-so that a call found `RUNNING` after a crash has an unknown outcome and is never run again, while a
-call found in any earlier state certainly never began and goes on by the same path. A final state
-has no way out, and is written in one transaction with its receipt.
+in the store: the commit that records a call also carries its first decision, and its start where
+that waits for nothing. From then on every change is one `Step` of `TABLE`, written by
+compare-and-set on the call's version together with its event. `START` is the point of no return: it
+is durable before the container gets its first byte, so that a call found `RUNNING` after a crash
+has an unknown outcome and is never run again, while a call found in any earlier state certainly
+never began and goes on by the same path. A final state has no way out, and is written in one
+transaction with its receipt.
 """
 
 from enum import Enum

@@ -53,10 +53,13 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySession:
-    """The session that the call belongs to; `purpose` is the agent's own claim."""
+    """The session that the call belongs to; `purpose` is the agent's own claim.
+
+    `labels` are its agent's: another session sheds none.
+    """
 
     id: str
-    labels: tuple[str, ...]
+    labels: frozenset[str]
     purpose: str
 
 

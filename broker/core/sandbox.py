@@ -80,7 +80,8 @@ class Report:
     """How a run ended: the tool's word (streams, files) beside what was seen from outside."""
 
     cause: Cause
-    """EXITED, SIGNALLED, TIMEOUT, OUTPUT_CAP, MEMORY, CANCELLED, HALTED or ENGINE_LOST."""
+    """EXITED, SIGNALLED, TIMEOUT, OUTPUT_CAP, MEMORY, CANCELLED, HALTED, BROKER_STOPPED or
+    ENGINE_LOST."""
     exit_code: int | None
     """Of the tool's own process, 128 and more for a signal, or of the container that had to be
     killed; None where it is unknown."""
@@ -109,7 +110,8 @@ class Enforced:
 
     `facts` is JSON of strings, booleans, numbers and lists, for the receipt: runtime, network,
     read_only_root, cap_drop, no_new_privileges, user, memory_bytes, memory_swap_bytes,
-    cpu_millicores, pids, seccomp_sha256, mounts, image, egress_destinations.
+    cpu_millicores, pids, seccomp_sha256, ipc, mounts, image, egress_destinations, kernel_confirmed;
+    in gVisor kernel, host_pids, sentry_confirmed, ignored_by_runtime besides.
     """
 
     container_id: str

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from broker.core.canonical import JsonObject
 from broker.core.derived import MARK, PARSERS
+from broker.core.label import LABEL_PATTERN
 from broker.core.secret import NAME_PATTERN
 
 _GIB = 1 << 30
@@ -164,7 +165,7 @@ TOOL_SCHEMA: JsonObject = {
                 "open_world": _flag("It reaches beyond the sandbox."),
             },
         ),
-        "labels": _names("Words for policy.", "^[a-z0-9_.:-]{1,64}$"),
+        "labels": _names("Words for policy.", LABEL_PATTERN),
         "runtime": {
             "description": "The weakest container runtime that it may run in.",
             "type": "string",

@@ -30,6 +30,7 @@ class HeldCall:
 
     Args:
         owner: The human who answers for the agent; empty where nobody is named.
+        session_labels: What the agent is labelled with, in this session as in each of its others.
         purpose: In the agent's words; empty where it gave none.
         arguments: As parsed from their canonical text.
         inputs: Files that arguments name (`from_output`).
@@ -47,6 +48,7 @@ class HeldCall:
     agent: AgentId
     owner: str
     session_id: str
+    session_labels: tuple[str, ...]
     purpose: str
     arguments: JsonObject
     arguments_sha256: Sha256
@@ -74,6 +76,9 @@ def _lines(held: HeldCall) -> Iterator[str]:
     yield "A HELD CALL WAITS FOR YOUR DECISION"
     yield 'Lines that begin with "|" are facts or what others wrote; \\u{..} escapes a character.'
     yield from _section("CALL", _fields(_call_facts(held)))
+    yield from _section(
+        "LABELS (of what its agent was given so far)", map(_quoted, held.session_labels)
+    )
     yield from _section("PURPOSE (the agent's own claim)", _text(held.purpose))
     yield from _section("ARGUMENTS (complete)", _value(held.arguments, "", ""))
     yield from _section("INPUT FILES", map(_input_line, held.inputs))
@@ -169,7 +174,7 @@ def _decision_lines(held: HeldCall) -> Iterator[str]:
         yield f"rule {visible(reason.rule)}, severity {visible(reason.severity)}"
         yield from (f"  {line}" for line in _text(reason.message))
     for label in decision.labels:
-        yield f"label {_quoted(label)}"
+        yield f"label for its agent: {_quoted(label)}"
 
 
 def _obligation_lines(obligations: Obligations) -> Iterator[str]:
@@ -211,6 +216,7 @@ def _facts(held: HeldCall) -> dict[str, JsonValue]:
         "agent": held.agent,
         "owner": held.owner,
         "session_id": held.session_id,
+        "session_labels": list(held.session_labels),
         "purpose": held.purpose,
         "arguments": held.arguments,
         "arguments_sha256": held.arguments_sha256,

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,3 +64,32 @@ async def test_what_a_fault_came_from_is_let_go_at_once(tmp_path: Path) -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     assert [each() for each in held] == [None]
+
+
+async def test_what_came_too_late_holds_up_nobody(tmp_path: Path) -> None:
+    """A result that is there just as its wait is given up is undone, in a thread of its own."""
+    undone: Future[tuple[str, int]] = Future()
+
+    def undo(_: APIClient, made: str) -> None:
+        undone.set_result((made, threading.get_ident()))
+
+    address = tmp_path / "docker.sock"
+    connection = EngineConnection(f"unix://{address}", workers=1, request_timeout_s=5)
+    async with await asyncio.start_unix_server(_engine, address):
+        await connection.call("ask", lambda _: None, deadline_s=5)
+        before = set(threading.enumerate())
+        waiting = asyncio.create_task(
+            connection.call("make", lambda _: "made", deadline_s=5, late=undo)
+        )
+        await asyncio.sleep(0)
+        # Joined here, in the loop's own thread: so the loop has not heard of the result yet.
+        for worker in set(threading.enumerate()) - before:
+            worker.join()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        made, thread = await asyncio.wrap_future(undone)
+    connection.close()
+    assert made == "made"
+    assert thread != threading.get_ident()
+    assert connection.abandoned == 0

@@ -13,6 +13,7 @@ from broker.core.ids import AgentId, Sha256
 from broker.core.lifecycle import CallState, Step
 from broker.core.sandbox import FileChange
 from broker.core.workspace import Entry, tree_document
+from broker.errors import ResourceExhausted
 from broker.ports import PolicyAnswer
 from broker.sessions import Sessions
 from tests.ports.fake_sandbox import SLEEP
@@ -50,6 +51,20 @@ class TestStart:
         assert stage.stored(call.id).state is CallState.EXPIRED
         assert Step.START not in stage.steps(call.id)
         await stage.check_all_ended()
+
+
+class TestOpenCalls:
+    async def test_at_once(self) -> None:
+        """Calls that come at once count each other against the number that may be open."""
+        stage = Stage()
+        await stage.start()
+        admission = stage.life.world.admission
+        admission._quotas = replace(admission._quotas, open_calls=1)
+        asking = (stage.call(HELD, f"r-{number}") for number in range(8))
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, ResourceExhausted)]
+        assert [error.reason for error in refused] == ["TOO_MANY_OPEN_CALLS"] * 7
+        assert [call.state for call in stage.disk.calls.values()] == [CallState.HELD]
 
 
 class TestHolds:

@@ -18,7 +18,7 @@ async def _turns(count: int) -> None:
 class TestSlots:
     async def test_fewest_first(self) -> None:
         """A free slot goes to the agent with the fewest, of equals to who waits longest."""
-        slots, got = Slots(2), []
+        slots, got = Slots(2, 2), []
 
         async def ask(agent: AgentId, name: str) -> None:
             await slots.acquire(agent)
@@ -40,9 +40,24 @@ class TestSlots:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
+    async def test_one_leaves_others_room(self) -> None:
+        """Who came first with more long calls than there are slots has not every one of them."""
+        slots = Slots(4, 3)
+        asking = [asyncio.ensure_future(slots.acquire(A)) for _ in range(8)]
+        await _turns(4)
+        assert [task.done() for task in asking] == [True] * 3 + [False] * 5
+        assert not slots.take(A)
+        assert slots.take(B)
+        slots.release(A)
+        await _turns(4)
+        assert [task.done() for task in asking[3:]] == [True] + [False] * 4
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
     async def test_cancelled_loses_nothing(self) -> None:
         """However waits are raced or cancelled, no slot is lost, none is given twice."""
-        chance, slots = random.Random(3), Slots(3)
+        chance, slots = random.Random(3), Slots(3, 3)
         held = most = 0
 
         async def one(agent: AgentId, patience: int) -> None:

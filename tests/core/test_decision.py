@@ -97,7 +97,10 @@ WRONG = [
         "approval/decide_within_s": [0, -1, 0.5, "1", "DELETE"],
         "approval/run_within_s": [0, None, "DELETE"],
         "approval/more": [1],
-        "labels": [None, ["x", "x"], [1], "DELETE"],
+        "labels": [
+            *(None, ["x", "x"], [1], [""], "DELETE"),
+            *(["X"], ["a b"], ["é"], ["a/b"], ["x\n"], ["x" * 65]),
+        ],
         "more": [1],
     }.items()
     for value in values

@@ -38,6 +38,7 @@ TOOLS = (
     "workspace_write",
 )
 PATHS = ("notes.txt", "new.txt", "data/in.csv", "./notes.txt", "k/ID_RSA", "a/../b", "x.pem")
+LABELS = ("confidential", "untrusted", "internal")
 ROLES = ([Role.AGENT], [Role.AGENT], [Role.AGENT], [])
 
 
@@ -153,6 +154,9 @@ def _built(dice: random.Random) -> dict[str, Any]:
         dice.choice((*TOOLS, *TOOLS, "rocket_launch", dice.choice(TEXTS))),
         arguments,
         destructive=dice.random() < 0.3,
+        open_world=dice.random() < 0.3,
+        labels=tuple(dice.sample(LABELS, dice.randint(0, 2))),
+        seen=frozenset(dice.sample(LABELS, dice.randint(0, 3))),
         identity=replace(
             AGENT,
             id=dice.choice((AGENT.id, AGENT.id, AGENT.id, "", "spiffe://example.org/ünknown")),

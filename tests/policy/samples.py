@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +35,7 @@ AGENT = Identity(
     attributes=(),
     expires_at=None,
 )
-SESSION = PolicySession(id="default", labels=(), purpose="add numbers")
+SESSION = PolicySession(id="default", labels=frozenset(), purpose="add numbers")
 HISTORY = History(calls=(0, 0, 0), denied=(0, 0, 0), by_tool={}, prior_tools=(), budget_spent=0)
 PATHS = ("data/in.csv", "notes.txt")
 _SCHEMA: JsonObject = {
@@ -47,7 +48,13 @@ _SCHEMA: JsonObject = {
 }
 
 
-def tool(name: str, *, destructive: bool = False) -> PolicyTool:
+def tool(
+    name: str,
+    *,
+    destructive: bool = False,
+    open_world: bool = False,
+    labels: tuple[str, ...] = (),
+) -> PolicyTool:
     """Make what policy is told of a tool."""
     return PolicyTool(
         name=name,
@@ -58,9 +65,9 @@ def tool(name: str, *, destructive: bool = False) -> PolicyTool:
             "destructive": destructive,
             "idempotent": False,
             "reversible": True,
-            "open_world": False,
+            "open_world": open_world,
         },
-        labels=(),
+        labels=labels,
         limits=LIMITS,
         egress=("api.example.org:443", "example.org:443"),
         secrets=("token",),
@@ -74,18 +81,21 @@ def ask(
     arguments: JsonObject | None = None,
     *,
     destructive: bool = False,
+    open_world: bool = False,
+    labels: tuple[str, ...] = (),
+    seen: frozenset[str] = frozenset(),
     identity: Identity = AGENT,
     history: History = HISTORY,
     paths: tuple[str, ...] = PATHS,
 ) -> JsonObject:
-    """Build the input of one call."""
+    """Build the input of one call, by a tool with `labels`, of an agent that has `seen` such."""
     arguments = {} if arguments is None else arguments
     return policy_input(
         call=CALL,
         now=NOW,
         identity=identity,
-        session=SESSION,
-        tool=tool(name, destructive=destructive),
+        session=replace(SESSION, labels=seen),
+        tool=tool(name, destructive=destructive, open_world=open_world, labels=labels),
         arguments=arguments,
         arguments_sha256=sha256_hex(canonical_json(arguments)),
         tree_sha256=TREE,

@@ -161,6 +161,16 @@ CALLS = [
 ]
 
 
+BOTH = frozenset({"confidential", "untrusted"})
+FLOWS = [
+    ("says_nothing", ask("python_run"), ()),
+    ("open_and_says_nothing", ask("lookup", open_world=True), ("untrusted",)),
+    ("by_its_word", ask("sql_query", open_world=True, labels=("confidential",)), ("confidential",)),
+    ("other_words", ask("python_run", labels=("internal", "untrusted")), ("untrusted",)),
+    ("of_the_call_alone", ask("python_run", seen=BOTH), ()),
+]
+
+
 class TestDefaultPolicy:
     """What the shipped policy says."""
 
@@ -174,6 +184,16 @@ class TestDefaultPolicy:
         answer = await wasm.evaluate(canonical_json(request_))
         decision = read_decision(answer.output, LIMITS)
         assert (decision.effect.value, decision.reasons[0].rule) == (effect, rule)
+
+    @pytest.mark.parametrize(
+        ("request_", "labels"), [row[1:] for row in FLOWS], ids=[row[0] for row in FLOWS]
+    )
+    async def test_labels(
+        self, wasm: WasmEngine, request_: JsonObject, labels: tuple[str, ...]
+    ) -> None:
+        """A call is labelled with what its tool's author says of what it gives."""
+        answer = await wasm.evaluate(canonical_json(request_))
+        assert read_decision(answer.output, LIMITS).labels == labels
 
     async def test_hold_asks_for_one_vote(self, wasm: WasmEngine) -> None:
         """Where no rule says who approves, one eligible approver does, within the hour."""

@@ -62,10 +62,13 @@ class TestWanted:
         demand = after((OTHER, 0), *calls, budget=Budget(containers=3, memory_bytes=1 << 40))
         assert demand.wanted(5) == {PROFILE: 2, OTHER: 1}
 
-    def test_the_latest_where_there_is_no_place_for_all(self) -> None:
-        """Who asked last is who asks next."""
-        demand = after((PROFILE, 0), (OTHER, 1), budget=Budget(containers=1, memory_bytes=1 << 40))
-        assert demand.wanted(1) == {OTHER: 1}
+    def test_the_most_used_where_there_is_no_place_for_all(self) -> None:
+        """Who was asked for most comes first, of equals who was known first."""
+        calls = [(PROFILE, 0), (OTHER, 1)]
+        one = Budget(containers=1, memory_bytes=1 << 40)
+        assert after(*calls, budget=one).wanted(1) == {PROFILE: 1}
+        assert after(*calls, (OTHER, 2), budget=one).wanted(2) == {OTHER: 1}
+        assert after(*calls, (OTHER, 2), budget=one).wanted(1 + KEPT_S) == {OTHER: 1}
 
     def test_within_the_memory(self) -> None:
         """A limit counts in full; one that has no room leaves it to smaller ones."""
@@ -100,3 +103,9 @@ def test_what_is_remembered_is_bounded(count: int) -> None:
     demand = after(*((replace(PROFILE, pids=number), 0) for number in range(count)))
     assert len(demand.wanted(0)) == 100
     assert len(demand._calls) == 256
+
+
+def test_what_is_remembered_of_one_profile_is_bounded() -> None:
+    """Nor does one that calls for the same as fast as it can."""
+    demand = after(*((PROFILE, 0) for _ in range(1000)))
+    assert demand.wanted(0) == {PROFILE: 26}

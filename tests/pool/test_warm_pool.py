@@ -9,7 +9,7 @@ import pytest
 
 from broker.core.destination import read_destination
 from broker.core.egress import Egress, EgressProtocol
-from broker.core.pool import KEPT_S, Budget
+from broker.core.pool import KEPT_S, WINDOW_S, Budget
 from broker.core.sandbox import Collect, Job, Profile
 from broker.errors import SandboxError
 from broker.pool import LOOK_S, LULL_S, YIELD_S, WarmPool
@@ -27,6 +27,11 @@ JOB = Job(
     collect=Collect.OUTPUTS,
 )
 
+WITH_EGRESS = replace(
+    PROFILE,
+    egress=Egress(destinations=(read_destination("site.test:80"),), protocol=EgressProtocol.HTTP),
+)
+
 
 async def _refuse() -> None:
     raise RuntimeError("can't start new thread")
@@ -40,6 +45,7 @@ class Told(Alarms):
         self.taken: list[bool] = []
         self.waiting = 0
         self.some_wait = asyncio.Event()
+        self.is_broken = False
 
     def sandbox_taken(self, *, was_waiting: bool) -> None:
         """Keep it."""
@@ -47,6 +53,8 @@ class Told(Alarms):
 
     def sandboxes_waiting(self, containers: int) -> None:
         """Keep it."""
+        if self.is_broken:
+            raise RuntimeError("a bug of the telemetry")
         self.waiting = containers
         if containers:
             self.some_wait.set()
@@ -149,10 +157,8 @@ class TestTake:
 
     async def test_with_egress_is_made_for_the_call(self, place: Place) -> None:
         """Its sockets are the call's own: none waits."""
-        places = (read_destination("site.test:80"),)
-        egress = Egress(destinations=places, protocol=EgressProtocol.HTTP)
         for _ in range(2):
-            sandbox = await place.ask(replace(PROFILE, egress=egress))
+            sandbox = await place.ask(WITH_EGRESS)
             assert sandbox.slot == "call"
         assert (place.told.taken, len(place.host.containers)) == ([False, False], 1)
 
@@ -164,6 +170,15 @@ class TestTake:
         sandbox = await place.ask(slot="second")
         assert (sandbox.slot, place.told.taken) == ("second", [False, False])
         assert (await sandbox.run(JOB)).exit_code == 0
+
+    async def test_one_that_is_of_no_use_is_removed(self, place: Place) -> None:
+        """What nobody can be given any more is still there for the Engine: it does not stay."""
+        await place.ask()
+        (spoilt,) = place.pool._waiting[PROFILE]
+        await spoilt.run(JOB)
+        sandbox = await place.ask(slot="second")
+        assert sandbox.slot == "second"
+        assert spoilt.slot not in place.host.containers
 
 
 class TestSize:
@@ -177,6 +192,15 @@ class TestSize:
         assert place.told.waiting == 0
         assert set(place.host.containers) == {"call"}
         assert place.clock.sleepers == 0
+
+    async def test_follows_the_rate_down(self, place: Place) -> None:
+        """When calls have become fewer, fewer wait as soon as the window is over."""
+        for _ in range(11):
+            await place.ask()
+        assert place.told.waiting == 2
+        place.clock.advance(timedelta(seconds=WINDOW_S))
+        await place.settle()
+        assert place.told.waiting == 1
 
     async def test_gives_way_to_calls(self, place: Place) -> None:
         """While a call waits for its container none is made ahead."""
@@ -226,11 +250,7 @@ class TestSize:
 
     async def test_a_call_with_egress_wakes_the_pool_too(self, place: Place) -> None:
         """What it kept from being made while its own container was is made when that is there."""
-        places = (read_destination("site.test:80"),)
-        egress = Egress(destinations=places, protocol=EgressProtocol.HTTP)
-        waiting = asyncio.create_task(
-            place.pool.prepare(replace(PROFILE, egress=egress), slot="slow")
-        )
+        waiting = asyncio.create_task(place.pool.prepare(WITH_EGRESS, slot="slow"))
         await place.settle()
         await place.ask()
         assert place.told.waiting == 0
@@ -251,9 +271,44 @@ class TestSize:
         place.engine.go_on.set()
         await waiting
 
+    async def test_each_one_waits_anew_behind_one_that_hangs(self, place: Place) -> None:
+        """While a call waits for its container the others are made at intervals, not in a row."""
+        waiting = asyncio.create_task(place.pool.prepare(OTHER, slot="slow"))
+        await place.settle()
+        await place.ask()
+        await place.ask(replace(PROFILE, pids=33))
+        place.clock.advance(timedelta(seconds=YIELD_S))
+        await place.settle()
+        assert place.told.waiting == 1
+        place.clock.advance(timedelta(seconds=YIELD_S))
+        await place.settle()
+        assert place.told.waiting == 2
+        place.engine.go_on.set()
+        await waiting
+
+    async def test_a_lack_that_ended_by_itself_does_not_count(self, place: Place) -> None:
+        """What was lacking once, and is wanted no more, gives the next lack no start."""
+        await place.ask()
+        waiting = asyncio.create_task(place.pool.prepare(OTHER, slot="slow"))
+        place.clock.advance(timedelta(seconds=KEPT_S - YIELD_S / 2))
+        await place.settle()
+        (dead,) = set(place.host.containers) - {"call"}
+        del place.host.containers[dead]
+        await place.ask(WITH_EGRESS)
+        place.clock.advance(timedelta(seconds=KEPT_S))
+        await place.settle()
+        assert (place.told.waiting, place.clock.sleepers) == (0, 0)
+        await place.ask()
+        assert place.told.waiting == 0
+        place.engine.go_on.set()
+        await waiting
+
     async def test_the_dead_are_replaced(self, place: Place) -> None:
         """What is killed while it waits is cleared away before a call comes, and made anew."""
         await place.ask()
+        # Past the last time at which less would be wanted: from here on only the look wakes it.
+        place.clock.advance(timedelta(seconds=WINDOW_S))
+        await place.settle()
         (dead,) = set(place.host.containers) - {"call"}
         del place.host.containers[dead]
         place.clock.advance(timedelta(seconds=LOOK_S))
@@ -294,3 +349,59 @@ class TestSize:
         place.host.troubles.append(Trouble.NOT_MADE)
         with pytest.raises(SandboxError):
             await place.pool.prepare(PROFILE, slot="call")
+
+
+class TestShare:
+    async def test_called_in_turn(self, place: Place) -> None:
+        """Of tools that are called in turn, one more than may wait, most calls find one waiting."""
+        tools = [replace(PROFILE, image=f"sha256:{number}") for number in range(10, 14)]
+        for number in range(40):
+            await place.ask(tools[number % 4])
+            place.clock.advance(timedelta(seconds=2))
+            await place.settle()
+        # Three of the four, from their second call on.
+        assert place.told.taken.count(True) == 27
+        # No more is made than calls took, with what waits at the end.
+        assert len(place.engine.asked) <= 40 + 3
+
+    async def test_beside_others(self, place: Place) -> None:
+        """A tool that is called steadily finds one waiting, whatever is called between."""
+        others = [replace(PROFILE, image=f"sha256:{number}") for number in range(10, 13)]
+        found = []
+        for _ in range(10):
+            await place.ask()
+            found.append(place.told.taken[-1])
+            for other in others:
+                await place.ask(other)
+                place.clock.advance(timedelta(seconds=1))
+                await place.settle()
+        assert found == [False] + [True] * 9
+
+
+class TestKeeper:
+    async def test_meets_a_call_while_it_clears_away(self, place: Place) -> None:
+        """A call that comes while those are removed that died leaves the pool at work."""
+        await asyncio.gather(*(place.ask() for _ in range(20)))
+        assert place.told.waiting >= 2
+        place.host.containers.clear()
+        place.host.troubles.append(Trouble.SLOW_REMOVAL)
+        place.clock.advance(timedelta(seconds=LOOK_S))
+        await place.settle()
+        await place.pool.prepare(PROFILE, slot="meets the dead")
+        place.clock.advance(timedelta(seconds=10))
+        await place.rest()
+        await place.rest()
+        assert place.told.waiting >= 1
+
+    async def test_outlives_a_fault(self, place: Place) -> None:
+        """A bug of ours is alarmed; the pool goes on a second later."""
+        await place.ask()
+        place.told.is_broken = True
+        with pytest.raises(RuntimeError):
+            await place.ask()
+        place.told.is_broken = False
+        place.host.containers.clear()
+        place.clock.advance(timedelta(seconds=LOOK_S))
+        await place.rest()
+        await place.ask()
+        assert place.told.waiting == 1

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from broker.core.document import DocumentKind
-from broker.core.ids import Sha256, sha256_hex
+from broker.core.ids import AgentId, Sha256, sha256_hex
 from broker.core.lifecycle import CallState, Step
 from broker.ports import PIECE_BYTES, File, Store, WorkspaceUpdate
 from broker.staging import Staging
@@ -19,6 +19,7 @@ from tests.ports.samples import first, following, new_call
 from tests.ports.shelf import SqliteShelf
 
 WORKERS = 8
+LABELLED = AgentId("spiffe://example.test/labelled")
 
 
 async def work(store: Store, numbers: "itertools.count[int]", session: str) -> None:
@@ -51,6 +52,21 @@ async def work(store: Store, numbers: "itertools.count[int]", session: str) -> N
             print(number, call.version, flush=True)
 
 
+async def label(store: Store, numbers: "itertools.count[int]") -> None:
+    """Start calls one by one that each bring their agent one more label."""
+    version = len((await store.labels()).get(LABELLED, ()))
+    for number in numbers:
+        call = samples.labelled(number, f"label-{number}", version=version, agent=LABELLED)
+        documents = (samples.document(f"request {number}"),)
+        await store.commit(
+            first(call, documents=documents, files=(samples.file(f"file {number}"),))
+        )
+        start = following(call, Step.START)
+        await store.commit(start)
+        version += 1
+        print(number, start.call.version, flush=True)
+
+
 def large(number: int) -> File:
     """Give a file of some pieces, always the same for a number."""
     data = number.to_bytes(8) * (5 * PIECE_BYTES // 16)
@@ -72,7 +88,7 @@ async def main(path: Path, start: int) -> None:
     store = await SqliteShelf(path).open()
     numbers = itertools.count(start)
     workers = [work(store, numbers, f"session-{w}") for w in range(WORKERS)]
-    await asyncio.gather(*workers, stage(store, itertools.count(start)))
+    await asyncio.gather(*workers, label(store, numbers), stage(store, itertools.count(start)))
 
 
 if __name__ == "__main__":

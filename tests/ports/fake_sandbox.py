@@ -25,10 +25,12 @@ class Trouble(Enum):
 
     NOT_MADE = "prepare: the engine refuses"
     BROKEN_MAKER = "prepare: a bug of the adapter"
+    SLOW_MAKER = "prepare: the engine takes ten seconds"
     NOT_BEGUN = "run: certainly not begun"
     BROKEN = "run: a bug of the adapter, after the tool began"
     ENGINE_LOST = "run: the engine does not confirm the end"
     KILL_HANGS = "kill: the engine does not return"
+    SLOW_REMOVAL = "discard: the engine takes ten seconds"
 
 
 @dataclass
@@ -40,6 +42,7 @@ class ContainerHost:
         began: Exact arguments with how often a tool began with them.
         given: Exact arguments with the secrets that the tool got.
         changes: What a tool with these exact arguments changes in the workspace.
+        keeps_some: Whether a container waits for whatever is asked for.
     """
 
     containers: dict[str, str] = field(default_factory=dict)
@@ -48,6 +51,7 @@ class ContainerHost:
     changes: dict[bytes, tuple[FileChange, ...]] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     is_reachable: bool = True
+    keeps_some: bool = False
 
     def strikes(self, *troubles: Trouble) -> bool:
         """Tell whether one of these is the next trouble; it is then over."""
@@ -120,6 +124,8 @@ class FakeSandbox:
     async def discard(self) -> None:
         """Remove it."""
         await asyncio.sleep(0)
+        if self._engine.host.strikes(Trouble.SLOW_REMOVAL):
+            await self._engine.dawdle()
         if not self._engine.is_dead:
             self._engine.host.containers.pop(self._slot, None)
 
@@ -144,6 +150,7 @@ class FakeSandboxEngine:
         self.sinks: dict[str, OutputSink] = {}
         """Slot with where its tool writes: a test writes there for it."""
         self._boot = boot
+        self._kept = 0
 
     async def prepare(self, profile: Profile, *, slot: str) -> FakeSandbox:
         """Start a fresh container."""
@@ -153,6 +160,19 @@ class FakeSandboxEngine:
             raise SandboxError("the engine refuses")
         if self.host.strikes(Trouble.BROKEN_MAKER):
             raise RuntimeError("a bug of the adapter")
+        made = self._made(profile, slot)
+        if self.host.strikes(Trouble.SLOW_MAKER):
+            await self.dawdle()
+        return made
+
+    def at_hand(self, profile: Profile) -> FakeSandbox | None:
+        """Hand out a container, where this host keeps some."""
+        if not self.host.keeps_some:
+            return None
+        self._kept += 1
+        return self._made(profile, f"{self._boot}-kept-{self._kept}")
+
+    def _made(self, profile: Profile, slot: str) -> FakeSandbox:
         if not self.is_dead:
             self.host.containers[slot] = self._boot
         facts = {"image": profile.image, "runtime": profile.runtime, "pids": profile.pids}
@@ -160,6 +180,10 @@ class FakeSandboxEngine:
             container_id=f"container-{slot}", seccomp_sha256=samples.digest("seccomp"), facts=facts
         )
         return FakeSandbox(self, slot, enforced)
+
+    async def dawdle(self) -> None:
+        """Let ten seconds pass."""
+        await self.clock.sleep_until(self.clock.now() + timedelta(seconds=10))
 
     async def sweep(self) -> int:
         """Remove what earlier boots left."""

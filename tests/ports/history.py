@@ -12,12 +12,17 @@ from tests.ports import samples
 ALL = 1_000_000
 
 
+def is_note(event: Event) -> bool:
+    """Tell whether an event of a call is no step of it."""
+    return event.type.startswith(("egress.", "agent."))
+
+
 def check_call(call: Call, events: Sequence[Event], receipt: StoredReceipt | None) -> None:
     """Fail where a call is not what its events made it, or has ended without its receipt."""
     state: CallState | None = None
     for event in events:
-        # What a call did besides its steps leads nowhere.
-        if event.type.startswith("egress."):
+        # What happened besides its steps leads nowhere.
+        if is_note(event):
             continue
         try:
             state = after(state, Step(event.type))
@@ -58,6 +63,20 @@ def check_halts(events: Sequence[Event], calls: Mapping[CallId, Call]) -> None:
         elif event.type == Step.START.value and event.call is not None:
             call = calls[event.call]
             assert not any(scope.covers_call(call) for scope in scopes.values()), call.name
+
+
+def check_labels(
+    events: Sequence[Event], calls: Mapping[CallId, Call], held: Mapping[AgentId, frozenset[str]]
+) -> None:
+    """Fail where a call started under fewer labels than its agent had, or a label was lost."""
+    earned: dict[AgentId, frozenset[str]] = {}
+    for event in events:
+        if event.type == Step.START.value and event.call is not None:
+            call = calls[event.call]
+            before = earned.get(call.agent, frozenset())
+            assert call.evaluations[-1].label_version == len(before), call.name
+            earned[call.agent] = before | call.labels
+    assert {agent: labels for agent, labels in earned.items() if labels} == held, held
 
 
 async def check_store(store: Store) -> Mapping[CallId, Call]:

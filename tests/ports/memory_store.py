@@ -1,7 +1,7 @@
 """Keep the record in memory, as the real stores keep it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -23,6 +23,7 @@ from broker.errors import (
 )
 from broker.ports import (
     HALTS_PREMISE,
+    LABELS_PREMISE,
     PIECE_BYTES,
     CallFilter,
     Change,
@@ -48,7 +49,7 @@ class MemoryDisk:
     """What outlives a broker.
 
     Set `faults` to let writes fail: the number of a write, counted in `writes` from 1 through
-    all lives, with the way it fails.
+    all lives, with the way it fails. `blinding`: the next read after such a write fails too.
     """
 
     installation: str = "0123456789abcdef" * 2
@@ -56,6 +57,8 @@ class MemoryDisk:
     is_owned: bool = False
     writes: int = 0
     faults: dict[int, Fault] = field(default_factory=dict)
+    blinding: bool = False
+    is_blind: bool = False
     calls: dict[CallId, Call] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     events_of: dict[CallId, list[Event]] = field(default_factory=dict)
@@ -68,6 +71,7 @@ class MemoryDisk:
     staged_so_far: int = 0
     premises: dict[str, str] = field(default_factory=dict)
     halts: dict[HaltId, Halt] = field(default_factory=dict)
+    labels: dict[AgentId, frozenset[str]] = field(default_factory=dict)
     workspaces: dict[tuple[AgentId, str], Sha256] = field(default_factory=dict)
     people: dict[str, Pseudonym] = field(default_factory=dict)
     requests: dict[tuple[AgentId, str], CallId] = field(default_factory=dict)
@@ -171,6 +175,10 @@ class MemoryStore:
         """List active halts, oldest first."""
         halts = (await self._read()).halts.values()
         return sorted(halts, key=lambda halt: (halt.set_at, halt.id))
+
+    async def labels(self) -> Mapping[AgentId, frozenset[str]]:
+        """List what every agent is labelled with."""
+        return dict((await self._read()).labels)
 
     async def get_call(self, call: CallId) -> Call | None:
         """Read one call."""
@@ -377,6 +385,9 @@ class MemoryStore:
     async def _read(self) -> MemoryDisk:
         self._refuse_if_lost()
         await asyncio.sleep(0)
+        if self._disk.is_blind:
+            self._disk.is_blind = False
+            raise StoreUnavailable("the read failed")
         return self._disk
 
     async def _write(self, work: Callable[[], T]) -> T:
@@ -386,6 +397,7 @@ class MemoryStore:
         self._refuse_if_lost()
         self._disk.writes += 1
         fault = self._disk.faults.pop(self._disk.writes, None)
+        self._disk.is_blind = self._disk.blinding and fault is not None
         if fault is Fault.BEFORE:
             raise StoreUnavailable(fault.value)
         try:
@@ -459,6 +471,10 @@ class MemoryStore:
                 raise PremiseChanged(name)
         if change.starts and halted_by(self._disk.halts.values(), change.call):
             raise PremiseChanged(HALTS_PREMISE)
+        if change.starts and change.call.evaluations[-1].label_version != len(
+            self._disk.labels.get(change.call.agent, ())
+        ):
+            raise PremiseChanged(LABELS_PREMISE)
         moved = change.workspace
         if moved is not None:
             tree = self._disk.workspaces.get((moved.agent, moved.session_id))
@@ -491,6 +507,8 @@ class MemoryStore:
         disk, call = self._disk, change.call
         disk.calls[call.id] = call
         disk.short_ids[call.short_id] = call.id
+        if change.starts and call.labels:
+            disk.labels[call.agent] = disk.labels.get(call.agent, frozenset()) | call.labels
         if call.request_id:
             disk.requests[call.agent, call.request_id] = call.id
         for document in change.documents:

@@ -84,7 +84,10 @@ def full_call(number: int) -> Call:
         request_id="retry-1",
         parent=call_id(number + 1_000_000),
         inputs=(InputFile(argument="from_output", sha256=digest("input"), size_bytes=12),),
-        evaluations=(evaluation(at, Effect.HOLD), evaluation(at, Effect.ALLOW)),
+        evaluations=(
+            replace(evaluation(at, Effect.HOLD), labels=("a", "b"), label_version=7),
+            evaluation(at, Effect.ALLOW),
+        ),
         hold=replace(hold(at), number=2, run_by=at + timedelta(hours=1), votes=(vote(at, 2),)),
         past_votes=(vote(at, 1), replace(vote(at, 1), verdict=Verdict.REJECT)),
         queued_at=at + timedelta(microseconds=1),
@@ -96,6 +99,13 @@ def full_call(number: int) -> Call:
         cause=Cause.EXITED,
         result_sha256=digest("result"),
     )
+
+
+def labelled(number: int, *labels: str, version: int = 0, **fields: object) -> Call:
+    """Give a queued call that labels its agent, decided when that had so many labels."""
+    call = new_call(number, **fields)  # type: ignore[arg-type]
+    (entry,) = call.evaluations
+    return replace(call, evaluations=(replace(entry, labels=labels, label_version=version),))
 
 
 OBLIGATIONS = Obligations(
@@ -126,6 +136,8 @@ def evaluation(at: datetime, effect: Effect) -> Evaluation:
         engine="wasm",
         risk=10,
         rule="python_run.allowed",
+        labels=(),
+        label_version=0,
     )
 
 

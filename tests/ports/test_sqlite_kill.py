@@ -73,6 +73,10 @@ class TestKill:
                 name = samples.document(f"request {number}").sha256
                 assert await store.document(name) is not None
                 assert await store.file(call.agent, samples.digest(f"file {number}")) is not None
+            # With each start its label, and none without.
+            started = [call for call in calls.values() if call.labels and call.version > 1]
+            labels = {label for call in started for label in call.labels}
+            assert (await store.labels()).get(committing.LABELLED, frozenset()) == labels
             for number in files_now:
                 file = committing.large(number)
                 assert await store.file(samples.AGENT2, file.sha256) == file.data
@@ -80,4 +84,5 @@ class TestKill:
             assert store.epoch == 2 * (life + 1)
             await store.close()
         assert len(acknowledged) >= LIVES
+        assert labels
         assert kept

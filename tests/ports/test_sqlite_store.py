@@ -1,6 +1,7 @@
 """Hold the SQLite store to what its file promises beyond the port."""
 
 import asyncio
+import json
 import resource
 import shutil
 import sqlite3
@@ -57,6 +58,14 @@ class TestRecord:
         for call in (samples.full_call(1), new_call(2, CallState.HELD), new_call(3)):
             assert load_call(dump_call(call)) == call
 
+    def test_from_before_labels(self) -> None:
+        """A call that was recorded before there were labels is read as one without any."""
+        call = new_call(1)
+        record = json.loads(dump_call(call))
+        for evaluation in record["evaluations"]:
+            del evaluation["labels"], evaluation["label_version"]
+        assert load_call(json.dumps(record)) == call
+
     def test_sample_is_full(self) -> None:
         """The fullest sample leaves no field of a call out, so that the round trip covers all."""
         call = samples.full_call(1)
@@ -103,11 +112,18 @@ class TestFile:
             "DELETE FROM receipts",
             "INSERT INTO receipts VALUES (9, 'x', 'a', 0, '', x'')",
             "INSERT OR REPLACE INTO receipts VALUES (1, 'x', 'a', 0, '', x'')",
+            "UPDATE labels SET label = 'x'",
+            "DELETE FROM labels",
+            "INSERT INTO labels SELECT agent, 3, 'x', call FROM labels",
+            "INSERT OR REPLACE INTO labels SELECT agent, 1, 'x', call FROM labels",
         ],
     )
     async def test_history_is_append_only(self, shelf: SqliteShelf, statement: str) -> None:
-        """The file itself refuses to have its history changed."""
+        """The file itself refuses to have its history changed, or a label taken away."""
         store = await shelf.open()
+        labelled = samples.labelled(2, "untrusted")
+        await store.commit(first(labelled))
+        await store.commit(following(labelled, Step.START))
         await store.commit(first(new_call(1, CallState.DENIED)))
         await store.close()
         with pytest.raises(sqlite3.IntegrityError, match="append"):
@@ -194,7 +210,7 @@ class TestOpening:
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        for table in ("halts", "pieces", "files", "storage"):
+        for table in ("halts", "pieces", "files", "storage", "labels"):
             query(shelf, f"DROP TABLE {table}")
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
         store = await shelf.open()

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker.core.call import Call
 from broker.core.document import Document, DocumentKind
 from broker.core.halt import Halt, Scope
 from broker.core.ids import CallId, HaltId, Pseudonym, Sha256, sha256_hex
@@ -21,6 +22,7 @@ from broker.errors import (
 )
 from broker.ports import (
     HALTS_PREMISE,
+    LABELS_PREMISE,
     CallFilter,
     Change,
     EventDraft,
@@ -698,6 +700,121 @@ class TestHalts:
         )
         events = [entry.type for entry in await store.events(after=0, limit=99)]
         assert "run.starting" not in events[events.index("halt.set") :]
+        assert {type(end) for end in ends[11:]} == {PremiseChanged}
+
+
+class TestLabels:
+    async def test_a_start_labels_the_agent(self, store: Store) -> None:
+        """From its start on a call's agent has its labels, beside those it had; nobody else has."""
+        assert await store.labels() == {}
+        call = samples.labelled(1, "b", "a")
+        await store.commit(first(call))
+        assert await store.labels() == {}
+        await store.commit(following(call, Step.START))
+        assert await store.labels() == {AGENT: {"a", "b"}}
+        again = samples.labelled(2, "c", "a", version=2, session_id="session-2")
+        await store.commit(first(again))
+        await store.commit(following(again, Step.START))
+        other = samples.labelled(3, "a", agent=AGENT2)
+        await store.commit(first(other))
+        await store.commit(following(other, Step.START))
+        assert await store.labels() == {AGENT: {"a", "b", "c"}, AGENT2: {"a"}}
+
+    async def test_in_the_first_commit(self, store: Store) -> None:
+        """A call that starts in the commit that records it labels its agent, or is not recorded."""
+
+        async def begin(call: Call) -> None:
+            steps = (Step.RECEIVE, Step.ALLOW, Step.START)
+            await store.commit(Change(call=call, events=tuple(map(event, steps))))
+
+        begun = samples.labelled(1, "a", state=CallState.RUNNING)
+        await begin(begun)
+        with pytest.raises(PremiseChanged):
+            await begin(samples.labelled(2, "b", state=CallState.RUNNING))
+        assert await store.labels() == {AGENT: {"a"}}
+        assert await history.check_store(store) == {begun.id: begun}
+
+    async def test_refused_for_another_cause(self, store: Store) -> None:
+        """A start that is refused, whatever for, leaves no label behind."""
+        taken = new_call(1, request_id="retry-1")
+        await store.commit(first(taken))
+        steps = tuple(map(event, (Step.RECEIVE, Step.ALLOW, Step.START)))
+        again = samples.labelled(2, "a", state=CallState.RUNNING, request_id="retry-1")
+        with pytest.raises(DuplicateRequest):
+            await store.commit(Change(call=again, events=steps))
+        queued = samples.labelled(3, "b")
+        await store.commit(first(queued))
+        with pytest.raises(PremiseChanged):
+            await store.commit(following(queued, Step.START, premises=(("policy.bundle", "b1"),)))
+        assert await store.labels() == {}
+
+    async def test_every_answer_counts(self, store: Store) -> None:
+        """A call labels its agent with what any answer of policy said, not the last alone."""
+        call = samples.labelled(1, "first")
+        (entry,) = call.evaluations
+        call = replace(call, evaluations=(entry, replace(entry, labels=("second",))))
+        await store.commit(first(call))
+        await store.commit(following(call, Step.START))
+        assert await store.labels() == {AGENT: {"first", "second"}}
+
+    @pytest.mark.parametrize("session", [SESSION, "session-2"])
+    async def test_no_start_under_fewer(self, store: Store, session: str) -> None:
+        """A call that was decided before its agent's last label does not start, in no session."""
+        taint, sink = samples.labelled(1, "a"), samples.labelled(2, "b", session_id=session)
+        for call in (taint, sink):
+            await store.commit(first(call))
+        await store.commit(following(taint, Step.START))
+        with pytest.raises(PremiseChanged) as caught:
+            await store.commit(following(sink, Step.START))
+        assert caught.value.name == LABELS_PREMISE
+        assert await store.get_call(sink.id) == sink
+        assert await store.labels() == {AGENT: {"a"}}
+        (entry,) = sink.evaluations
+        fresh = replace(sink, evaluations=(replace(entry, label_version=1),))
+        await store.commit(following(fresh, Step.START))
+        assert await store.labels() == {AGENT: {"a", "b"}}
+        await history.check_store(store)
+
+    async def test_only_starts_rest_on_them(self, store: Store) -> None:
+        """What a call does besides starting neither labels its agent nor waits for its labels."""
+        taint, running = samples.labelled(1, "a"), new_call(2)
+        for call in (running, taint):
+            await store.commit(first(call))
+            await store.commit(following(call, Step.START))
+        started = replace(running, version=2, state=CallState.RUNNING)
+        await store.commit(following(started, Step.SUCCEED))
+        cancelled = samples.labelled(3, "b")
+        await store.commit(first(cancelled))
+        await store.commit(following(cancelled, Step.CANCEL))
+        denied = samples.labelled(4, "c", state=CallState.DENIED)
+        await store.commit(first(denied))
+        assert await store.labels() == {AGENT: {"a"}}
+
+    async def test_survives(self, shelf: Shelf) -> None:
+        """A later life finds every label, and still refuses what was decided without it."""
+        store = await shelf.open()
+        taint, sink = samples.labelled(1, "a"), new_call(2)
+        for call in (taint, sink):
+            await store.commit(first(call))
+        await store.commit(following(taint, Step.START))
+        await store.close()
+        store = await shelf.open()
+        assert await store.labels() == {AGENT: {"a"}}
+        with pytest.raises(PremiseChanged):
+            await store.commit(following(sink, Step.START))
+        await store.close()
+
+    async def test_race(self, store: Store) -> None:
+        """Of twenty starts at once none comes after the one that labels, which they knew not of."""
+        calls = [samples.labelled(number, *(["a"] if number == 10 else [])) for number in range(20)]
+        for call in calls:
+            await store.commit(first(call))
+        ends = await asyncio.gather(
+            *(store.commit(following(call, Step.START)) for call in calls), return_exceptions=True
+        )
+        events = await store.events(after=0, limit=99)
+        started = [entry.call for entry in events if entry.type == Step.START.value]
+        assert started[-1] == call_id(10)
         assert {type(end) for end in ends[11:]} == {PremiseChanged}
 
 

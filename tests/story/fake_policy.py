@@ -23,6 +23,8 @@ class FakePolicy:
         limits: Limits that every answer sets.
         secrets: Names that every answer grants.
         requirements: Group with how many of it must approve; the empty group is anybody.
+        labels: Tool with what its calls are labelled with.
+        tainted: Tool with its effect, by what label of the session.
     """
 
     name = "wasm"
@@ -32,6 +34,8 @@ class FakePolicy:
         self.limits: dict[str, int] = {}
         self.requirements: dict[str, int] = {"": 1}
         self.secrets: list[str] = []
+        self.labels: dict[str, list[str]] = {}
+        self.tainted: dict[tuple[str, str], str] = {}
         self.revision = 1
         self.asked = 0
         self.is_there = True
@@ -52,9 +56,12 @@ class FakePolicy:
         self.asked += 1
         if not self.is_there:
             raise PolicyUnavailable("the engine is gone")
-        tool = json.loads(policy_input)["tool"]["name"]
+        asked = json.loads(policy_input)
+        tool, effect = asked["tool"]["name"], self.rules.get(asked["tool"]["name"], DENY)
+        for label in asked["session"]["labels"]:
+            effect = self.tainted.get((tool, label), effect)
         return PolicyAnswer(
-            output=self._output(self.rules.get(tool, DENY)),
+            output={**self._output(effect), "labels": self.labels.get(tool, [])},
             bundle_sha256=self.bundle_sha256,
             bundle_revision=self.bundle_revision,
         )
@@ -80,7 +87,6 @@ class FakePolicy:
                 "secrets": list(self.secrets),
                 "redact": [],
             },
-            "labels": [],
         }
         if effect == HOLD:
             output["approval"] = {
@@ -91,3 +97,18 @@ class FakePolicy:
                 "run_within_s": 600,
             }
         return output
+
+
+class WaitingPolicy(FakePolicy):
+    """A `FakePolicy` that answers when it is told to."""
+
+    def __init__(self, rules: Mapping[str, str]) -> None:
+        super().__init__(rules)
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def evaluate(self, policy_input: bytes) -> PolicyAnswer:
+        """Answer, once it may."""
+        answer = await super().evaluate(policy_input)
+        await self.may_answer.wait()
+        return answer

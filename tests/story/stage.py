@@ -26,6 +26,7 @@ from broker.errors import NotFound, StoreUnavailable, Unavailable
 from broker.execute import Executor
 from broker.halts import Halts
 from broker.judge import Judge
+from broker.labels import Labels
 from broker.ledger import Ledger
 from broker.notary import Notary
 from broker.outputs import Outputs
@@ -264,13 +265,23 @@ class Stage:
     # --- what people and agents do --------------------------------------------------------
 
     async def call(
-        self, tool: str = ALLOWED, request_id: str = "", agent: Identity = AGENT, **arguments: str
+        self,
+        tool: str = ALLOWED,
+        request_id: str = "",
+        agent: Identity = AGENT,
+        session: str = "",
+        **arguments: str,
     ) -> Call:
         """Call a tool, once."""
-        return (await self.admit(tool, request_id, agent, **arguments)).call
+        return (await self.admit(tool, request_id, agent, session, **arguments)).call
 
     async def admit(
-        self, tool: str = ALLOWED, request_id: str = "", agent: Identity = AGENT, **arguments: str
+        self,
+        tool: str = ALLOWED,
+        request_id: str = "",
+        agent: Identity = AGENT,
+        session: str = "",
+        **arguments: str,
     ) -> Answer:
         """Call a tool, once, for the whole answer."""
         shown = arguments or (
@@ -280,7 +291,7 @@ class Stage:
             tool=tool,
             arguments_json=canonical_json(dict(shown)).decode(),
             request_id=request_id,
-            session_id="",
+            session_id=session,
             parent_call="",
             purpose="",
             timeout_s=None,
@@ -326,7 +337,8 @@ class Stage:
 
     def steps(self, call: CallId) -> list[Step]:
         """Give what happened to a call."""
-        return [Step(event.type) for event in self.disk.events_of[call]]
+        events = self.disk.events_of[call]
+        return [Step(event.type) for event in events if not history.is_note(event)]
 
     def bundle_changes(self) -> None:
         """Activate the next bundle, in the store and in the engine."""
@@ -339,6 +351,7 @@ class Stage:
         """Fail where the record, or the host, is not what it must be at rest."""
         await history.check_store(self.life.world.store)
         history.check_halts(self.disk.events, self.disk.calls)
+        history.check_labels(self.disk.events, self.disk.calls, self.disk.labels)
         assert not self.disk.violations
         assert self.host.containers == {}
         assert all(times == 1 for times in self.host.began.values()), self.host.began
@@ -370,7 +383,9 @@ class Stage:
         )
         halts = Halts(store, self.clock, self.alarms)
         await halts.load()
-        world = self._world(store, halts, sandboxes, people, boot)
+        labels = Labels(store)
+        await labels.load()
+        world = self._world(store, halts, labels, sandboxes, people, boot)
         executor = Executor(world)
         life = Life(
             world=world,
@@ -387,6 +402,7 @@ class Stage:
         self,
         store: MemoryStore,
         halts: Halts,
+        labels: Labels,
         sandboxes: FakeSandboxEngine,
         people: People,
         boot: str,
@@ -402,6 +418,7 @@ class Stage:
                 caps=JsonCaps(max_bytes=1 << 16, max_depth=16),
                 start_within=timedelta(seconds=self._start_within_s),
                 max_running=self._max_running,
+                running_per_agent=self._max_running,
                 workspace_files=100,
                 workspace_bytes=1 << 20,
                 files=FILES,
@@ -409,7 +426,8 @@ class Stage:
             gate=Gate(),
             store=store,
             halts=halts,
-            ledger=Ledger(store, board, self.clock, self.alarms),
+            labels=labels,
+            ledger=Ledger(store, labels, board, self.clock, self.alarms),
             board=board,
             outputs=Outputs(board),
             clock=self.clock,

@@ -8,6 +8,7 @@ from broker.core.lifecycle import CallState
 from broker.errors import ClockUntrusted, FailedPrecondition, InvalidArgument, Unavailable
 from broker.timekeeping import go_on_at
 from tests.ports import samples
+from tests.ports.fake_sandbox import Trouble
 from tests.ports.memory_store import Fault
 from tests.story.stage import ADMIN, HELD, Stage
 
@@ -49,6 +50,21 @@ class TestUntrusted:
             CallState.QUEUED,
             CallState.SUCCEEDED,
         )
+        await stage.check_all_ended()
+
+    async def test_nothing_begins_in_a_container_that_was_just_made(self) -> None:
+        """A clock that jumps while a container is made keeps the call from beginning in it."""
+        stage = Stage()
+        await stage.start()
+        stage.host.troubles.append(Trouble.SLOW_MAKER)
+        call = await stage.call()
+        await stage.settle()
+        stage.clock.is_trusted = False
+        await stage.pass_time(10)
+        assert (stage.stored(call.id).state, stage.host.containers) == (CallState.QUEUED, {})
+        stage.clock.is_trusted = True
+        await stage.pass_time(30)
+        assert stage.stored(call.id).state is CallState.SUCCEEDED
         await stage.check_all_ended()
 
 

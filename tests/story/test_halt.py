@@ -15,12 +15,11 @@ from broker.errors import (
     NotFound,
     Unavailable,
 )
-from broker.ports import PolicyAnswer
 from broker.read import Reader
 from tests.ports import history
 from tests.ports.fake_sandbox import SLEEP, Trouble
 from tests.ports.memory_store import Fault
-from tests.story.fake_policy import FakePolicy
+from tests.story.fake_policy import WaitingPolicy
 from tests.story.stage import AGENT, AGENT2, ALLOWED, DENIED, EVERYTHING, HELD, Stage
 
 SCOPES = {
@@ -226,21 +225,6 @@ class TestNew:
         assert stage.stored(call.id).state is CallState.SUCCEEDED
 
 
-class WaitingPolicy(FakePolicy):
-    """A `FakePolicy` that answers when it is told to."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.policy.rules)
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-
-    async def evaluate(self, policy_input: bytes) -> PolicyAnswer:
-        """Answer, once it may."""
-        answer = await super().evaluate(policy_input)
-        await self.may_answer.wait()
-        return answer
-
-
 class TestStart:
     """A halt at every moment between the decision and the first byte."""
 
@@ -263,7 +247,7 @@ class TestStart:
     async def test_while_policy_thinks(self, protected: bool) -> None:
         """A halt that comes while policy is asked again is seen; without both checks it is not."""
         stage = Stage()
-        policy = stage.policy = WaitingPolicy(stage)
+        policy = stage.policy = WaitingPolicy(stage.policy.rules)
         await stage.start()
         call = await _held(stage)
         policy.may_answer.clear()
@@ -279,6 +263,24 @@ class TestStart:
         await stage.settle()
         began = Step.START in stage.steps(call.id)
         assert began is not protected
+        assert stage.host.containers == {}
+
+    async def test_while_policy_thinks_and_the_store_is_away(self) -> None:
+        """A halt that the store does not have yet is seen all the same."""
+        stage = Stage()
+        policy = stage.policy = WaitingPolicy(stage.policy.rules)
+        await stage.start()
+        call = await _held(stage)
+        policy.may_answer.clear()
+        await stage.vote(call.id)
+        await stage.settle()
+        stage.disk.fail_next(Fault.BEFORE)
+        with pytest.raises(HaltNotDurable):
+            await stage.halt()
+        policy.may_answer.set()
+        await stage.settle()
+        assert (policy.asked, stage.disk.halts) == (2, {})
+        assert Step.START not in stage.steps(call.id)
         assert stage.host.containers == {}
 
     async def test_container_just_made(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from broker.answer import read_request
 from broker.core.call import Call, Cause
 from broker.core.lifecycle import CallState
 from broker.job import job_of
@@ -74,7 +75,7 @@ class TestDelivery:
         world = stage.life.world
         tool = world.toolbox.find(TOOL)
         assert tool is not None
-        job = await job_of(world, tool.tool, more)
+        job = await job_of(world, tool.tool, more, await read_request(world.store, call))
         assert [secret.name for secret in job.secrets] == ["token"]
 
     async def test_the_record_names_it_and_no_more(self) -> None:

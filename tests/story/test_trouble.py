@@ -38,6 +38,20 @@ class TestSandbox:
             assert stage.alarms.heard != []
         await stage.check_all_ended()
 
+    async def test_no_receipt_while_it_lives(self) -> None:
+        """A bug after the tool began ends the call only when its container is gone."""
+        stage = Stage()
+        stage.host.troubles += [Trouble.BROKEN, Trouble.SLOW_REMOVAL]
+        await stage.start()
+        call = await stage.call()
+        await stage.pass_time(5)
+        assert (stage.stored(call.id).state, len(stage.host.containers)) == (CallState.RUNNING, 1)
+        await stage.pass_time(10)
+        assert stage.host.containers == {}
+        await stage.pass_time(2)
+        assert stage.stored(call.id).state is CallState.INTERRUPTED
+        await stage.check_all_ended()
+
     async def test_broken_maker(self) -> None:
         """A bug while a sandbox is made is alarmed; the call, not begun, is tried again."""
         stage = Stage()
@@ -110,10 +124,12 @@ class TestStore:
         assert stage.alarms.heard == ["an outcome waits for the store"] * 10
         await stage.check_all_ended()
 
-    async def test_workspace_after_a_lost_answer(self) -> None:
+    @pytest.mark.parametrize("blinding", [False, True])
+    async def test_workspace_after_a_lost_answer(self, blinding: bool) -> None:
         """A workspace that moved although the answer was lost is what the next call sees."""
         stage = Stage()
         await stage.start()
+        stage.disk.blinding = blinding
         stage.host.changes[b'{"content":"b","path":"a"}'] = (FileChange(path="a", data=b"b"),)
         stage.disk.faults[stage.disk.writes + 3] = Fault.AFTER
         first = await stage.call("workspace_write", path="a", content="b")
@@ -123,6 +139,44 @@ class TestStore:
         assert stage.stored(first.id).state is CallState.SUCCEEDED
         moved = stage.disk.workspaces[first.agent, first.session_id]
         assert stage.stored(second.id).tree_sha256 == moved
+
+    async def test_files_that_come_at_once(self) -> None:
+        """Of two runs whose files fit alone, but not together, one keeps its files."""
+        stage = Stage()
+        await stage.start()
+        for name in ("a", "b"):
+            stage.host.changes[b'{"content":"%b","path":"f"}' % name.encode()] = tuple(
+                FileChange(path=f"{name}{number}", data=f"{name}{number}".encode() * 100_000)
+                for number in range(3)
+            )
+        calls = await asyncio.gather(
+            *(
+                stage.call("workspace_write", session=name, path="f", content=name)
+                for name in ("a", "b")
+            )
+        )
+        await stage.pass_time(2)
+        ends = {(stage.stored(call.id).state, stage.stored(call.id).cause) for call in calls}
+        assert ends == {
+            (CallState.SUCCEEDED, Cause.EXITED),
+            (CallState.FAILED, Cause.WORKSPACE_FULL),
+        }
+        assert sum(map(len, stage.disk.files.values())) == 600_000
+        await stage.check_all_ended()
+
+    @pytest.mark.parametrize("fault", Fault)
+    async def test_nobody_knows_whether_it_is_recorded(self, fault: Fault) -> None:
+        """A new call whose commit and whose look-up both fail is refused; recorded, it goes on."""
+        stage = Stage()
+        await stage.start()
+        stage.disk.blinding = True
+        stage.disk.fail_next(fault)
+        with pytest.raises(Unavailable):
+            await stage.call()
+        await stage.pass_time(2)
+        states = [call.state for call in stage.disk.calls.values()]
+        assert states == ([CallState.SUCCEEDED] if fault is Fault.AFTER else [])
+        await stage.check_all_ended()
 
     async def test_down_for_long(self) -> None:
         """Calls that come while the store takes nothing are refused; nothing of them is left."""
@@ -217,6 +271,25 @@ class TestStop:
         assert stage.stored(held.id).state is CallState.HELD
         await stage.life.sandboxes.close()
         assert stage.host.containers == {}
+
+    async def test_just_made(self) -> None:
+        """A container that is just made as the broker stops gets no call: it would be cut off."""
+        stage = Stage()
+        life = await stage.start()
+        await stage.call(code=SLEEP)
+        await stage.settle()
+        stage.host.troubles.append(Trouble.SLOW_MAKER)
+        call = await stage.call(code="2")
+        await stage.settle()
+        stopping = asyncio.ensure_future(life.executor.stop(timedelta(seconds=120)))
+        await stage.pass_time(10)
+        assert (stage.stored(call.id).state, len(stage.host.containers)) == (CallState.QUEUED, 1)
+        await stage.pass_time(60)
+        assert stopping.done()
+        await stage.restart()
+        await stage.settle()
+        assert stage.stored(call.id).state is CallState.SUCCEEDED
+        await stage.check_all_ended()
 
     async def test_too_long(self) -> None:
         """What still runs when the time to stop is over is ended then, with its receipt."""

@@ -73,6 +73,8 @@ def evaluation(effect: Effect, rule: str = "default.rule") -> Evaluation:
         engine="wasm",
         risk=10,
         rule=rule,
+        labels=("a-label",),
+        label_version=3,
     )
 
 

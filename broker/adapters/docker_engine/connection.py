@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import TypeVar
 
 import requests
@@ -142,7 +143,9 @@ class EngineConnection:
             with self._abandoned_lock:
                 self._abandoned -= 1
             if late is not None and done.exception() is None:
-                late(self._connected(), done.result())
+                # Where the result was there already, this runs in the event loop.
+                undo = partial(late, self._connected(), done.result())
+                threading.Thread(target=undo, daemon=True).start()
 
         future.add_done_callback(came_back)
 

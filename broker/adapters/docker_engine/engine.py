@@ -107,6 +107,9 @@ class DockerEngine:
             self._slots.discard(slot)
             raise
 
+    def at_hand(self, profile: Profile) -> None:
+        """Hand out nothing: this makes containers when they are asked for, and keeps none."""
+
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 
@@ -138,7 +141,7 @@ class DockerEngine:
         return len(old)
 
     async def check(self) -> Mapping[str, str]:
-        """Describe the Engine for `doctor` with the receipt.
+        """Describe the Engine for receipts and GetServerInfo.
 
         Raises:
             SandboxError: The Engine does not answer.
@@ -374,7 +377,7 @@ def _create(client: APIClient, config: dict[str, Any], name: str) -> str:
 
 
 def _remove_now(client: APIClient, container_id: str) -> None:
-    """Kill and remove a container; one that is gone counts, one that is going is retried."""
+    """Kill and remove a container; one that is gone already counts as removed."""
     try:
         client.remove_container(container_id, v=True, force=True)
     except DockerException as error:

@@ -1,7 +1,6 @@
 """Ask the host's kernel whether a container's first process is as locked down as demanded."""
 
-from pathlib import Path
-
+from broker.adapters.docker_engine.process import process_of
 from broker.adapters.docker_engine.settings import UID
 from broker.errors import SandboxError
 
@@ -28,19 +27,10 @@ def confirm_first_process(pid: int, container_id: str) -> bool:
     Raises:
         SandboxError: The kernel says otherwise.
     """
-    try:
-        cgroups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
+    process = process_of(pid, container_id)
+    if process is None or process.status.get("Name") != "python3":
         return False
-    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    if container_id not in cgroups or fields.get("Name") != "python3":
-        return False
-    wrong = [
-        f"{name} is {fields[name]}, not {wanted}"
-        for name, wanted in _WANTED.items()
-        if name in fields and fields[name].strip() != wanted
-    ]
+    wrong = process.differences(_WANTED)
     if wrong:
         raise SandboxError(
             "the kernel does not confirm the sandbox: " + "; ".join(wrong),

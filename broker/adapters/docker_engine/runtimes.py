@@ -59,6 +59,11 @@ class Runtime:
         return _kernel_of(self.name)
 
     @property
+    def is_as_promised(self) -> bool:
+        """Whether it is what its name says, by which it is ranked."""
+        return self.promised in (None, self.kernel)
+
+    @property
     def opens_sockets(self) -> bool:
         """Whether a tool can connect to sockets that are mounted: gVisor only when told so."""
         return self.kernel is not Kernel.GVISOR or value_of(self.arguments, _SOCKETS) in _OPEN
@@ -128,7 +133,7 @@ def demanded(info: Mapping[str, Any], name: str) -> Runtime:
     if name not in there:
         raise RuntimeMissing(name, tuple(there))
     runtime = there[name]
-    if runtime.promised not in (None, runtime.kernel):
+    if not runtime.is_as_promised:
         raise SandboxError(
             f"the Docker Engine's runtime {name!r} is {runtime.program}, not what it is called: "
             "mend the Engine's daemon.json",

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from secrets import token_bytes
 from typing import Any, TypeVar, cast
@@ -12,10 +12,11 @@ from docker import APIClient
 
 from broker.adapters.docker_engine.cgroup import Cgroup, Spent
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
-from broker.adapters.docker_engine.ending import Ending, Exit, Stop, is_proven, judge
+from broker.adapters.docker_engine.ending import Exit, Stop, is_proven, judge
 from broker.adapters.docker_engine.last_resort import kill_processes
+from broker.adapters.docker_engine.report import report_of
 from broker.adapters.docker_engine.wire import Wire
-from broker.core.call import Cause, Usage
+from broker.core.call import Cause
 from broker.core.collect import Harvest
 from broker.core.egress import EgressReport
 from broker.core.frames import (
@@ -36,7 +37,6 @@ from broker.ports import Outlet
 T = TypeVar("T")
 
 _FRAMES_A_TURN = 256
-_COUNTED = ("cpu_ms", "max_memory_bytes", "max_pids")
 _LEAVE = Frame(kind=FrameKind.LEAVE, payload=b"").encode()
 
 
@@ -140,13 +140,11 @@ class DockerSandbox:
             files_capped=harvest.files_capped,
             last_words=harvest.redacted(self._container.wire.last_words.encode()),
         )
-        report = replace(_report(harvest, ending, exit_state, spent, wall_ms), secrets=given)
-        if went_out is None:
-            return report
-        if job.secrets:
+        if went_out is not None and job.secrets:
             went_out = went_out.without_refused_hosts()
-        sources = tuple(sorted((*report.sources, ("egress", "broker"))))
-        return replace(report, egress=went_out, sources=sources)
+        return report_of(
+            harvest, ending, exit_state, spent, wall_ms=wall_ms, secrets=given, egress=went_out
+        )
 
     async def kill(self, cause: Cause) -> None:
         """End everything in the container now; `run` then returns with this cause."""
@@ -318,53 +316,3 @@ async def _cancelled(task: "asyncio.Task[Any]") -> None:
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
-
-
-def _report(
-    harvest: Harvest, ending: Ending, exit_state: Exit | None, spent: Spent, wall_ms: int
-) -> Report:
-    sources = {
-        "cause": ending.source,
-        "changes": "tool",
-        "exit_code": "nobody" if exit_state is None else exit_state.source,
-        "limits_hit": "engine" if spent.oom_kills is None else spent.source,
-        "notes": "tool",
-        "outputs": "tool",
-        "redactions": "broker",
-        "secrets": "broker",
-        "stderr": "tool",
-        "stderr.size_bytes": "broker",
-        "stdout": "tool",
-        "stdout.size_bytes": "broker",
-        "usage.files_bytes": "broker",
-        "usage.wall_ms": "broker",
-    }
-    if spent != Spent():
-        sources["usage"] = spent.source
-    if "memory" in ending.limits_hit and not spent.oom_kills:
-        sources["limits_hit.memory"] = "engine"
-    # What was not read says so: a zero, or another's source, would be a claim.
-    sources |= {f"usage.{name}": "nobody" for name in _COUNTED if getattr(spent, name) is None}
-    if "files" in ending.limits_hit:
-        sources["limits_hit.files"] = "tool"
-    if "output" in ending.limits_hit:
-        sources["limits_hit.output"] = "broker"
-    return Report(
-        cause=ending.cause,
-        exit_code=None if exit_state is None else exit_state.code,
-        stdout=harvest.stdout,
-        stderr=harvest.stderr,
-        outputs=harvest.outputs,
-        changes=harvest.changes,
-        limits_hit=ending.limits_hit,
-        notes=ending.notes + harvest.notes,
-        usage=Usage(
-            wall_ms=wall_ms,
-            cpu_ms=spent.cpu_ms,
-            max_memory_bytes=spent.max_memory_bytes,
-            max_pids=spent.max_pids,
-            files_bytes=harvest.files_bytes,
-        ),
-        sources=tuple(sorted(sources.items())),
-        redactions=harvest.redactions,
-    )

@@ -1,8 +1,8 @@
 """Ask the host's kernel about gVisor's sentry, the process that stands between tool and kernel."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from broker.adapters.docker_engine.process import process_of
 from broker.errors import SandboxError
 
 _PROGRAM = "runsc-sandbox"
@@ -27,27 +27,17 @@ def confirm_sentry(pid: int, container_id: str) -> Sentry | None:
     Raises:
         SandboxError: It is no sentry, or the kernel does not hold it as it should.
     """
-    try:
-        cgroups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
+    process = process_of(pid, container_id)
+    if process is None:
         return None
-    program, *arguments = command.decode("utf-8", "replace").rstrip("\0").split("\0")
-    if container_id not in cgroups:
-        return None
+    program, *arguments = process.argv
     if program != _PROGRAM:
         raise SandboxError(
             f"the runtime is not gVisor: its container's first process is {program[:100]!r}; mend "
             "the Engine's daemon.json",
             reason="SANDBOX_NOT_AS_DEMANDED",
         )
-    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    wrong = [
-        f"{name} is {fields.get(name)}, not {wanted}"
-        for name, wanted in _WANTED.items()
-        if fields.get(name, "").strip() != wanted
-    ]
+    wrong = process.differences(_WANTED)
     if wrong:
         raise SandboxError(
             "the kernel does not confirm gVisor's sentry: " + "; ".join(wrong),

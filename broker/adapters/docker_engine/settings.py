@@ -163,10 +163,6 @@ def differences(
     return found + [f"{name} is not as demanded" for name, good in checks.items() if not good]
 
 
-def _entrypoint(profile: Profile) -> list[str]:
-    return [*_LAUNCHER, "ahead" if profile.starts_ahead else "by-job", *profile.command]
-
-
 def enforced(
     profile: Profile,
     inspection: Inspection,
@@ -225,6 +221,10 @@ def enforced(
     if runtime.kernel is Kernel.GVISOR:
         facts = {**facts, **_gvisor_facts(host, runtime, sentry)}
     return Enforced(container_id=cast("str", inspection["Id"]), seccomp_sha256=digest, facts=facts)
+
+
+def _entrypoint(profile: Profile) -> list[str]:
+    return [*_LAUNCHER, "ahead" if profile.starts_ahead else "by-job", *profile.command]
 
 
 def _host_pids(pids: int) -> int:

@@ -132,6 +132,8 @@ def _from_evaluation(evaluation: Evaluation) -> _Record:
         "engine": evaluation.engine,
         "risk": evaluation.risk,
         "rule": evaluation.rule,
+        "labels": evaluation.labels,
+        "label_version": evaluation.label_version,
     }
 
 
@@ -146,6 +148,9 @@ def _to_evaluation(record: _Record) -> Evaluation:
         engine=record["engine"],
         risk=record["risk"],
         rule=record["rule"],
+        # A record of before there were labels: its agent had none.
+        labels=tuple(record.get("labels", ())),
+        label_version=record.get("label_version", 0),
     )
 
 

@@ -9,6 +9,7 @@ from broker.adapters.sqlite_store import file_rows
 from broker.adapters.sqlite_store.call_record import dump_call, to_microseconds
 from broker.adapters.sqlite_store.chronicle import Chronicle
 from broker.adapters.sqlite_store.halts import refuse_halted
+from broker.adapters.sqlite_store.labels import label_agent
 from broker.adapters.sqlite_store.rows import insert
 from broker.core.call import Call
 from broker.core.ids import Pseudonym, sha256_hex
@@ -128,6 +129,7 @@ def _check(connection: sqlite3.Connection, change: Change) -> None:
     _check_premises(connection, change.premises)
     if change.starts:
         refuse_halted(connection, change.call)
+        label_agent(connection, change.call)
     if change.workspace is not None:
         _move_workspace(connection, change.workspace)
 

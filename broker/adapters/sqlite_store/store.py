@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
-from broker.adapters.sqlite_store import changes, file_rows, halts, queries, schema
+from broker.adapters.sqlite_store import changes, file_rows, halts, labels, queries, schema
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.changes import Recorded
 from broker.adapters.sqlite_store.chronicle import Chronicle, Seal
@@ -127,6 +127,10 @@ class SqliteStore:
     async def halts(self) -> Sequence[Halt]:
         """List active halts, oldest first."""
         return await self._read(halts.list_halts)
+
+    async def labels(self) -> Mapping[AgentId, frozenset[str]]:
+        """List what every agent is labelled with."""
+        return await self._read(labels.list_labels)
 
     async def get_call(self, call: CallId) -> Call | None:
         """Read one call."""

@@ -4,6 +4,7 @@ import data.broker.decision
 
 call(name, arguments, derived) := {
 	"agent": {"id": "spiffe://example.org/agent", "roles": ["agent"], "groups": [], "attributes": {}},
+	"session": {"labels": []},
 	"tool": {"name": name, "arguments": arguments, "effects": {"destructive": name == "workspace_delete"}},
 	"derived": derived,
 	"workspace": {"paths": ["notes.txt", "data/in.csv"]},
