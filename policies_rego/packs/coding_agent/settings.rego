@@ -16,12 +16,13 @@ open_tools := {
 }
 
 # Where it writes by itself.
-own_folders := {"docs", "src", "tests"}
+own_folders := {"docs", "private", "src", "tests"}
 
 # Where people look at what it writes first: what is below decides what later runs elsewhere.
 guarded_folders := {"ci", "deploy"}
 
-# What lies here may be read, but not carried out of the sandbox afterwards.
+# Whoever touches what lies here reaches nothing outside afterwards: the label stays with the agent for
+# good, so give such work to an identity of its own.
 private_folder := "private"
 
 # Documentation, and the index of packages.
