@@ -34,6 +34,7 @@ from broker.api.calling import Calling
 from broker.api.edge import Edge
 from broker.api.execution import ExecutionService
 from broker.api.halting import Halting
+from broker.api.policy import PolicyService
 from broker.api.receipts import ReceiptService
 from broker.api.server import Services, Tls, build_server, listen, set_serving
 from broker.api.tools import ToolService
@@ -44,6 +45,7 @@ from broker.brake import Brake
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
+from broker.core.bundle import Bundle
 from broker.core.decision import Limits
 from broker.core.ids import AgentId
 from broker.core.lifecycle import CallState
@@ -54,6 +56,7 @@ from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.errors import ConfigurationError
 from broker.execute import Executor
+from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
 from broker.keyring import read_server_pair, read_signer
@@ -158,6 +161,7 @@ class _Outside:
     toolbox: Toolbox
     telemetry: Telemetry
     clock: SystemClock
+    bundle: Bundle
     engine: PolicyEngine
     store: SqliteStore
     sandboxes: SandboxEngine
@@ -176,7 +180,8 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
         return seal(draft, position, signer.sign)
 
-    engine = await _policy_engine(config)
+    bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
+    engine = await _policy_engine(config, bundle)
     stack.push_async_callback(engine.close)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
@@ -196,6 +201,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         toolbox=toolbox,
         telemetry=telemetry,
         clock=clock,
+        bundle=bundle,
         engine=engine,
         store=store,
         sandboxes=sandboxes,
@@ -278,6 +284,7 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
         receipts=ReceiptService(reader, outside.trust_root),
+        policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
         admin=AdminService(
             facts,
             outside.engine,
@@ -310,9 +317,8 @@ def _toolbox(config: Config) -> Toolbox:
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
 
 
-async def _policy_engine(config: Config) -> PolicyEngine:
+async def _policy_engine(config: Config, bundle: Bundle) -> PolicyEngine:
     policy = config.policy
-    bundle = load_bundle(policy.bundle or policies_dir() / "bundle.tar.gz")
     if policy.engine == "wasm":
         return WasmEngine(bundle, timeout_s=policy.timeout_s)
     if policy.opa_url:

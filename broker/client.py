@@ -38,6 +38,8 @@ from broker.v1 import (
     call_pb2,
     execution_pb2,
     execution_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
     receipt_pb2,
     receipt_pb2_grpc,
     tool_pb2,
@@ -107,6 +109,7 @@ class Client:
         self._execution = execution_pb2_grpc.ExecutionServiceStub(channel)
         self._tools = tool_pb2_grpc.ToolServiceStub(channel)
         self._approval = approval_pb2_grpc.ApprovalServiceStub(channel)
+        self._policy = policy_pb2_grpc.PolicyServiceStub(channel)
         self._receipts = receipt_pb2_grpc.ReceiptServiceStub(channel)
         self._admin = admin_pb2_grpc.AdminServiceStub(channel)
 
@@ -413,6 +416,16 @@ class Client:
             return list(answer.receipts), answer.next_page_token
 
         return _items(page, limit)
+
+    def policy(self) -> policy_pb2.GetPolicyResponse:
+        """Show the active policy with its rules."""
+        return self._attempts.repeated(self._policy.GetPolicy, policy_pb2.GetPolicyRequest())
+
+    def explain(self, call: str) -> policy_pb2.ExplainCallResponse:
+        """Say which rules decided a call; for auditors and the security team."""
+        return self._attempts.repeated(
+            self._policy.ExplainCall, policy_pb2.ExplainCallRequest(call=call)
+        )
 
     def trust_root(self) -> str:
         """Read the broker's own trust root. To verify, use one that you got elsewhere."""

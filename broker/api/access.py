@@ -9,6 +9,7 @@ _READERS = frozenset({Role.AGENT, Role.AUDITOR, Role.APPROVER})
 _RECORDS = frozenset({Role.AGENT, Role.AUDITOR})
 _APPROVERS = frozenset({Role.APPROVER})
 _REVIEWERS = frozenset({Role.APPROVER, Role.AUDITOR})
+_POLICY = frozenset({Role.AUDITOR, Role.POLICY})
 _ADMIN = frozenset({Role.ADMIN})
 
 TABLE: dict[str, frozenset[Role]] = {
@@ -32,6 +33,8 @@ TABLE: dict[str, frozenset[Role]] = {
     "/broker.v1.ReceiptService/GetReceipt": _RECORDS,
     "/broker.v1.ReceiptService/ListReceipts": _RECORDS,
     "/broker.v1.ReceiptService/GetTrustRoot": _ANY,
+    "/broker.v1.PolicyService/GetPolicy": _POLICY,
+    "/broker.v1.PolicyService/ExplainCall": _POLICY,
     "/broker.v1.AdminService/GetServerInfo": _ANY,
     "/broker.v1.AdminService/Drain": _ADMIN,
     "/broker.v1.AdminService/Halt": _ADMIN,

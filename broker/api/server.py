@@ -13,6 +13,7 @@ from broker.api.admin import AdminService
 from broker.api.approvals import ApprovalService
 from broker.api.edge import Edge
 from broker.api.execution import ExecutionService
+from broker.api.policy import PolicyService
 from broker.api.receipts import ReceiptService
 from broker.api.tools import ToolService
 from broker.api.workspace import WorkspaceService
@@ -23,6 +24,8 @@ from broker.v1 import (
     approval_pb2_grpc,
     execution_pb2,
     execution_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
     receipt_pb2,
     receipt_pb2_grpc,
     tool_pb2,
@@ -54,6 +57,7 @@ class Services:
     tools: ToolService
     approvals: ApprovalService
     receipts: ReceiptService
+    policy: PolicyService
     admin: AdminService
 
 
@@ -77,6 +81,7 @@ def build_server(
     tool_pb2_grpc.add_ToolServiceServicer_to_server(services.tools, server)
     approval_pb2_grpc.add_ApprovalServiceServicer_to_server(services.approvals, server)
     receipt_pb2_grpc.add_ReceiptServiceServicer_to_server(services.receipts, server)
+    policy_pb2_grpc.add_PolicyServiceServicer_to_server(services.policy, server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(services.admin, server)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -113,6 +118,7 @@ def _service_names() -> Sequence[str]:
         tool_pb2,
         approval_pb2,
         receipt_pb2,
+        policy_pb2,
         admin_pb2,
         health_pb2,
     )

@@ -44,6 +44,10 @@ WANTED = {
         "ListReceipts": {"agent", "auditor"},
         "GetTrustRoot": set(ROLES),
     },
+    "broker.v1.PolicyService": {
+        "GetPolicy": {"auditor", "policy"},
+        "ExplainCall": {"auditor", "policy"},
+    },
     "broker.v1.AdminService": {
         "GetServerInfo": set(ROLES),
         "Drain": {"admin"},

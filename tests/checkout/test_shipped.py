@@ -45,8 +45,11 @@ class TestWheel:
         ]
         sources = {
             path.relative_to(ROOT)
-            for path in (ROOT / "sandbox_images").rglob("*")
+            for folder in ("sandbox_images", "policies_rego")
+            for path in (ROOT / folder).rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
         assert Path("sandbox_images/pdf_text/packages") in sources
+        assert Path("policies_rego/packs/coding_agent/rules.rego") in sources
+        assert Path("policies_rego/.manifest") in sources
         assert {path for path in sources if not (shipped / path).is_file()} == set()

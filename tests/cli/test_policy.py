@@ -1,4 +1,4 @@
-"""`toolwarrant policy`: compile policy."""
+"""`toolwarrant policy`: check, test, compile policy."""
 
 import json
 import shutil
@@ -16,24 +16,47 @@ PROGRAM = Path(sys.executable).with_name("toolwarrant")
 RULE = """\
 package teams.more
 
-deny contains {"rule": "more.nothing", "message": "nothing runs"}
+deny contains {"rule": "more.nothing", "message": "nothing runs"} if input.tool.name == "x"
 """
+CONDITION = 'if input.tool.name == "x"'
+UNUSED = 'if {\n\tinput.tool.name == "x"\n\tunused := 1\n}'
+RULE_TEST = """\
+package teams.more_test
+
+import data.teams.more
+
+test_nothing_runs if count(more.deny) == 1 with input.tool.name as "x"
+"""
+
+
+def policy(*words: Path | str) -> subprocess.CompletedProcess[str]:
+    """Run `toolwarrant policy` with these words."""
+    argv = [PROGRAM, "policy", *words, "-o", "json"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
 
 
 def build(folder: Path, bundle: Path, opa: str) -> subprocess.CompletedProcess[str]:
     """Run `toolwarrant policy build`."""
-    argv = [PROGRAM, "policy", "build", folder, bundle, "--opa", opa, "-o", "json"]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
+    return policy("build", folder, bundle, "--opa", opa)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A policy folder with a team's package of its own."""
     folder = tmp_path / "policy"
-    shutil.copytree(ROOT / "policies_rego", folder)
+    # Without library and packs, which no rule here uses: each run of opa would parse them.
+    ignored = shutil.ignore_patterns("library", "packs", "bundle.tar.gz")
+    shutil.copytree(ROOT / "policies_rego", folder, ignore=ignored)
     (folder / "teams" / "more").mkdir()
     (folder / "teams" / "more" / "more.rego").write_text(RULE)
+    (folder / "teams" / "more" / "more_test.rego").write_text(RULE_TEST)
     return folder
+
+
+@pytest.fixture(scope="session")
+def regal() -> str:
+    """Path of the linter, built where there is none."""
+    return subprocess.check_output([ROOT / "scripts" / "tool.sh", "regal"], text=True).strip()
 
 
 class TestPolicyBuild:
@@ -65,7 +88,7 @@ class TestPolicyBuild:
     def test_a_misspelt_field_is_refused(self, folder, tmp_path, opa):
         """A rule that says which schema it reads, and reads what is not in it, never gets live."""
         rule = "# METADATA\n# schemas:\n#   - input: schema.policy_input\n" + RULE
-        rule = rule.replace('"nothing runs"}', '"nothing runs"} if input.arguments.code')
+        rule = rule.replace('input.tool.name == "x"', "input.arguments.code")
         (folder / "teams" / "more" / "more.rego").write_text(rule)
         done = build(folder, tmp_path / "policy.tar.gz", opa)
         assert done.returncode == Exit.USAGE
@@ -77,3 +100,125 @@ class TestPolicyBuild:
         done = build(folder, tmp_path / "nowhere" / "policy.tar.gz", opa)
         assert done.returncode == Exit.USAGE
         assert "nowhere/policy.tar.gz: cannot be written" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "text", "said"),
+        [
+            ("more.rego", RULE.replace("contains", "contains  "), "more.rego:3: "),
+            ("more_test.rego", RULE_TEST.replace("== 1", "== 2"), "more_test.rego:5: test_nothing"),
+            ("more_test.rego", "package teams.more_test\n", "more.rego:3: coverage: no test reach"),
+        ],
+        ids=["check", "test", "coverage"],
+    )
+    def test_nothing_is_built_before_it_passes(self, folder, tmp_path, opa, name, text, said):
+        """What `policy check` or `policy test` finds is said instead, by file and line."""
+        (folder / "teams" / "more" / name).write_text(text)
+        done = build(folder, tmp_path / "policy.tar.gz", opa)
+        assert done.returncode == Exit.USAGE
+        assert said in done.stderr
+        assert not (tmp_path / "policy.tar.gz").exists()
+
+    def test_without_opa_it_says_how_to_get_it(self, folder, tmp_path):
+        """A missing program is named, with where it comes from."""
+        done = build(folder, tmp_path / "policy.tar.gz", "no-such-opa")
+        assert done.returncode == Exit.USAGE
+        assert "install OPA 1.22 or newer" in done.stderr
+        assert "scripts/tool.sh opa" in done.stderr
+
+
+class TestPolicyCheck:
+    def test_the_shipped_folder_is_clean(self, opa, regal):
+        """Library, packs and default team pass what every team's package has to pass."""
+        done = policy("check", ROOT / "policies_rego", "--opa", opa, "--regal", regal)
+        assert (done.returncode, json.loads(done.stdout)) == (
+            Exit.OK,
+            {"findings": [], "linted": True},
+        )
+
+    @pytest.mark.parametrize(
+        ("old", "new", "line", "rule", "said"),
+        [
+            ("contains {", "contains {{", 3, "rego_parse_error", "unexpected"),
+            ("contains {", "contains  {", 3, "opa-fmt", "opa fmt --write"),
+            (CONDITION, UNUSED, 5, "rego_compile_error", "assigned var unused"),
+            ("input.tool.name ==", "http.send({}) ==", 3, "rego_type_error", "http.send"),
+            (
+                "input.tool.name ==",
+                "input.tool.nam ==",
+                6,
+                "rego_type_error",
+                "there are: arguments",
+            ),
+            ('"rule": "more', '"rule": lower("MORE") + "more', 3, "rego_type_error", "plus"),
+            ("deny contains", "DENY contains", 3, "prefer-snake-case", "snake_case"),
+        ],
+        ids=["parse", "format", "strict", "capability", "schema", "type", "lint"],
+    )
+    def test_each_fault_has_file_and_line(self, folder, opa, regal, old, new, line, rule, said):
+        """One message for each, whoever found it."""
+        schema = "# METADATA\n# schemas:\n#   - input: schema.policy_input\n" if line == 6 else ""
+        rules = folder / "teams" / "more" / "more.rego"
+        rules.write_text(schema + RULE.replace(old, new))
+        (folder / "teams" / "more" / "more_test.rego").unlink()
+        done = policy("check", folder, "--opa", opa, "--regal", regal)
+        assert done.returncode == Exit.TOOL_FAILED
+        found = json.loads(done.stdout)["findings"]
+        assert ("teams/more/more.rego", line, rule) in [
+            (finding["file"], finding["line"], finding["rule"]) for finding in found
+        ]
+        assert said in " ".join(finding["message"] for finding in found)
+
+    def test_without_regal_it_says_so(self, folder, opa):
+        """What was not looked at is not passed over in silence."""
+        argv = [PROGRAM, "policy", "check", folder, "--opa", opa, "--regal", "no-such-regal"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
+        assert (done.returncode, done.stdout) == (Exit.OK, "")
+        assert "Regal is not on PATH" in done.stderr
+
+    def test_another_folder_is_no_policy_folder(self, tmp_path, opa):
+        """Exit code 2 tells a wrong folder from a wrong rule."""
+        done = policy("check", tmp_path, "--opa", opa)
+        assert done.returncode == Exit.USAGE
+        assert "is no policy folder: it needs .manifest" in done.stderr
+
+
+class TestPolicyTest:
+    def test_every_folder_of_rules_is_counted(self, opa):
+        """The coverage of each is told, library and packs included."""
+        done = policy("test", ROOT / "policies_rego", "--opa", opa)
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["findings"]) == (Exit.OK, [])
+        assert answer["coverage"]["teams/default"] == 100.0
+        assert {"broker/decision", "library/url", "packs/coding_agent"} <= answer["coverage"].keys()
+
+    def test_an_untested_package_does_not_hide_behind_the_others(self, folder, opa):
+        """One rule without a test fails, though nearly all lines of the folder are reached."""
+        (folder / "teams" / "more" / "more_test.rego").unlink()
+        done = policy("test", folder, "--opa", opa)
+        assert done.returncode == Exit.TOOL_FAILED
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert (finding["file"], finding["line"], finding["rule"]) == (
+            "teams/more/more.rego",
+            3,
+            "coverage",
+        )
+
+    def test_a_failed_test_is_named(self, folder, opa):
+        """By file, line and name."""
+        text = RULE_TEST.replace("== 1", "== 2")
+        (folder / "teams" / "more" / "more_test.rego").write_text(text)
+        done = policy("test", folder, "--opa", opa)
+        assert (done.returncode, json.loads(done.stdout)) == (
+            Exit.TOOL_FAILED,
+            {
+                "coverage": {},
+                "findings": [
+                    {
+                        "file": "teams/more/more_test.rego",
+                        "line": 5,
+                        "rule": "test_nothing_runs",
+                        "message": "the test failed",
+                    }
+                ],
+            },
+        )

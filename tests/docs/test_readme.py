@@ -1,7 +1,6 @@
 """The README, followed from top to bottom by a reader who types what it says."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 from tests.broker_process import DOCKER_URL
-from tests.docs.fences import Block, Ran, Reader, blocks_of, clean_environment
+from tests.docs.fences import Block, Ran, Reader, blocks_of, clean_environment, free_address
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -32,12 +31,6 @@ def _checkout(folder: Path) -> Path:
     return folder
 
 
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 def _remove_image() -> None:
     engine = docker.APIClient(DOCKER_URL)
     try:
@@ -51,7 +44,7 @@ def _remove_image() -> None:
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ran]]:
     """Each executed block with what it came to; ends with the first that fails."""
-    address = _free_address()
+    address = free_address()
     # Only where the broker listens differs: other brokers run on this machine.
     typed = {INIT: f'toolwarrant init dev --listen {address} --metrics ""\n', LISTEN: address}
     folder = _checkout(tmp_path_factory.mktemp("readme"))
@@ -103,7 +96,7 @@ class TestReadme:
             ("holds approve", "END OF THE VIEW"),
             ("RejectCall", '"state": "CALL_STATE_REJECTED"'),
             ("tools validate", "word_count@1.0.0"),
-            ("opa test", "PASS"),
+            ("policy test dev/policy", "100.0 %  teams/docs"),
             ("call word_count", '{"words": 3}'),
             ("--as approver2", "1 security"),
             ("receipts verify ", "VALID: the receipt is genuine"),

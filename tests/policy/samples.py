@@ -104,6 +104,33 @@ def ask(
     )
 
 
+def without_teams(folder: Path) -> Path:
+    """Lay out the shipped policy folder without any team, packs and library included."""
+    ignored = shutil.ignore_patterns("bundle.tar.gz", "*_test.rego")
+    shutil.copytree(policies_dir(), folder, ignore=ignored)
+    shutil.rmtree(folder / "teams")
+    return folder
+
+
+def install(folder: Path, pack: str) -> None:
+    """Copy a pack to the teams of a policy folder, as docs/policy.md says."""
+    for file in (policies_dir() / "packs" / pack).glob("*.rego"):
+        installed = folder / "teams" / pack / file.name
+        installed.parent.mkdir(parents=True, exist_ok=True)
+        installed.write_text(file.read_text().replace(f"packs.{pack}", f"teams.{pack}"))
+
+
+PACKS = ("coding_agent", "data_analyst", "support_agent")
+
+
+def compiled_packs(folder: Path, opa: str) -> Bundle:
+    """Compile a policy whose teams are the three packs, each bound to its own group of agents."""
+    without_teams(folder)
+    for pack in PACKS:
+        install(folder, pack)
+    return compiled_folder(folder, opa)
+
+
 def compiled(folder: Path, opa: str, sources: Mapping[str, str], *, shipped: bool = True) -> Bundle:
     """Compile the shipped policy with more packages, or these packages alone."""
     if shipped:
@@ -116,4 +143,9 @@ def compiled(folder: Path, opa: str, sources: Mapping[str, str], *, shipped: boo
     for name, text in sources.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+    return compiled_folder(folder, opa)
+
+
+def compiled_folder(folder: Path, opa: str) -> Bundle:
+    """Compile a policy folder as it is."""
     return read_bundle(build_bundle(folder, opa), str(folder))

@@ -9,11 +9,12 @@ from broker.core.canonical import JsonObject, canonical_json
 from broker.core.decision_reader import read_decision
 from broker.errors import PolicyError
 from broker.ports import PolicyEngine
-from tests.policy.hostile import inputs
-from tests.policy.samples import LIMITS, compiled
+from tests.policy.hostile import inputs, pack_inputs
+from tests.policy.samples import LIMITS, compiled, compiled_packs
 
 SHIPPED_INPUTS = 600
 TEAM_INPUTS = 200
+PACK_INPUTS = 400
 
 TEAM = """
 package teams.echo
@@ -105,6 +106,17 @@ class TestEngines:
         """600 inputs, most of them hostile, get byte-identical decisions by the shipped policy."""
         asked = list(inputs(SHIPPED_INPUTS, seed=20261123))
         assert await differences(wasm, server, asked) == []
+
+    async def test_packs(self, opa: str, tmp_path: Path) -> None:
+        """The packs, and so the library, decide alike about 400 inputs of their kind."""
+        bundle = compiled_packs(tmp_path / "policy", opa)
+        wasm = WasmEngine(bundle, timeout_s=5)
+        server = await OpaServerEngine.spawn(opa, bundle, timeout_s=10)
+        try:
+            assert await differences(wasm, server, list(pack_inputs(PACK_INPUTS, seed=29))) == []
+        finally:
+            await wasm.close()
+            await server.close()
 
     async def test_team_package(self, opa: str, tmp_path: Path) -> None:
         """A team package that formats, counts and cuts texts is evaluated alike too."""

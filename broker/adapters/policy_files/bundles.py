@@ -1,15 +1,14 @@
-"""Read policy bundles from disk, or build them with the `opa` program."""
+"""Read a policy bundle from disk, or build one."""
 
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 
+from broker.adapters.policy_files.program import SHARED, require_folder, run
 from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
+from broker.core.rego_reach import reached
 from broker.errors import ConfigurationError
 
-_BUILD_TIMEOUT_S = 120
-_SHARED = ("--capabilities", "capabilities.json", "--ignore", "*_test.rego")
+_SHARED = (*SHARED, "--ignore", "*_test.rego")
 
 
 def load_bundle(file: Path) -> Bundle:
@@ -40,11 +39,7 @@ def build_bundle(folder: Path, opa: str) -> bytes:
     Raises:
         ConfigurationError: The program is missing, or it refuses the folder; with its words.
     """
-    capabilities = folder / "capabilities.json"
-    if not (folder / ".manifest").is_file() or not capabilities.is_file():
-        raise ConfigurationError(
-            str(folder), None, "is no policy folder: it needs .manifest and capabilities.json"
-        )
+    require_folder(folder)
     if (folder / "schemas").is_dir():
         # `opa build` reads no schemas: a misspelt field would make a rule that never holds.
         _run([opa, "check", "--bundle", "--schema", "schemas", *_SHARED, "."], folder)
@@ -57,32 +52,17 @@ def build_bundle(folder: Path, opa: str) -> bytes:
 
 
 def _sources(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+    texts = {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(folder.rglob("*.rego"))
         if not path.name.endswith("_test.rego")
     }
+    # As the compiled module has it: what no team uses is no part of the policy.
+    return {name: texts[name].encode() for name in sorted(reached(texts))}
 
 
 def _run(argv: list[str], folder: Path) -> None:
-    try:
-        done = subprocess.run(
-            argv,
-            cwd=folder,
-            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigurationError(
-            str(folder),
-            None,
-            f"{argv[0]} did not run ({error}): install OPA 1.22 or newer; in a checkout of "
-            "Toolwarrant `scripts/tool.sh opa` builds it and prints its path, for --opa",
-        ) from error
+    done = run(argv, folder)
     if done.returncode != 0:
         raise ConfigurationError(
             str(folder), None, f"opa refuses it: {(done.stderr or done.stdout).strip()}"

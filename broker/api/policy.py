@@ -1,0 +1,86 @@
+"""Serve the security team's API."""
+
+from broker.api.edge import Context
+from broker.api.identity import caller
+from broker.api.wire import timestamp
+from broker.core.document import Document
+from broker.core.rule_index import RuleSource
+from broker.explain import ExplainedReason, Explainer, Explanation
+from broker.ports import PolicyEngine
+from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
+
+
+class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
+    """Show which policy decides, and why it decided as it did."""
+
+    def __init__(self, explainer: Explainer, engine: PolicyEngine) -> None:
+        self._explainer = explainer
+        self._engine = engine
+
+    async def GetPolicy(  # noqa: N802
+        self, request: policy_pb2.GetPolicyRequest, context: Context
+    ) -> policy_pb2.GetPolicyResponse:
+        """Show the active policy with its rules."""
+        return policy_pb2.GetPolicyResponse(
+            revision=self._engine.bundle_revision,
+            bundle_sha256=self._engine.bundle_sha256,
+            engine=self._engine.name,
+            rules=map(_rule, self._explainer.rules),
+        )
+
+    async def ExplainCall(  # noqa: N802
+        self, request: policy_pb2.ExplainCallRequest, context: Context
+    ) -> policy_pb2.ExplainCallResponse:
+        """Say which rules decided a call."""
+        call, explanations = await self._explainer.explain(caller(), request.call)
+        return policy_pb2.ExplainCallResponse(
+            call=call.name, explanations=map(_explanation, explanations)
+        )
+
+
+def _explanation(found: Explanation) -> policy_pb2.Explanation:
+    evaluation = found.evaluation
+    return policy_pb2.Explanation(
+        at=timestamp(evaluation.at),
+        effect=call_pb2.Effect.Value(f"EFFECT_{evaluation.effect.value.upper()}"),
+        reasons=map(_reason, found.reasons),
+        requirements=[
+            call_pb2.Requirement(group=requirement.group, count=requirement.count)
+            for requirement in found.requirements
+        ],
+        remedies=found.remedies,
+        policy_revision=evaluation.bundle_revision,
+        bundle_sha256=evaluation.bundle_sha256,
+        is_active_bundle=found.is_active_bundle,
+        engine=evaluation.engine,
+        policy_input_document=_text(found.asked),
+        decision_document=_text(found.answered),
+    )
+
+
+def _reason(reason: ExplainedReason) -> policy_pb2.ExplainedReason:
+    return policy_pb2.ExplainedReason(
+        rule=reason.rule,
+        severity=reason.severity,
+        message=reason.message,
+        agent_message=reason.agent_message,
+        source=_rule(reason.source) if reason.source else None,
+    )
+
+
+def _rule(rule: RuleSource) -> policy_pb2.PolicyRule:
+    return policy_pb2.PolicyRule(
+        rule=rule.rule,
+        package=rule.package,
+        file=rule.file,
+        line=rule.line,
+        head=rule.head,
+        title=rule.title,
+        description=rule.description,
+        controls=rule.controls,
+        used_at=rule.used_at,
+    )
+
+
+def _text(document: Document | None) -> str:
+    return document.text.decode() if document else ""

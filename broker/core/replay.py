@@ -1,0 +1,162 @@
+"""Compare what policy would decide with what it decided."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.core.canonical import JsonObject, JsonValue
+from broker.core.decision import RUNTIMES, Effect, Limits
+from broker.core.decision_reader import read_decision
+from broker.core.document import Document
+from broker.core.ids import AgentId, CallId
+
+# What main.rego says itself; every other rule of this prefix is the broker's own refusal.
+_OF_POLICY: Final = frozenset(
+    {"broker.not_allowed", "broker.hold_without_allow", "broker.contribution_invalid"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One question that was put to policy, with what was answered.
+
+    Args:
+        asked: The policy_input document; None where it was erased.
+        answered: The decision document, likewise.
+    """
+
+    call: CallId
+    tool: str
+    agent: AgentId
+    asked: Document | None
+    answered: Document | None
+
+    @property
+    def is_of_policy(self) -> bool:
+        """Tell whether policy gave the answer, not the broker in its place."""
+        assert self.answered is not None
+        return all(
+            rule in _OF_POLICY or not rule.startswith("broker.")
+            for rule in rules_of(self.answered.body)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What counts of one decision when it is compared."""
+
+    effect: Effect
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One decision that would be another.
+
+    `was` and `would_be` may have the same effect and rules: then obligations, messages or what is
+    asked of people differ.
+    """
+
+    call: CallId
+    tool: str
+    agent: AgentId
+    was: Outcome
+    would_be: Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """What a replay came to, filled decision by decision.
+
+    Args:
+        decisions: Replayed ones.
+        not_policys: Left out, since the broker decided without policy, or in its place.
+        erased: Left out, since their content is gone.
+        were_held: Calls with a decision that held them.
+        would_be_held: Likewise, by the new bundle.
+    """
+
+    decisions: int = 0
+    not_policys: int = 0
+    erased: int = 0
+    changes: list[Change] = field(default_factory=list)
+    were_held: set[CallId] = field(default_factory=set)
+    would_be_held: set[CallId] = field(default_factory=set)
+
+    def compare(self, recorded: Recorded, was: Outcome, would_be: Outcome, *, same: bool) -> None:
+        """Count one decision."""
+        self.decisions += 1
+        if was.effect is Effect.HOLD:
+            self.were_held.add(recorded.call)
+        if would_be.effect is Effect.HOLD:
+            self.would_be_held.add(recorded.call)
+        if not same:
+            self.changes.append(
+                Change(
+                    call=recorded.call,
+                    tool=recorded.tool,
+                    agent=recorded.agent,
+                    was=was,
+                    would_be=would_be,
+                )
+            )
+
+    @property
+    def by_effect(self) -> Counter[tuple[Effect, Effect]]:
+        """Count the changes by what was and what would be."""
+        return Counter((change.was.effect, change.would_be.effect) for change in self.changes)
+
+    @property
+    def by_tool(self) -> Counter[str]:
+        """Count the changes by tool."""
+        return Counter(change.tool for change in self.changes)
+
+    @property
+    def by_agent(self) -> Counter[str]:
+        """Count the changes by agent."""
+        return Counter(change.agent for change in self.changes)
+
+    @property
+    def no_longer(self) -> Counter[str]:
+        """Count the changed decisions for which a rule is no reason any more."""
+        return Counter(
+            rule for change in self.changes for rule in _without(change.was, change.would_be)
+        )
+
+    @property
+    def newly(self) -> Counter[str]:
+        """Count the changed decisions for which a rule becomes a reason."""
+        return Counter(
+            rule for change in self.changes for rule in _without(change.would_be, change.was)
+        )
+
+
+def outcome_of(output: JsonObject, asked: JsonObject) -> Outcome:
+    """Read what an engine answered about a recorded question, as the broker would.
+
+    Raises:
+        PolicyInvalid: It is no decision.
+    """
+    tool, runtimes = asked["tool"], asked.get("runtimes")
+    assert isinstance(tool, dict)
+    limits = Limits(**tool["limits"])
+    order = tuple(map(str, runtimes)) if isinstance(runtimes, list) else RUNTIMES
+    decision = read_decision(output, limits, order)
+    return Outcome(effect=decision.effect, rules=tuple(reason.rule for reason in decision.reasons))
+
+
+def recorded_outcome(body: JsonObject) -> Outcome:
+    """Read a decision document of this broker's own."""
+    return Outcome(effect=Effect(body["effect"]), rules=rules_of(body))
+
+
+def rules_of(body: JsonObject) -> tuple[str, ...]:
+    """Name the rules of a decision document, the gravest first."""
+    reasons: JsonValue = body["reasons"]
+    assert isinstance(reasons, Sequence)
+    return tuple(str(reason["rule"]) for reason in reasons if isinstance(reason, dict))
+
+
+def _without(one: Outcome, other: Outcome) -> set[str]:
+    return set(one.rules) - set(other.rules)

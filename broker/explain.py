@@ -1,0 +1,134 @@
+"""Say why policy decided a call as it did."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from broker.core.bundle import Bundle
+from broker.core.call import Call, Evaluation
+from broker.core.canonical import JsonObject
+from broker.core.decision import Effect, Requirement
+from broker.core.document import Document
+from broker.core.identity import Identity, Role
+from broker.core.rule_index import RuleSource, read_rules
+from broker.ports import Store
+from broker.read import Reader
+
+_NO_ALLOW = frozenset({"broker.not_allowed", "broker.hold_without_allow"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedReason:
+    """One reason of a decision; `source` is None where its rule does not stand in the bundle."""
+
+    rule: str
+    severity: str
+    message: str
+    agent_message: str
+    source: RuleSource | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One question to policy with its answer; a document is None where it was erased."""
+
+    evaluation: Evaluation
+    reasons: tuple[ExplainedReason, ...]
+    requirements: tuple[Requirement, ...]
+    remedies: tuple[str, ...]
+    is_active_bundle: bool
+    asked: Document | None
+    answered: Document | None
+
+
+class Explainer:
+    """Explain decisions by the sources of the active bundle."""
+
+    def __init__(self, reader: Reader, store: Store, bundle: Bundle) -> None:
+        self._reader = reader
+        self._store = store
+        self._bundle = bundle
+        self.rules: Sequence[RuleSource] = read_rules(bundle.rego)
+        self._by_id: Mapping[str, RuleSource] = {rule.rule: rule for rule in reversed(self.rules)}
+
+    @property
+    def bundle(self) -> Bundle:
+        """Give the bundle whose sources it knows."""
+        return self._bundle
+
+    async def explain(self, reader: Identity, reference: str) -> tuple[Call, list[Explanation]]:
+        """Explain each decision on a call, the first first.
+
+        Args:
+            reader: Of the security team or an auditor: it sees every call.
+
+        Raises:
+            NotFound: No such call, or more than one.
+            InvalidArgument: The reference has no form that names a call.
+        """
+        everybody = replace(reader, roles=reader.roles | {Role.AUDITOR})
+        call = await self._reader.find(everybody, reference)
+        return call, [await self._one(evaluation) for evaluation in call.evaluations]
+
+    async def _one(self, evaluation: Evaluation) -> Explanation:
+        answered = await self._store.document(evaluation.decision_sha256)
+        body: JsonObject = answered.body if answered else {}
+        reasons = tuple(self._reasons(body))
+        requirements = tuple(_requirements(body))
+        return Explanation(
+            evaluation=evaluation,
+            reasons=reasons,
+            requirements=requirements,
+            remedies=tuple(self._remedies(evaluation.effect, reasons, requirements)),
+            is_active_bundle=evaluation.bundle_sha256 == self._bundle.sha256,
+            asked=await self._store.document(evaluation.policy_input_sha256),
+            answered=answered,
+        )
+
+    def _reasons(self, body: JsonObject) -> Iterator[ExplainedReason]:
+        for reason in _objects(body.get("reasons")):
+            rule = str(reason["rule"])
+            yield ExplainedReason(
+                rule=rule,
+                severity=str(reason["severity"]),
+                message=str(reason["message"]),
+                agent_message=str(reason["agent_message"]),
+                source=self._by_id.get(rule),
+            )
+
+    def _remedies(
+        self,
+        effect: Effect,
+        reasons: Sequence[ExplainedReason],
+        requirements: Sequence[Requirement],
+    ) -> Iterator[str]:
+        """Say what would have to be different, as far as the decision itself tells."""
+        rules = ", ".join(reason.rule for reason in reasons)
+        if any(reason.rule in _NO_ALLOW for reason in reasons):
+            allowing = [rule for rule in self.rules if rule.head == "allow"]
+            places = ", ".join(f"{rule.rule} ({rule.file}:{rule.line})" for rule in allowing)
+            yield f"a rule that allows has to apply; there are: {places or 'none'}"
+        elif effect is Effect.DENY and reasons:
+            yield (
+                f"none of these may apply: {rules}; only then do holds count, and whether a rule "
+                "allows it"
+            )
+        for requirement in requirements:
+            group = f"of group {requirement.group}" if requirement.group else "of any group"
+            yield f"{requirement.count} approver(s) {group} have to agree"
+        if effect is Effect.HOLD:
+            yield f"or none of these may apply: {rules}"
+        for reason in reasons:
+            if effect is not Effect.ALLOW:
+                yield f"{reason.rule} tells the agent: {reason.agent_message}"
+
+
+def _requirements(body: JsonObject) -> Iterator[Requirement]:
+    approval = body.get("approval")
+    for entry in _objects(approval.get("requirements") if isinstance(approval, Mapping) else None):
+        count = entry["count"]
+        assert isinstance(count, int)
+        yield Requirement(group=str(entry["group"]), count=count)
+
+
+def _objects(value: object) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

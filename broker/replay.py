@@ -1,0 +1,57 @@
+"""Ask a policy again about what was decided."""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from broker.core.canonical import canonical_json
+from broker.core.decision import Effect
+from broker.core.replay import Outcome, Recorded, Replay, outcome_of, recorded_outcome
+from broker.errors import PolicyError
+from broker.ports import PolicyEngine
+
+_AT_ONCE: Final = 64
+
+
+async def replay(engine: PolicyEngine, recorded: Iterable[Recorded]) -> Replay:
+    """Replay decisions; nothing is written anywhere.
+
+    Args:
+        engine: Evaluates the bundle to try.
+        recorded: Read as it goes, some at a time.
+    """
+    found, waiting = Replay(), iter(recorded)
+    # Some at a time: an engine that evaluates on threads is never idle while the next is read.
+    while some := list(islice(waiting, _AT_ONCE)):
+        kept = [decision for decision in some if _is_replayed(decision, found)]
+        answers = await asyncio.gather(*(_ask(engine, decision) for decision in kept))
+        for decision, (would_be, is_same) in zip(kept, answers, strict=True):
+            assert decision.answered is not None
+            was = recorded_outcome(decision.answered.body)
+            found.compare(decision, was, would_be, same=is_same)
+    return found
+
+
+def _is_replayed(recorded: Recorded, found: Replay) -> bool:
+    """Tell whether a decision can be asked for again; count it where not."""
+    if recorded.asked is None or recorded.answered is None:
+        found.erased += 1
+        return False
+    if not recorded.is_of_policy:
+        found.not_policys += 1
+        return False
+    return True
+
+
+async def _ask(engine: PolicyEngine, recorded: Recorded) -> tuple[Outcome, bool]:
+    """Give the outcome, and whether the whole answer is the recorded one to the byte."""
+    assert recorded.asked is not None
+    assert recorded.answered is not None
+    try:
+        answer = await engine.evaluate(recorded.asked.body_text)
+        would_be = outcome_of(answer.output, recorded.asked.body)
+    except PolicyError as error:
+        # As the broker would have it: what is no decision is a denial.
+        return Outcome(effect=Effect.DENY, rules=(error.rule,)), False
+    return would_be, canonical_json(answer.output) == recorded.answered.body_text

@@ -1,0 +1,111 @@
+"""A replay's parts that a broker's store seldom shows."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.adapters.opa_wasm import WasmEngine
+from broker.core.canonical import JsonObject
+from broker.core.decision import Effect, denial
+from broker.core.document import SALT_BYTES, Document, DocumentKind
+from broker.core.ids import AgentId
+from broker.core.replay import Recorded, Replay
+from broker.replay import replay
+from tests.policy.hostile import inputs
+from tests.policy.samples import AGENT, CALL, ask, compiled
+
+NO_PLACE = """package teams.more
+
+egress contains "EXAMPLE.org:443"
+"""
+
+
+def sealed(kind: DocumentKind, body: JsonObject) -> Document:
+    """Make a document as the store keeps it."""
+    return Document.seal(kind, body, salt=bytes(SALT_BYTES))
+
+
+async def recorded(engine: WasmEngine, asked: JsonObject) -> Recorded:
+    """Let an engine decide as the broker does."""
+    question = sealed(DocumentKind.POLICY_INPUT, asked)
+    answer = await engine.evaluate(question.body_text)
+    return Recorded(
+        call=CALL,
+        tool="python_run",
+        agent=AgentId(AGENT.id),
+        asked=question,
+        answered=sealed(DocumentKind.DECISION, answer.output),
+    )
+
+
+def erased(part: str) -> Recorded:
+    """Make a decision of which one document is gone."""
+    kept = {
+        "asked": sealed(DocumentKind.POLICY_INPUT, ask("python_run")),
+        "answered": sealed(DocumentKind.DECISION, denial("a.b", "m", "m").output),
+    }
+    kept.pop(part)
+    return Recorded(
+        **{"asked": None, "answered": None, **kept},  # type: ignore[arg-type]
+        call=CALL,
+        tool="python_run",
+        agent=AgentId(AGENT.id),
+    )
+
+
+def counts(found: Replay) -> tuple[int, int, int, int]:
+    """Give decisions, changes, the broker's own, erased ones."""
+    return found.decisions, len(found.changes), found.not_policys, found.erased
+
+
+class TestReplay:
+    @pytest.mark.parametrize("part", ["asked", "answered"])
+    async def test_what_was_erased_is_left_out_and_counted(self, wasm, part):
+        """Half of a decision is none: nothing is guessed."""
+        assert counts(await replay(wasm, [erased(part)])) == (0, 0, 0, 1)
+
+    @pytest.mark.parametrize(
+        ("rule", "is_policys"),
+        [
+            ("broker.policy_timeout", False),
+            ("broker.too_many_holds", False),
+            ("broker.not_allowed", True),
+            ("broker.hold_without_allow", True),
+            ("team.rule", True),
+        ],
+    )
+    async def test_a_refusal_of_the_brokers_own_is_left_out(self, wasm, rule, is_policys):
+        """Told by its rule: what main.rego itself says is policy's."""
+        one = Recorded(
+            call=CALL,
+            tool="x",
+            agent=AgentId(AGENT.id),
+            asked=sealed(DocumentKind.POLICY_INPUT, ask("x")),
+            answered=sealed(DocumentKind.DECISION, denial(rule, "m", "m").output),
+        )
+        found = await replay(wasm, [one])
+        assert (found.decisions, found.not_policys) == ((1, 0) if is_policys else (0, 1))
+
+    async def test_what_is_no_decision_would_be_a_denial(self, wasm, opa, tmp_path: Path):
+        """A bundle whose answer the broker refuses is not taken for one that changes nothing."""
+        asked: JsonObject = {**ask("python_run")}
+        tool = asked["tool"]
+        assert isinstance(tool, dict)
+        asked = {**asked, "tool": {**tool, "egress": ["EXAMPLE.org:443"]}}
+        sources = {"teams/more/more.rego": NO_PLACE}
+        broken = WasmEngine(compiled(tmp_path / "p", opa, sources), timeout_s=5)
+        found = await replay(broken, [await recorded(wasm, asked)])
+        await broken.close()
+        (change,) = found.changes
+        assert (change.was.effect, change.would_be.effect) == (Effect.ALLOW, Effect.DENY)
+        assert change.would_be.rules == ("broker.policy_invalid",)
+
+    async def test_hundreds_of_questions_replay_to_the_same_bytes(self, wasm):
+        """More than are asked at once; two decisions on one call are one held call."""
+        # As the broker builds them: one in four of the generated ones.
+        asked = list(inputs(1600, seed=5))[::4]
+        decisions = [await recorded(wasm, question) for question in asked]
+        found = await replay(wasm, decisions)
+        assert (found.decisions, found.changes) == (400, [])
+        assert len(found.were_held) == 1
+        assert found.were_held == found.would_be_held
