@@ -10,7 +10,7 @@ from broker.core.trust_root import read_trust_root
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.chain import verify_chain
-from broker.verify.receipt import Validity
+from broker.verify.verdict import Validity
 
 
 def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:

@@ -4,10 +4,18 @@ Source: https://c2sp.org/tlog-checkpoint, https://c2sp.org/tlog-cosignature
 """
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.core.merkle import HASH_BYTES
-from broker.core.signed_note import is_key_name
+from broker.core.signed_note import (
+    ED25519,
+    Note,
+    NoteSignature,
+    is_key_name,
+    key_id,
+    write_note,
+)
 from broker.core.strict_base64 import decode_base64
 from broker.errors import ReceiptInvalid
 
@@ -68,6 +76,24 @@ def read_checkpoint(text: bytes) -> Checkpoint:
         root=decode_base64(root, step=_STEP, what="the root hash"),
         extensions=tuple(extensions),
     )
+
+
+def sign_checkpoint(
+    checkpoint: Checkpoint, public_key: bytes, sign: Callable[[bytes], bytes]
+) -> bytes:
+    """Write a checkpoint as a note that its log signed; the same one has the same bytes.
+
+    Args:
+        public_key: 32 raw bytes of the log's Ed25519 key.
+        sign: Signs with that key.
+    """
+    text = write_checkpoint(checkpoint)
+    signature = NoteSignature(
+        name=checkpoint.origin,
+        key_id=key_id(checkpoint.origin, ED25519, public_key),
+        signature=sign(text),
+    )
+    return write_note(Note(text=text, signatures=(signature,)))
 
 
 def read_number(text: str, *, step: str, what: str) -> int:

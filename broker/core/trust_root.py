@@ -76,6 +76,17 @@ class TrustedKey:
         """Tell whether a signature counts without knowing its place in the log."""
         return self.status is KeyStatus.ACTIVE and self.valid_until_index is None
 
+    def is_valid_at(self, index: int) -> bool:
+        """Tell whether an index of the log is within the key's bounds, whatever its status."""
+        until = self.valid_until_index
+        return self.valid_from_index <= index and (until is None or index < until)
+
+    @property
+    def ed25519_key(self) -> bytes | None:
+        """Give the key's 32 raw bytes; None where it is of another kind."""
+        der, (prefix, size) = spki_der(self.public_key_pem), _KINDS[0]
+        return der[len(prefix) :] if len(der) == size else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoot:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.receipt import FIRST_PREVIOUS
 from broker.core.trust_root import TrustRoot
-from broker.verify.receipt import Validity, Verdict, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.trust_root import read_trust_root
 from broker.verify.chain import verify_chain
-from broker.verify.receipt import Validity
+from broker.verify.verdict import Validity
 
 _STEPS = {step.value for step in Step}
 
