@@ -149,6 +149,15 @@ def read_trust_root(text: bytes) -> TrustRoot:
     return TrustRoot(version=_index("version", version), keys=tuple(keys))
 
 
+def is_signed_trust_root(text: bytes) -> bool:
+    """Tell whether a trust root comes in a DSSE envelope.
+
+    Raises:
+        ReceiptInvalid: Not a JSON object; step `trust_root`.
+    """
+    return "payloadType" in _object(text)
+
+
 def spki_der(pem: str) -> bytes:
     """Decode a public key's SPKI PEM.
 
