@@ -324,6 +324,7 @@ def verify_receipt(
     result: bytes | None = None,
     proof: bytes | None = None,
     quorum: int = 0,
+    logged: Logged | None = None,
     steps: Sequence[Step] = STEPS,
 ) -> Verdict:
     """Verify one receipt; never raises for anything that it is given to verify.
@@ -335,6 +336,7 @@ def verify_receipt(
         result: Exact text of the result document, where the reader has it.
         proof: A C2SP tlog-proof that the receipt is in the log, where the reader has one.
         quorum: How many witnesses of the trust root must have cosigned the proof's checkpoint.
+        logged: The receipt's place, where the whole log is verified with it.
         steps: For tests: every step is needed.
     """
     evidence = Evidence(
@@ -344,6 +346,7 @@ def verify_receipt(
         result=result,
         proof=proof,
         quorum=quorum,
+        logged=logged,
     )
     try:
         for step in steps:
