@@ -72,12 +72,12 @@ def get(
     with connect(config, identity or _AUDITOR, address) as broker:
         found = broker.receipt(call)
         proof = broker.inclusion_proof(call).proof if proof_out else ""
-    if proof_out:
-        _write_new(proof_out, proof)
-        note(f"wrote {proof_out}")
     if into:
         for path in _write_receipt(into, found):
             note(f"wrote {path}")
+    if proof_out:
+        _write_new(proof_out, proof)
+        note(f"wrote {proof_out}")
     if output is Output.JSON:
         document(plain(found))
     elif not into:

@@ -261,7 +261,7 @@ class TestOthers:
         """A broker whose store lacks what readers were shown of its log does not start."""
         with Served(folder) as served:
             rpc = Rpc.of(served)
-            call = rpc.execute("no_such_tool").call
+            call = rpc.execute("no_such_tool")
             rpc.inclusion_proof(call)
             served.stop()
         for file in folder.path.glob(f"{folder.store.name}*"):
