@@ -21,6 +21,7 @@ from broker.core.trust_root import KeyRole, TrustedKey
 from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
 from broker.log_ports import LogFiles, LogHead, LogRecord
 from broker.ports import Clock, Signer, StoredReceipt, Telemetry
+from broker.tasks import Tasks
 
 _EVERY = timedelta(seconds=1)
 _COVERED_WITHIN_S = 10.0
@@ -61,6 +62,7 @@ class Log:
         self._clock = clock
         self._telemetry = telemetry
         self._turn = asyncio.Lock()
+        self._tasks = Tasks()
         self._head: LogHead | None = None
         # What memory holds of the record is read again after every doubt.
         self._frontier: Frontier | None = None
@@ -108,12 +110,16 @@ class Log:
         """Cover what is new by one head, show it; tell whether there may be more.
 
         A head covers no more than the tile that is being filled: under load it falls on the tile's
-        end, where no partial tile has to be shown.
+        end, where no partial tile has to be shown. A caller that is cancelled meanwhile leaves the
+        step to end: no two steps ever write at once.
 
         Raises:
             StoreError: The record did not take it.
             OSError: It is durable, but could not be shown.
         """
+        return await self._tasks.detached(self._advance())
+
+    async def _advance(self) -> bool:
         async with self._turn:
             is_whole = await self._cover()
             await self._show()

@@ -1,5 +1,6 @@
 """Keep what readers are shown in memory, as a folder keeps it."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,12 +25,20 @@ ORIGIN = "toolwarrant.invalid/test"
 class MemoryFiles:
     """A `LogFiles` that outlives a broker; fails the test where readers would see a log go back.
 
-    Set `faults` as those of a `MemoryDisk`: the number of a write with the way it fails.
+    Set `faults` as those of a `MemoryDisk`: the number of a write with the way it fails. Clear
+    `gate` to let writes wait, for which `waiting` is set.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     writes: int = 0
     faults: dict[int, Fault] = field(default_factory=dict)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    most_at_once: int = 0
+    _at_once: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def checkpoint(self) -> bytes | None:
         """Read the checkpoint that readers see."""
@@ -37,6 +46,11 @@ class MemoryFiles:
 
     async def put(self, path: str, data: bytes) -> None:
         """Show one file."""
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        self.waiting.set()
+        await self.gate.wait()
+        self._at_once -= 1
         self.writes += 1
         fault = self.faults.pop(self.writes, None)
         if fault is Fault.BEFORE:

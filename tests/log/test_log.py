@@ -145,6 +145,23 @@ class TestAdvance:
         assert (index, size) == (1, 2)
         running.cancel()
 
+    async def test_cancelled(
+        self, store: MemoryStore, files: MemoryFiles, signer: FileSigner
+    ) -> None:
+        """A step whose author was cancelled ends before the next one begins."""
+        log = await opened(store, files, signer)
+        await add_receipts(store, 0, 3)
+        files.gate.clear()
+        first = asyncio.create_task(log.advance())
+        await files.waiting.wait()
+        first.cancel()
+        second = asyncio.create_task(caught_up(log))
+        await add_receipts(store, 3, 2)
+        files.gate.set()
+        await second
+        assert files.most_at_once == 1
+        assert checkpoint_in(files.files["checkpoint"]).size == 5
+
     async def test_alarm(self, store: MemoryStore, files: MemoryFiles, signer: FileSigner) -> None:
         """What goes wrong is an alarm; the next second mends it."""
         alarms = Alarms()
