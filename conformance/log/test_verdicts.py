@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.adapters.log_files import LogFolder
 from broker.core.checkpoint import Checkpoint, sign_checkpoint
 from broker.core.log_proof import read_log_proof
 from broker.core.merkle_proof import check_consistency, consistency_proof
@@ -22,9 +23,14 @@ from broker.core.signed_note import (
 from broker.core.tiles import Tile, tiles_between, write_bundle
 from broker.core.trust_root import KeyRole, TrustRoot
 from broker.errors import BrokerError, ReceiptInvalid
+from broker.log import Log
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
 from broker.verify.signature import is_signed
 from tests.core import rfc6962
+from tests.log.fakes import add_receipts
+from tests.ports.fake_clock import FakeClock
+from tests.ports.shelf import SqliteShelf
+from tests.story.stage import Alarms
 from tests.verify.log_vectors import ORIGIN, Keys, all_vectors, new_keys, raw, trusted
 
 ROOT = Path(__file__).parents[2]
@@ -234,6 +240,42 @@ def test_tiles(logcheck: str, keys: Keys, tmp_path: Path, size: int) -> None:
     data = bundle.read_bytes()
     bundle.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert ask(logcheck, [question]) == ["reject"]
+
+
+async def test_our_folder(logcheck: str, keys: Keys, tmp_path: Path) -> None:
+    """What our log shows, step by step as it grows, is at each step a whole log to them."""
+    store = await SqliteShelf(tmp_path / "store.db").open()
+    log = Log(
+        store,
+        LogFolder(tmp_path / "log"),
+        keys.log,
+        origin=ORIGIN,
+        clock=FakeClock(),
+        telemetry=Alarms(),
+    )
+    await log.open()
+    question = {
+        "check": "tiles",
+        "folder": str(tmp_path / "log"),
+        "keys": [log.verifier_key],
+    }
+    added = 0
+    for count in (0, 1, 254, 2, 300):
+        await add_receipts(store, added, count)
+        added += count
+        await log.catch_up()
+        assert ask(logcheck, [question]) == [ACCEPT]
+    (receipt,) = await store.list_receipts(after=300, limit=1)
+    _, size, proof = await log.inclusion_proof(receipt)
+    assert size == added
+    question = {
+        "check": "proof",
+        "proof": b64(proof),
+        "entry": b64(receipt.envelope),
+        "keys": [log.verifier_key],
+    }
+    assert ask(logcheck, [question, question | {"entry": b64(b"another")}]) == [ACCEPT, "reject"]
+    await store.close()
 
 
 def test_two_log_keys(logcheck: str, keys: Keys, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The log as auditors and agents reach it."""
 
 import base64
+import json
+import subprocess
 
 import grpc
 import pytest
@@ -13,6 +15,7 @@ from broker.verify.log import open_checkpoint
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity
 from tests.api.rpc import TIMEOUT_S, read_failure
+from tests.broker_process import PROGRAM
 from tests.log.fakes import checkpoint_in, entries_in
 
 
@@ -111,6 +114,54 @@ class TestCheckpoint:
         size = checkpoint_in(files["checkpoint"]).size
         assert size > proof.index
         assert entries_in(files, size)[proof.index] == call.receipt.encode()
+
+
+class TestCommandLine:
+    """What a person types, from the proof to the whole log."""
+
+    @pytest.fixture
+    def run(self, served):
+        """Run the program as an identity."""
+
+        def run(*words, code=0, online=True):
+            where = ["--config", served.folder.config, "--address", served.target]
+            done = subprocess.run(
+                [PROGRAM, *words, *(where if online else [])], capture_output=True, text=True
+            )
+            assert done.returncode == code, done.stderr
+            return done.stdout
+
+        return run
+
+    def test_proof(self, agent, run, served, tmp_path):
+        """A proof is written beside its receipt, and holds offline; never over another file."""
+        call, proof = agent.execute("no_such_tool"), tmp_path / "receipt.tlog-proof"
+        into = ("--into", tmp_path / "files", "--proof-out", proof, "--as", "agent")
+        run("receipts", "get", call.name, *into)
+        root = served.folder.path / "trust-root.json"
+        verify = ("receipts", "verify", tmp_path / "files/receipt.json", "--trust-root", root)
+        found = json.loads(run(*verify, "--proof", proof, "-o", "json", online=False))
+        assert (found["verdict"], found["in_log"]) == ("valid", True)
+        run(*verify, "--proof", proof, "--witness-quorum", "1", code=1, online=False)
+        run(*verify, "--witness-quorum", "1", code=2, online=False)
+        run("receipts", "get", call.name, "--proof-out", proof, code=2)
+
+    def test_audit(self, agent, run, served, tmp_path):
+        """A kept head, the folder beside the store, an export: each is verified by one command."""
+        agent.inclusion_proof(agent.execute("no_such_tool"))
+        kept, export = tmp_path / "kept", tmp_path / "export"
+        kept.write_text(run("receipts", "checkpoint"))
+        # Files follow the head that covers them, and come before the next one.
+        agent.inclusion_proof(agent.execute("no_such_tool"))
+        folder = served.folder.store.with_name("toolwarrant.db.tlog")
+        root = ("--trust-root", served.folder.path / "trust-root.json")
+        said = run("audit", "verify", folder, *root, "--kept", kept, online=False)
+        assert said.startswith("VALID: whole: ")
+        run("receipts", "export", export)
+        said = run("audit", "verify", export, *root, "--checkpoint", kept, online=False)
+        assert said.startswith("VALID: whole: ")
+        next(iter(sorted(export.iterdir()))).unlink()
+        run("audit", "verify", export, *root, "--checkpoint", kept, code=1, online=False)
 
 
 class TestConsistency:
