@@ -123,6 +123,12 @@ class TestVerifyLog:
         verdict = verify_log(checkpoint_of(entries, keys.log), spoil(entries), root)
         assert outcome(verdict) == (INVALID, step, broken_at)
 
+    def test_cut_off(self, keys: Keys, entries: list[bytes], root: TrustRoot) -> None:
+        """Of a log that was cut at its tail, it is told how much is missing."""
+        verdict = verify_log(checkpoint_of(entries, keys.log), entries[:-3], root)
+        assert verdict.message == "cut off: its checkpoint covers 260 entries, 257 are here"
+        assert verdict.entries == SIZE - 3
+
     def test_written_anew(self, keys: Keys, entries: list[bytes], root: TrustRoot) -> None:
         """Entries that the receipt key signed anew, all in their chain, are not what the log
         signed; where the tiles are the old ones, the first of them is named.
