@@ -11,7 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import busy, cold, denied, egress, gvisor, hot_path, idle, memory, peer, sustained, warm
+from bench import (
+    busy,
+    cold,
+    denied,
+    egress,
+    gvisor,
+    hot_path,
+    idle,
+    log,
+    memory,
+    peer,
+    sustained,
+    warm,
+)
 from bench.figure import Figure, machine, table, write
 from bench.plot import draw
 from broker.config_template import Settings
@@ -61,6 +74,11 @@ def _benches(*, short: bool) -> Mapping[str, _Bench]:
             settings=_POOLED,
         ),
         "egress": _Bench(measure=lambda _: egress.measure(rounds=5 if short else 20)),
+        "log": _Bench(
+            measure=lambda _: log.measure(
+                long=51_200 if short else 1_000_192, rounds=20 if short else 60
+            )
+        ),
     }
 
 

@@ -20,6 +20,7 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
+from broker.adapters.log_files import LogFolder
 from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
@@ -59,9 +60,10 @@ from broker.execute import Executor
 from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
-from broker.keyring import read_server_pair, read_signer
+from broker.keyring import read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
 from broker.ledger import Ledger
+from broker.log import Log, log_origin
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
@@ -72,6 +74,7 @@ from broker.run import BUNDLE_PREMISE
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir
+from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
 from broker.world import FileLimits, Gate, Settings, World
@@ -123,13 +126,14 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
+        log = await _log(config, outside, stack)
         world = await _world(config, outside)
         executor = Executor(world)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor),
+            _services(config, outside, world, executor, log),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -155,6 +159,7 @@ class _Outside:
 
     boot: str
     signer: FileSigner
+    log_signer: FileSigner
     tls: Tls
     trust_root: str
     secrets: ConfiguredSecrets
@@ -175,6 +180,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     stack.callback(ring.close)
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
+    log_signer = read_log_signer(config.receipts, trust_root)
     toolbox = _toolbox(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
@@ -195,6 +201,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     return _Outside(
         boot=boot,
         signer=signer,
+        log_signer=log_signer,
         tls=tls,
         trust_root=trust_root,
         secrets=ring,
@@ -207,6 +214,25 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
     )
+
+
+async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
+    """Take up the log, let it advance until the broker stops, and once more after its last call."""
+    path = config.store.path
+    log = Log(
+        outside.store,
+        LogFolder(path.with_name(f"{path.name}.tlog")),
+        outside.log_signer,
+        origin=log_origin(outside.store.installation),
+        clock=outside.clock,
+        telemetry=outside.telemetry,
+    )
+    await log.open()
+    tasks = Tasks()
+    stack.push_async_callback(log.catch_up)
+    stack.push_async_callback(tasks.cancel)
+    tasks.start(log.run())
+    return log
 
 
 async def _world(config: Config, outside: _Outside) -> World:
@@ -266,7 +292,9 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
     )
 
 
-def _services(config: Config, outside: _Outside, world: World, executor: Executor) -> Services:
+def _services(
+    config: Config, outside: _Outside, world: World, executor: Executor, log: Log
+) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
     facts = ServerFacts(
@@ -283,7 +311,7 @@ def _services(config: Config, outside: _Outside, world: World, executor: Executo
         workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
-        receipts=ReceiptService(reader, outside.trust_root),
+        receipts=ReceiptService(reader, log, outside.trust_root),
         policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
         admin=AdminService(
             facts,

@@ -427,6 +427,25 @@ class Client:
             self._policy.ExplainCall, policy_pb2.ExplainCallRequest(call=call)
         )
 
+    def checkpoint(self) -> receipt_pb2.GetCheckpointResponse:
+        """Read the latest signed head of the receipts' log."""
+        request = receipt_pb2.GetCheckpointRequest()
+        return self._attempts.repeated(self._receipts.GetCheckpoint, request)
+
+    def inclusion_proof(self, call: str) -> receipt_pb2.GetInclusionProofResponse:
+        """Read the proof that a call's receipt is in the log; it holds offline."""
+        request = receipt_pb2.GetInclusionProofRequest(call=call)
+        return self._attempts.repeated(self._receipts.GetInclusionProof, request)
+
+    def consistency_proof(
+        self, first_size: int, second_size: int = 0
+    ) -> receipt_pb2.GetConsistencyProofResponse:
+        """Read the proof that the log only grew between two sizes; 0 means the latest."""
+        request = receipt_pb2.GetConsistencyProofRequest(
+            first_size=first_size, second_size=second_size
+        )
+        return self._attempts.repeated(self._receipts.GetConsistencyProof, request)
+
     def trust_root(self) -> str:
         """Read the broker's own trust root. To verify, use one that you got elsewhere."""
         request = receipt_pb2.GetTrustRootRequest()

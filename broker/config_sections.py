@@ -81,6 +81,10 @@ class ReceiptsSection(Section):
         default="file:keys/receipt.key",
         description="Private key of the receipts: file:PATH to a PKCS#8 PEM, mode 0600.",
     )
+    log_key: KeyUri = Field(
+        default="file:keys/log.key",
+        description="Private key of their log, Ed25519: file:PATH to a PKCS#8 PEM, mode 0600.",
+    )
     trust_root: FilePath = Field(
         default=Path("trust-root.json"),
         description="What verifiers trust; give it to them by another way than the broker.",

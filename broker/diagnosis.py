@@ -21,11 +21,13 @@ from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.tool_files import read_catalog
 from broker.config import Config
+from broker.config_sections import ReceiptsSection
 from broker.core.catalog import Tool
 from broker.core.trust_root import KeyRole, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
 from broker.finding import Finding, Level, ok
 from broker.isolation import isolation
+from broker.keyring import ADD_LOG_KEY, read_log_signer
 from broker.secret_ring import check_declared
 
 _EXPIRY_WARNING = timedelta(days=14)
@@ -135,9 +137,18 @@ def _receipts(config: Config) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "trust root", said, "add the key to the trust root's keys")
     else:
         yield ok("receipt key", f"{signer.key_id}, in the trust root")
+    yield _log_key(receipts)
     if receipts.development:
         remedy = "for production: own certificates and keys, then receipts.development = false"
         yield Finding(Level.WARN, "keys", "this is a development set", remedy)
+
+
+def _log_key(receipts: ReceiptsSection) -> Finding:
+    try:
+        signer = read_log_signer(receipts, receipts.trust_root.read_text())
+    except (ConfigurationError, OSError) as error:
+        return Finding(Level.FAIL, "log key", str(error), ADD_LOG_KEY)
+    return ok("log key", f"{signer.key_id}, in the trust root")
 
 
 def _secrets(config: Config) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── PremiseChanged          what the decision rested on changed: decide again
 │   ├── DuplicateRequest        this agent's request_id is recorded already
 │   ├── ShortIdTaken            draw another short id
+│   ├── StaleLog                another head of the log came first
 │   ├── QuotaSpent              the agent would keep more files than it may
 │   └── StoreUnavailable        nothing was written; the store cannot take changes
 ├── PolicyError                 policy gave no usable decision: always a denial
@@ -28,6 +29,7 @@ BrokerError                     everything below; has a reason and a message for
 ├── EgressRefused               a tool may not connect there, or cannot; names the reason
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
+├── LogForked                   what readers were shown of the log is not in the record
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
 └── ConfigurationError          a file that the operator wrote is wrong; names file and line
 """
@@ -214,6 +216,12 @@ class ShortIdTaken(StoreError):
     reason = "SHORT_ID_TAKEN"
 
 
+class StaleLog(StoreError):
+    """Another head of the log came first: read it again."""
+
+    reason = "STALE_LOG"
+
+
 class QuotaSpent(StoreError):
     """The agent would keep more bytes of files than it may."""
 
@@ -322,6 +330,12 @@ class CanonicalError(BrokerError):
     """A value has no canonical JSON form (RFC 8785): NaN, a lone surrogate, a foreign type."""
 
     reason = "NOT_CANONICAL"
+
+
+class LogForked(BrokerError):
+    """The log that readers were shown is not the one in the record; the broker does not start."""
+
+    reason = "LOG_FORKED"
 
 
 class ReceiptInvalid(BrokerError):

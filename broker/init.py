@@ -43,7 +43,15 @@ IDENTITIES: Mapping[str, IdentityEntry] = {
 }
 """The development set; no approver is the owner of an agent."""
 
-_OURS = ("pki", "keys", "trust-root.json", "images.lock.json", CONFIG_NAME, "toolwarrant.db")
+_OURS = (
+    "pki",
+    "keys",
+    "trust-root.json",
+    "images.lock.json",
+    CONFIG_NAME,
+    "toolwarrant.db",
+    "toolwarrant.db.tlog",
+)
 
 
 def initialise(
@@ -159,12 +167,17 @@ def _fill(draft: Path, config: str, images: Mapping[str, str], now: datetime) ->
     _put(draft / "images.lock.json", _lock_text(images))
     _fill_pki(draft / "pki", now)
     (draft / "keys").mkdir(mode=0o700)
-    key = draft / "keys" / "receipt.key"
-    generate_key(key)
-    signer = FileSigner(f"{FILE_SCHEME}{key}")
-    trusted = TrustedKey.from_pem(KeyRole.RECEIPT, signer.public_key_pem)
-    root = write_trust_root(TrustRoot(version=1, keys=(trusted,)))
-    _put(draft / "trust-root.json", root.encode())
+    keys = tuple(
+        trusted_new_key(role, draft / "keys" / name)
+        for role, name in ((KeyRole.RECEIPT, "receipt.key"), (KeyRole.LOG, "log.key"))
+    )
+    _put(draft / "trust-root.json", write_trust_root(TrustRoot(version=1, keys=keys)).encode())
+
+
+def trusted_new_key(role: KeyRole, file: Path) -> TrustedKey:
+    """Make a key in a new file; give what a trust root says of it."""
+    generate_key(file)
+    return TrustedKey.from_pem(role, FileSigner(f"{FILE_SCHEME}{file}").public_key_pem)
 
 
 def _fill_pki(pki: Path, now: datetime) -> None:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.pki import key_fault, read_certificate
+from broker.config import FILE_SCHEME
 from broker.config_sections import ReceiptsSection, ServerSection
-from broker.core.trust_root import KeyRole, read_trust_root
+from broker.core.trust_root import KeyRole, TrustedKey, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid
+
+ADD_LOG_KEY = "`toolwarrant receipts log-key` makes it and adds it to the trust root"
+"""Says what to do in a set that has no key of role log."""
 
 
 def read_server_pair(server: ServerSection) -> tuple[bytes, bytes, bytes]:
@@ -51,6 +55,37 @@ def read_signer(receipts: ReceiptsSection) -> tuple[FileSigner, str]:
             "would be valid; add it to the keys, or mend receipts.key",
         )
     return signer, data.decode()
+
+
+def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> FileSigner:
+    """Open the key of the receipts' log.
+
+    Args:
+        trust_root: Its text, as `read_signer` gives it.
+
+    Raises:
+        ConfigurationError: There is none, it is of another kind than a log can sign with, or no
+            verifier that has the trust root would accept the log that it signs.
+    """
+    file = receipts.log_key.removeprefix(FILE_SCHEME)
+    if not Path(file).exists():
+        raise ConfigurationError(
+            file, None, f"there is no log key, as in a set from before the log: {ADD_LOG_KEY}"
+        )
+    signer = FileSigner(receipts.log_key)
+    if TrustedKey.from_pem(KeyRole.LOG, signer.public_key_pem).ed25519_key is None:
+        raise ConfigurationError(
+            file, None, "a log is signed by an Ed25519 key: name one by receipts.log_key"
+        )
+    root = read_trust_root(trust_root.encode())
+    if signer.key_id not in {key.key_id for key in root.of_role(KeyRole.LOG) if key.is_unbounded}:
+        raise ConfigurationError(
+            str(receipts.trust_root),
+            None,
+            f"does not name the log key {signer.key_id} as active: no proof under it would be "
+            f"valid; {ADD_LOG_KEY}",
+        )
+    return signer
 
 
 def read_file(file: Path) -> bytes:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of a development tool, building it once into a cache outside the checkout.
 #
-#   scripts/tool.sh opa|grpcurl|regal|runsc
+#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck
 #
 # The tool on PATH is taken where its version is the wanted one, then the cached one; else it is built
 # from the Go module proxy, whose checksum database pins every source. The cache is
@@ -38,8 +38,16 @@ case "$NAME" in
         LDFLAGS="-s -w -X $PACKAGE/version.version=v$VERSION"
         RELEASE="https://gvisor.dev/docs/user_guide/install/ (built from commit 573d5e7127a8 with -X $PACKAGE/version.version=v$VERSION)"
         ;;
+    logcheck)
+        # Ours, of the Go checksum database's packages: its version is the digest of its sources.
+        SOURCE="$(cd "$(dirname "${BASH_SOURCE[0]}")/../conformance/log/verifier" && pwd)"
+        VERSION="$(cd "$SOURCE" && cat main.go go.mod go.sum | sha256sum | head -c 12)"
+        PACKAGE=golang.org/x/mod
+        LDFLAGS='-s -w'
+        RELEASE="$SOURCE"
+        ;;
     *)
-        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc"
+        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck"
         ;;
 esac
 readonly VERSION PACKAGE LDFLAGS RELEASE
@@ -50,6 +58,7 @@ version_of() {
         # The last part of a version without a tag is its commit; the whole of it is compared.
         runsc) "$1" --version 2>&1 | sed -nE 's/^runsc version v?//p' && return ;;
         grpcurl) "$1" -version 2>&1 ;;
+        logcheck) return ;;
         *) "$1" version 2>&1 ;;
     esac | sed -nE '1,/[0-9]+\.[0-9]+\.[0-9]+/s/.*[^0-9.]v?([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' | head -n 1
 }
@@ -70,6 +79,9 @@ build() {
         (cd "$scratch" && go mod init toolwarrant.invalid/regal && go get "$PACKAGE@v$VERSION" &&
             nice -n 10 go build -mod=mod -trimpath -ldflags "$LDFLAGS" -o out/regal "$PACKAGE") >&2 ||
             fail "go could not build $NAME $VERSION; its words are above. Remedy: reach the Go module proxy, or put $NAME $VERSION on PATH from $RELEASE"
+    elif [ "$NAME" = logcheck ]; then
+        (cd "$SOURCE" && nice -n 10 go build -trimpath -ldflags "$LDFLAGS" -o "$scratch/out/logcheck" .) >&2 ||
+            fail "go could not build $NAME; its words are above. Remedy: reach the Go module proxy, which has $PACKAGE"
     else
         GOBIN="$scratch/out" nice -n 10 go install -trimpath -ldflags "$LDFLAGS" "$PACKAGE@v$VERSION" >&2 ||
             fail "go could not build $NAME $VERSION; its words are above. Remedy: reach the Go module proxy, or put $NAME $VERSION on PATH from $RELEASE"

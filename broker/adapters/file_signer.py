@@ -35,7 +35,7 @@ class FileSigner:
 
     def __init__(self, uri: str, *, folder: Path = Path()) -> None:
         if not uri.startswith(SCHEME) or uri == SCHEME:
-            raise ConfigurationError(uri, None, "a receipt key is named `file:PATH`")
+            raise ConfigurationError(uri, None, "a key is named `file:PATH`")
         path = folder / uri.removeprefix(SCHEME)
         self._key = _read_key(path)
         public = self._key.public_key()
@@ -100,7 +100,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey | EllipticCurvePrivateKey:
         return key
     if isinstance(key, EllipticCurvePrivateKey) and key.curve.name == _CURVE:
         return key
-    raise ConfigurationError(str(path), None, "receipts are signed by Ed25519 or ECDSA P-256")
+    raise ConfigurationError(str(path), None, "a key that signs is Ed25519 or ECDSA P-256")
 
 
 def _read_private_file(path: Path) -> bytes:
@@ -109,15 +109,15 @@ def _read_private_file(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigurationError(
-            str(path), None, f"the receipt key cannot be read ({error.strerror})"
+            str(path), None, f"the key cannot be read ({error.strerror})"
         ) from error
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            raise ConfigurationError(str(path), None, "the receipt key is not a regular file")
+            raise ConfigurationError(str(path), None, "the key is not a regular file")
         if facts.st_mode & 0o077:
             raise ConfigurationError(
-                str(path), None, "others may use the receipt key: `chmod 600` it, or replace it"
+                str(path), None, "others may use the key: `chmod 600` it, or replace it"
             )
         return os.read(descriptor, _MAX_KEY_BYTES)
     finally:

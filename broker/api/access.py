@@ -7,6 +7,7 @@ _ANY = frozenset(Role)
 _AGENT = frozenset({Role.AGENT})
 _READERS = frozenset({Role.AGENT, Role.AUDITOR, Role.APPROVER})
 _RECORDS = frozenset({Role.AGENT, Role.AUDITOR})
+_AUDITORS = frozenset({Role.AUDITOR})
 _APPROVERS = frozenset({Role.APPROVER})
 _REVIEWERS = frozenset({Role.APPROVER, Role.AUDITOR})
 _POLICY = frozenset({Role.AUDITOR, Role.POLICY})
@@ -32,6 +33,9 @@ TABLE: dict[str, frozenset[Role]] = {
     "/broker.v1.ApprovalService/RejectCall": _APPROVERS,
     "/broker.v1.ReceiptService/GetReceipt": _RECORDS,
     "/broker.v1.ReceiptService/ListReceipts": _RECORDS,
+    "/broker.v1.ReceiptService/GetCheckpoint": _AUDITORS,
+    "/broker.v1.ReceiptService/GetInclusionProof": _RECORDS,
+    "/broker.v1.ReceiptService/GetConsistencyProof": _AUDITORS,
     "/broker.v1.ReceiptService/GetTrustRoot": _ANY,
     "/broker.v1.PolicyService/GetPolicy": _POLICY,
     "/broker.v1.PolicyService/ExplainCall": _POLICY,

@@ -1,10 +1,14 @@
 """Serve the auditors' API."""
 
+import base64
+
 from broker.api.edge import Context
 from broker.api.identity import caller
 from broker.api.wire import filter_terms, page_size, timestamp
+from broker.core.call import Call
 from broker.core.identity import Role
 from broker.errors import InvalidArgument, NotFound
+from broker.log import Log
 from broker.read import Reader
 from broker.v1 import receipt_pb2, receipt_pb2_grpc
 
@@ -14,17 +18,16 @@ _FILTERS = frozenset({"after"})
 class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
     """Give out receipts with what they name."""
 
-    def __init__(self, reader: Reader, trust_root_json: str) -> None:
+    def __init__(self, reader: Reader, log: Log, trust_root_json: str) -> None:
         self._reader = reader
+        self._log = log
         self._trust_root_json = trust_root_json
 
     async def GetReceipt(  # noqa: N802
         self, request: receipt_pb2.GetReceiptRequest, context: Context
     ) -> receipt_pb2.GetReceiptResponse:
         """Give a call's receipt, to its agent and to auditors."""
-        call = await self._reader.find(caller(), request.call)
-        if not self._reader.may_see_content(caller(), call):
-            raise NotFound(f"call: there is no receipt of {request.call!r} for you")
+        call = await self._find(request.call)
         async with self._reader.turns.of(caller().id):
             receipt, request_document, result = await self._reader.receipt(call)
             return receipt_pb2.GetReceiptResponse(
@@ -56,11 +59,57 @@ class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
             next_page_token=str(receipts[-1].sequence) if len(receipts) == size else "",
         )
 
+    async def GetCheckpoint(  # noqa: N802
+        self, request: receipt_pb2.GetCheckpointRequest, context: Context
+    ) -> receipt_pb2.GetCheckpointResponse:
+        """Give the latest signed head of the log."""
+        head = await self._log.head()
+        return receipt_pb2.GetCheckpointResponse(
+            checkpoint=head.checkpoint.decode(),
+            tree_size=head.size,
+            verifier_key=self._log.verifier_key,
+        )
+
+    async def GetInclusionProof(  # noqa: N802
+        self, request: receipt_pb2.GetInclusionProofRequest, context: Context
+    ) -> receipt_pb2.GetInclusionProofResponse:
+        """Prove that a call's receipt is in the log, to its agent and to auditors."""
+        call = await self._find(request.call)
+        receipt, _, _ = await self._reader.receipt(call)
+        index, size, proof = await self._log.inclusion_proof(receipt)
+        return receipt_pb2.GetInclusionProofResponse(
+            proof=proof.decode(), index=index, tree_size=size
+        )
+
+    async def GetConsistencyProof(  # noqa: N802
+        self, request: receipt_pb2.GetConsistencyProofRequest, context: Context
+    ) -> receipt_pb2.GetConsistencyProofResponse:
+        """Prove that the log only grew from one size to another."""
+        first, second = request.first_size, request.second_size
+        second = second or (await self._log.head()).size
+        hashes = await self._log.consistency_proof(first, second)
+        return receipt_pb2.GetConsistencyProofResponse(
+            hashes=[base64.b64encode(each).decode() for each in hashes],
+            first_size=first,
+            second_size=second,
+        )
+
     async def GetTrustRoot(  # noqa: N802
         self, request: receipt_pb2.GetTrustRootRequest, context: Context
     ) -> receipt_pb2.GetTrustRootResponse:
         """Give the trust root as this broker knows it."""
         return receipt_pb2.GetTrustRootResponse(trust_root_json=self._trust_root_json)
+
+    async def _find(self, reference: str) -> Call:
+        """Find a call whose content the caller may see.
+
+        Raises:
+            NotFound: There is none.
+        """
+        call = await self._reader.find(caller(), reference)
+        if not self._reader.may_see_content(caller(), call):
+            raise NotFound(f"call: there is no receipt of {reference!r} for you")
+        return call
 
 
 def _sequence(field: str, text: str) -> int:

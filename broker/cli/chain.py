@@ -10,7 +10,7 @@ from broker.core.trust_root import read_trust_root
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.chain import verify_chain
-from broker.verify.receipt import Validity
+from broker.verify.verdict import Validity
 
 
 def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
@@ -28,7 +28,7 @@ def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
     """
     try:
         root = read_trust_root(trust_root.read_bytes())
-        verdict = verify_chain(_envelopes(target), root)
+        verdict = verify_chain(envelopes(target), root)
     except OSError as error:
         raise ConfigurationError(
             str(error.filename), None, f"cannot be read: {error.strerror}"
@@ -51,7 +51,13 @@ def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
     return verdict.validity.value
 
 
-def _envelopes(target: Path) -> Iterator[bytes]:
+def envelopes(target: Path) -> Iterator[bytes]:
+    """Read the envelopes of an export, in order.
+
+    Raises:
+        ConfigurationError: A line is none of an export.
+        OSError: A file cannot be read.
+    """
     if target.is_dir():
         for file in sorted(target.glob("*.json")):
             yield file.read_bytes()

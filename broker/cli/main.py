@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from broker.cli import (
+    audit,
     call,
     calls,
     doctor,
@@ -47,6 +48,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(holds.app, name="holds")
 app.add_typer(policy.app, name="policy")
 app.add_typer(receipts.app, name="receipts")
+app.add_typer(audit.app, name="audit")
 app.command(epilog=OF_OTHERS)(halts.halt)
 app.command(epilog=OF_OTHERS)(halts.resume)
 app.command("halts", epilog=OF_OTHERS)(halts.list_halts)

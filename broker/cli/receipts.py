@@ -56,6 +56,10 @@ def get(
             "--into", help="Write receipt.json, request.json, result.json to this folder."
         ),
     ] = None,
+    proof_out: Annotated[
+        Path | None,
+        typer.Option(help="Write the proof that it is in the log to this file (.tlog-proof)."),
+    ] = None,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -67,9 +71,13 @@ def get(
     """
     with connect(config, identity or _AUDITOR, address) as broker:
         found = broker.receipt(call)
+        proof = broker.inclusion_proof(call).proof if proof_out else ""
     if into:
         for path in _write_receipt(into, found):
             note(f"wrote {path}")
+    if proof_out:
+        _write_new(proof_out, proof)
+        note(f"wrote {proof_out}")
     if output is Output.JSON:
         document(plain(found))
     elif not into:
@@ -119,6 +127,45 @@ def verify_export(
     from broker.cli.chain import verify_export as run
 
     raise typer.Exit(run(target, trust_root, as_json=output is Output.JSON))
+
+
+@app.command(epilog=OF_OTHERS)
+def checkpoint(
+    config: ConfigOption = None,
+    identity: AsOption = None,
+    address: AddressOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the latest signed head of the receipts' log, byte for byte.
+
+    Keep it elsewhere: a later log must go through it.
+    """
+    with connect(config, identity or _AUDITOR, address) as broker:
+        found = broker.checkpoint()
+    if output is Output.JSON:
+        document(plain(found))
+    else:
+        say(found.checkpoint.removesuffix("\n"))
+
+
+@app.command("log-key", epilog=OF_OTHERS)
+def log_key(config: ConfigOption = None) -> None:
+    """Make the log's key in a set from before the log, and add it to the trust root.
+
+    Where both are there, nothing is done. The broker must be started again; verifiers need the new
+    trust root.
+    """
+    from broker.client import config_path
+    from broker.config import load
+    from broker.log_key import add_log_key
+
+    found = load(config_path(config))
+    key = add_log_key(found)
+    if key is None:
+        say("the log key is there, and in the trust root: nothing was done")
+        return
+    say(f"added the log key {key.key_id} to {found.receipts.trust_root}")
+    note("give verifiers the new trust root, by another way than the broker; then start the broker")
 
 
 @app.command(epilog=OF_OTHERS)
@@ -173,6 +220,16 @@ def _write_files(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:
             file.write(receipt.receipt)
         count += 1
     return count
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with _new_file(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigurationError(
+            str(path), None, f"cannot be written: {error.strerror}; name another one"
+        ) from error
 
 
 def _write_receipt(folder: Path, found: receipt_pb2.GetReceiptResponse) -> list[Path]:

@@ -5,10 +5,10 @@ JSON, exactly one signature, standard base64, no `keyid` (cosign refuses envelop
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 
 from broker.core.canonical import canonical_json
+from broker.core.strict_base64 import decode_base64
 from broker.core.strict_json import parse_object
 from broker.errors import InvalidArgument, ReceiptInvalid
 
@@ -80,13 +80,9 @@ def read_envelope(text: bytes) -> Envelope:
 
 
 def _decode(name: str, text: object) -> bytes:
-    """Decode standard base64, refusing what would encode to another text."""
     if not isinstance(text, str):
         raise ReceiptInvalid("envelope", f"{name} is not a string")
-    try:
-        data = base64.b64decode(text.encode("ascii"), validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise ReceiptInvalid("envelope", f"{name} is not standard base64") from error
-    if not data or base64.b64encode(data).decode() != text:
-        raise ReceiptInvalid("envelope", f"{name} is empty or not canonical base64")
+    data = decode_base64(text, step="envelope", what=name)
+    if not data:
+        raise ReceiptInvalid("envelope", f"{name} is empty")
     return data

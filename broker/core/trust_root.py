@@ -76,6 +76,17 @@ class TrustedKey:
         """Tell whether a signature counts without knowing its place in the log."""
         return self.status is KeyStatus.ACTIVE and self.valid_until_index is None
 
+    def is_valid_at(self, index: int) -> bool:
+        """Tell whether an index of the log is within the key's bounds, whatever its status."""
+        until = self.valid_until_index
+        return self.valid_from_index <= index and (until is None or index < until)
+
+    @property
+    def ed25519_key(self) -> bytes | None:
+        """Give the key's 32 raw bytes; None where it is of another kind."""
+        der, (prefix, size) = spki_der(self.public_key_pem), _KINDS[0]
+        return der[len(prefix) :] if len(der) == size else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoot:
@@ -136,6 +147,15 @@ def read_trust_root(text: bytes) -> TrustRoot:
         if not (isinstance(entry, Mapping) and _is_other_role(entry.get("role"), known))
     ]
     return TrustRoot(version=_index("version", version), keys=tuple(keys))
+
+
+def is_signed_trust_root(text: bytes) -> bool:
+    """Tell whether a trust root comes in a DSSE envelope.
+
+    Raises:
+        ReceiptInvalid: Not a JSON object; step `trust_root`.
+    """
+    return "payloadType" in _object(text)
 
 
 def spki_der(pem: str) -> bytes:

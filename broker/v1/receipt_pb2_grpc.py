@@ -45,6 +45,21 @@ class ReceiptServiceStub:
                 request_serializer=broker_dot_v1_dot_receipt__pb2.ListReceiptsRequest.SerializeToString,
                 response_deserializer=broker_dot_v1_dot_receipt__pb2.ListReceiptsResponse.FromString,
                 _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/broker.v1.ReceiptService/GetCheckpoint',
+                request_serializer=broker_dot_v1_dot_receipt__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_receipt__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
+        self.GetInclusionProof = channel.unary_unary(
+                '/broker.v1.ReceiptService/GetInclusionProof',
+                request_serializer=broker_dot_v1_dot_receipt__pb2.GetInclusionProofRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_receipt__pb2.GetInclusionProofResponse.FromString,
+                _registered_method=True)
+        self.GetConsistencyProof = channel.unary_unary(
+                '/broker.v1.ReceiptService/GetConsistencyProof',
+                request_serializer=broker_dot_v1_dot_receipt__pb2.GetConsistencyProofRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_receipt__pb2.GetConsistencyProofResponse.FromString,
+                _registered_method=True)
         self.GetTrustRoot = channel.unary_unary(
                 '/broker.v1.ReceiptService/GetTrustRoot',
                 request_serializer=broker_dot_v1_dot_receipt__pb2.GetTrustRootRequest.SerializeToString,
@@ -70,6 +85,27 @@ class ReceiptServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCheckpoint(self, request, context):
+        """Gives the latest signed head of the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInclusionProof(self, request, context):
+        """Proves that the receipt of a call is in the log; waits up to 10 s for a head that covers it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistencyProof(self, request, context):
+        """Proves that the log only grew from one size to another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTrustRoot(self, request, context):
         """Gives the trust root as this broker knows it. Verify against one that you got elsewhere.
         """
@@ -89,6 +125,21 @@ def add_ReceiptServiceServicer_to_server(servicer, server):
                     servicer.ListReceipts,
                     request_deserializer=broker_dot_v1_dot_receipt__pb2.ListReceiptsRequest.FromString,
                     response_serializer=broker_dot_v1_dot_receipt__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=broker_dot_v1_dot_receipt__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_receipt__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'GetInclusionProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInclusionProof,
+                    request_deserializer=broker_dot_v1_dot_receipt__pb2.GetInclusionProofRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_receipt__pb2.GetInclusionProofResponse.SerializeToString,
+            ),
+            'GetConsistencyProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistencyProof,
+                    request_deserializer=broker_dot_v1_dot_receipt__pb2.GetConsistencyProofRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_receipt__pb2.GetConsistencyProofResponse.SerializeToString,
             ),
             'GetTrustRoot': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTrustRoot,
@@ -151,6 +202,87 @@ class ReceiptService:
             '/broker.v1.ReceiptService/ListReceipts',
             broker_dot_v1_dot_receipt__pb2.ListReceiptsRequest.SerializeToString,
             broker_dot_v1_dot_receipt__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.ReceiptService/GetCheckpoint',
+            broker_dot_v1_dot_receipt__pb2.GetCheckpointRequest.SerializeToString,
+            broker_dot_v1_dot_receipt__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInclusionProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.ReceiptService/GetInclusionProof',
+            broker_dot_v1_dot_receipt__pb2.GetInclusionProofRequest.SerializeToString,
+            broker_dot_v1_dot_receipt__pb2.GetInclusionProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistencyProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.ReceiptService/GetConsistencyProof',
+            broker_dot_v1_dot_receipt__pb2.GetConsistencyProofRequest.SerializeToString,
+            broker_dot_v1_dot_receipt__pb2.GetConsistencyProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,12 @@ class ReceiptServiceStub:
     """Reads the receipt of a call, with the documents that it names."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.ListReceiptsRequest, _receipt_pb2.ListReceiptsResponse]
     """Lists receipts by their sequence."""
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetCheckpointRequest, _receipt_pb2.GetCheckpointResponse]
+    """Gives the latest signed head of the log."""
+    GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetInclusionProofRequest, _receipt_pb2.GetInclusionProofResponse]
+    """Proves that the receipt of a call is in the log; waits up to 10 s for a head that covers it."""
+    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetConsistencyProofRequest, _receipt_pb2.GetConsistencyProofResponse]
+    """Proves that the log only grew from one size to another."""
     GetTrustRoot: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetTrustRootRequest, _receipt_pb2.GetTrustRootResponse]
     """Gives the trust root as this broker knows it. Verify against one that you got elsewhere."""
 
@@ -49,6 +55,12 @@ class ReceiptServiceAsyncStub(ReceiptServiceStub):
     """Reads the receipt of a call, with the documents that it names."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_receipt_pb2.ListReceiptsRequest, _receipt_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists receipts by their sequence."""
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetCheckpointRequest, _receipt_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """Gives the latest signed head of the log."""
+    GetInclusionProof: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetInclusionProofRequest, _receipt_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
+    """Proves that the receipt of a call is in the log; waits up to 10 s for a head that covers it."""
+    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetConsistencyProofRequest, _receipt_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
+    """Proves that the log only grew from one size to another."""
     GetTrustRoot: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetTrustRootRequest, _receipt_pb2.GetTrustRootResponse]  # type: ignore[assignment]
     """Gives the trust root as this broker knows it. Verify against one that you got elsewhere."""
 
@@ -70,6 +82,30 @@ class ReceiptServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_receipt_pb2.ListReceiptsResponse, _abc.Awaitable[_receipt_pb2.ListReceiptsResponse]]:
         """Lists receipts by their sequence."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _receipt_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_receipt_pb2.GetCheckpointResponse, _abc.Awaitable[_receipt_pb2.GetCheckpointResponse]]:
+        """Gives the latest signed head of the log."""
+
+    @_abc_1.abstractmethod
+    def GetInclusionProof(
+        self,
+        request: _receipt_pb2.GetInclusionProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_receipt_pb2.GetInclusionProofResponse, _abc.Awaitable[_receipt_pb2.GetInclusionProofResponse]]:
+        """Proves that the receipt of a call is in the log; waits up to 10 s for a head that covers it."""
+
+    @_abc_1.abstractmethod
+    def GetConsistencyProof(
+        self,
+        request: _receipt_pb2.GetConsistencyProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_receipt_pb2.GetConsistencyProofResponse, _abc.Awaitable[_receipt_pb2.GetConsistencyProofResponse]]:
+        """Proves that the log only grew from one size to another."""
 
     @_abc_1.abstractmethod
     def GetTrustRoot(

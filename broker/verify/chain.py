@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.receipt import FIRST_PREVIOUS
 from broker.core.trust_root import TrustRoot
-from broker.verify.receipt import Validity, Verdict, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,11 @@ def verify_chain(envelopes: Iterable[bytes], trust_root: TrustRoot) -> ChainVerd
     Each must be genuine, of the first one's installation, one further in sequence, of the same or
     a later epoch, and name the one before it by its digest.
     """
-    tip = _Tip()
+    tip = Tip()
     undecided = ""
     for entry, envelope in enumerate(envelopes, start=1):
         verdict = verify_receipt(envelope, trust_root)
-        fault, tip = _link(tip, entry, envelope, verdict)
+        fault, tip = tip.link(envelope, verdict)
         if fault:
             return _chain_verdict(Validity.INVALID, tip, f"entry {entry}: {fault}", entry)
         if verdict.validity is Validity.INDETERMINATE:
@@ -53,31 +54,34 @@ def verify_chain(envelopes: Iterable[bytes], trust_root: TrustRoot) -> ChainVerd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tip:
-    """How far the chain is good."""
+class Tip:
+    """How far a chain is good."""
 
     entries: int = 0
     installation: str = ""
     epoch: int = 1
     head: Sha256 = FIRST_PREVIOUS
 
+    def link(self, envelope: bytes, verdict: Verdict) -> tuple[str, "Tip"]:
+        """Name what is wrong with the next receipt, or give the chain that is longer by it.
 
-def _link(tip: _Tip, entry: int, envelope: bytes, verdict: Verdict) -> tuple[str, _Tip]:
-    """Name what is wrong with the next receipt, or give the chain that is longer by it."""
-    place = verdict.predicate.get("identity")
-    if not isinstance(place, Mapping):
-        return f"{verdict.step}: {verdict.message}", tip
-    installation, epoch = str(place["installation"]), int(str(place["epoch"]))
-    if entry > 1 and installation != tip.installation:
-        return "it is another installation's", tip
-    if place["sequence"] != str(entry):
-        return _gap(str(place["sequence"]), entry), tip
-    if place["previous"] != tip.head:
-        return "it names another receipt as the one before it", tip
-    if epoch < tip.epoch:
-        return "its epoch goes back", tip
-    head = sha256_hex(envelope)
-    return "", _Tip(entries=entry, installation=installation, epoch=epoch, head=head)
+        Args:
+            verdict: On this envelope.
+        """
+        place, entry = verdict.predicate.get("identity"), self.entries + 1
+        if not isinstance(place, Mapping):
+            return f"{verdict.step}: {verdict.message}", self
+        installation, epoch = str(place["installation"]), int(str(place["epoch"]))
+        if entry > 1 and installation != self.installation:
+            return "it is another installation's", self
+        if place["sequence"] != str(entry):
+            return _gap(str(place["sequence"]), entry), self
+        if place["previous"] != self.head:
+            return "it names another receipt as the one before it", self
+        if epoch < self.epoch:
+            return "its epoch goes back", self
+        head = sha256_hex(envelope)
+        return "", Tip(entries=entry, installation=installation, epoch=epoch, head=head)
 
 
 def _gap(sequence: str, entry: int) -> str:
@@ -86,7 +90,7 @@ def _gap(sequence: str, entry: int) -> str:
 
 
 def _chain_verdict(
-    validity: Validity, tip: _Tip, message: str, broken_at: int | None
+    validity: Validity, tip: Tip, message: str, broken_at: int | None
 ) -> ChainVerdict:
     return ChainVerdict(
         validity=validity,

@@ -5,20 +5,19 @@ Exit codes: 0 valid, 1 invalid, 2 not what this command can do, 3 indeterminate.
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from broker.core.canonical import JsonObject
-from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, read_trust_root
+from broker.core.canonical import JsonObject, JsonValue
+from broker.core.log_proof import MAX_PROOF_BYTES
+from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, TrustRoot, read_trust_root
 from broker.core.visible import visible
 from broker.errors import ReceiptInvalid
-from broker.verify.receipt import Validity, Verdict, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Logged, Validity, Verdict
 
 USAGE = 2
 _MAX_FILE_BYTES = 1 << 30
-_NO_LOG = (
-    "this broker keeps no transparency log yet: verify without it, "
-    "and compare the chain of an export instead"
-)
 
 
 def run(
@@ -35,32 +34,44 @@ def run(
     Args:
         file: The envelope; `-` reads standard input. One line end behind it is not part of it.
         trust_root: `trust-root.json`, from elsewhere than the broker that made the receipt.
-        proof: Not supported yet, refused.
+        proof: A C2SP tlog-proof that the receipt is in the log; `-` reads standard input.
         request: Exact text of the request document.
         result: Exact text of the result document.
-        witness_quorum: Not supported yet, refused.
+        witness_quorum: How many witnesses of the trust root must have cosigned the proof's
+            checkpoint.
         output: `table` for people, `json` for programs.
     """
-    for option, value in (("--proof", proof), ("--witness-quorum", witness_quorum)):
-        # Never passed over: a reader who asks for a check must not take its absence for success.
-        if value is not None:
-            return _refuse(f"{option}: {_NO_LOG}")
+    quorum = 0 if witness_quorum is None else witness_quorum
+    # Never passed over: a reader who asks for a check must not take its absence for success.
+    if witness_quorum is not None and (proof is None or quorum < 1):
+        return _refuse("--witness-quorum N: give a number from 1, with the --proof they cosigned")
     if output not in ("table", "json"):
         return _refuse(f"--output {output}: write table or json")
     try:
         envelope = _read(file)
         root_text = _read(trust_root, limit=MAX_TRUST_ROOT_BYTES)
-        documents = [None if path is None else _read(path) for path in (request, result)]
+        request_text, result_text = (
+            None if path is None else _read(path) for path in (request, result)
+        )
+        proof_text = None if proof is None else _read_whole(proof, limit=MAX_PROOF_BYTES)
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}: name a file that can be read")
-    verdict = _verify(envelope, root_text, *documents)
+    verdict = _verify(
+        root_text,
+        lambda root: verify_receipt(
+            envelope,
+            root,
+            request=request_text,
+            result=result_text,
+            proof=proof_text,
+            quorum=quorum,
+        ),
+    )
     sys.stdout.write(_as_json(verdict) if output == "json" else _as_text(verdict))
     return verdict.validity.value
 
 
-def _verify(
-    envelope: bytes, root_text: bytes, request: bytes | None, result: bytes | None
-) -> Verdict:
+def _verify(root_text: bytes, judge: Callable[[TrustRoot], Verdict]) -> Verdict:
     try:
         root = read_trust_root(root_text)
     except ReceiptInvalid as error:
@@ -68,7 +79,7 @@ def _verify(
         return Verdict(
             validity=Validity.INVALID, step=error.step, message=message, predicate={}, notes=()
         )
-    return verify_receipt(envelope, root, request=request, result=result)
+    return judge(root)
 
 
 def _read(path: str | Path, *, limit: int = _MAX_FILE_BYTES) -> bytes:
@@ -76,10 +87,14 @@ def _read(path: str | Path, *, limit: int = _MAX_FILE_BYTES) -> bytes:
 
     None of these texts can end in one by itself, as all are canonical JSON.
     """
+    return _read_whole(path, limit=limit).removesuffix(b"\n")
+
+
+def _read_whole(path: str | Path, *, limit: int) -> bytes:
     if str(path) == "-":
-        return sys.stdin.buffer.read(limit + 1).removesuffix(b"\n")
+        return sys.stdin.buffer.read(limit + 1)
     with Path(path).open("rb") as file:
-        return file.read(limit + 1).removesuffix(b"\n")
+        return file.read(limit + 1)
 
 
 def _refuse(message: str) -> int:
@@ -100,21 +115,41 @@ def _facts(verdict: Verdict) -> JsonObject:
     }
 
 
+def _place(logged: Logged | None) -> JsonObject | None:
+    """Say where in which log a receipt was shown to be; 64-bit numbers as text."""
+    if logged is None:
+        return None
+    return {
+        "origin": logged.checkpoint.origin,
+        "index": str(logged.index),
+        "tree_size": str(logged.checkpoint.size),
+        "witnesses": list(logged.witnesses),
+    }
+
+
 def _as_json(verdict: Verdict) -> str:
     found = {
         "verdict": verdict.validity.name.lower(),
         "step": verdict.step,
         "message": verdict.message,
-        "in_log": False,
+        "in_log": verdict.logged is not None,
+        "log": _place(verdict.logged),
         "notes": list(verdict.notes),
         "receipt": _facts(verdict) or None,
     }
     return json.dumps(found, indent=2) + "\n"
 
 
+def _line(value: JsonValue) -> str:
+    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
 def _as_text(verdict: Verdict) -> str:
     step = f" at step {verdict.step}" if verdict.step else ""
     lines = [f"{verdict.validity.name}{step}: {visible(verdict.message)}"]
     lines += [f"  {name}: {visible(str(value))}" for name, value in _facts(verdict).items()]
+    lines += [
+        f"  log_{name}: {_line(value)}" for name, value in (_place(verdict.logged) or {}).items()
+    ]
     lines += [f"  note: {note}" for note in verdict.notes]
     return "".join(f"{line}\n" for line in lines)

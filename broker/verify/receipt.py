@@ -12,7 +12,11 @@ Steps, in order; the first that fails is named:
  7. subjects   Its subjects are the documents that its predicate names.
  8. outcome    What it says of the run can be true together.
  9. documents  The documents that the reader has are those that it names.
-10. validity   The key counts wherever in the log the receipt stands.
+10. proof      Where the reader has a proof: it is one C2SP tlog-proof.
+11. checkpoint The log signed the checkpoint in it.
+12. inclusion  The envelope is an entry of that checkpoint's tree, at the proof's index.
+13. witnesses  As many witnesses as the reader wants cosigned the checkpoint.
+14. validity   The key counts at the receipt's place in the log, or wherever it stands.
 
 Nothing of the payload is believed, nor shown, before step 2.
 """
@@ -20,51 +24,22 @@ Nothing of the payload is believed, nor shown, before step 2.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from broker.core.canonical import JsonObject, JsonValue, canonical_json
 from broker.core.document import SALT_BYTES, DocumentKind
 from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, Envelope, pae, read_envelope
 from broker.core.ids import sha256_hex
+from broker.core.log_proof import LogProof, read_log_proof
 from broker.core.receipt import PREDICATE_TYPE, STATEMENT_TYPE
 from broker.core.strict_json import parse_object
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
-from broker.errors import BrokerError, CanonicalError, InvalidArgument, ReceiptInvalid
+from broker.errors import CanonicalError, InvalidArgument, ReceiptInvalid
+from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, place_in_log
 from broker.verify.shape import shape_fault
+from broker.verify.signature import is_signed
+from broker.verify.verdict import Indeterminate, Logged, Validity, Verdict
 
 _MAX_DEPTH = 32
-
-
-class Validity(Enum):
-    """What a verification came to; the value is the exit code."""
-
-    VALID = 0
-    INVALID = 1
-    INDETERMINATE = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a verification found.
-
-    `step` is the one that failed, None where all passed. `predicate` is empty where the receipt is
-    invalid: nobody vouches for what it says. `notes` say what was not shown.
-    """
-
-    validity: Validity
-    step: str | None
-    message: str
-    predicate: JsonObject
-    notes: tuple[str, ...]
-
-
-class _Indeterminate(BrokerError):
-    """The receipt may be genuine, but not by what the reader has."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,9 +50,14 @@ class Evidence:
     trust_root: TrustRoot
     request: bytes | None
     result: bytes | None
+    proof: bytes | None
+    quorum: int
     envelope: Envelope | None = None
     signer: TrustedKey | None = None
     statement: JsonObject | None = None
+    log_proof: LogProof | None = None
+    signed: SignedCheckpoint | None = None
+    logged: Logged | None = None
 
     @property
     def wrapped(self) -> Envelope:
@@ -139,23 +119,11 @@ def _signature(evidence: Evidence) -> None:
         raise ReceiptInvalid("signature", "the trust root names no key of role receipt")
     wrapped = evidence.wrapped
     message = pae(wrapped.payload_type, wrapped.payload)
-    evidence.signer = next((key for key in keys if _signed(key, message, wrapped.signature)), None)
+    evidence.signer = next(
+        (key for key in keys if is_signed(key, message, wrapped.signature)), None
+    )
     if evidence.signer is None:
         raise ReceiptInvalid("signature", "no receipt key of the trust root signed this payload")
-
-
-def _signed(key: TrustedKey, message: bytes, signature: bytes) -> bool:
-    try:
-        public = serialization.load_pem_public_key(key.public_key_pem.encode())
-        if isinstance(public, Ed25519PublicKey):
-            public.verify(signature, message)
-            return True
-        if isinstance(public, EllipticCurvePublicKey):
-            public.verify(signature, message, ECDSA(hashes.SHA256()))
-            return True
-    except (InvalidSignature, ValueError):
-        return False
-    return False
 
 
 def _canonical(evidence: Evidence) -> None:
@@ -283,17 +251,50 @@ def _is_document(text: bytes, kind: DocumentKind) -> bool:
     )
 
 
+def _proof(evidence: Evidence) -> None:
+    """10: where the reader has a proof, it is one C2SP tlog-proof."""
+    if evidence.proof is not None:
+        evidence.log_proof = read_log_proof(evidence.proof)
+
+
+def _checkpoint(evidence: Evidence) -> None:
+    """11: the log signed the checkpoint in the proof."""
+    if evidence.log_proof is not None:
+        evidence.signed = open_checkpoint(evidence.log_proof.checkpoint, evidence.trust_root)
+
+
+def _inclusion(evidence: Evidence) -> None:
+    """12: the envelope is an entry of the checkpoint's tree, at the proof's index."""
+    proof, signed = evidence.log_proof, evidence.signed
+    if proof is not None and signed is not None:
+        evidence.logged = place_in_log(evidence.text, proof, signed, evidence.trust_root)
+
+
+def _witnesses(evidence: Evidence) -> None:
+    """13: as many witnesses as the reader wants cosigned the checkpoint."""
+    check_quorum(evidence.logged.witnesses if evidence.logged else (), evidence.quorum)
+
+
 def _validity(evidence: Evidence) -> None:
-    """10: the key counts wherever in the log the receipt stands.
+    """14: the key counts at the receipt's place in the log, or wherever it stands.
 
     A withdrawn key may have signed this long before, and a bounded one outside its bounds: only
-    the receipt's index in the log can tell.
+    the receipt's index in the log can tell, never a clock.
     """
-    if not evidence.key.is_unbounded:
-        raise _Indeterminate(
-            f"the key is {evidence.key.status.value} or bounded, and the receipt is not shown to "
-            "be in the log: only its place there tells whether the key was valid"
+    key, logged = evidence.key, evidence.logged
+    if logged is not None and not key.is_valid_at(logged.index):
+        raise ReceiptInvalid("validity", f"the key is not valid at index {logged.index} of the log")
+    if key.is_unbounded or (logged is not None and key.valid_until_index is not None):
+        return
+    if logged is not None:
+        raise Indeterminate(
+            "validity", "the key is withdrawn, and the trust root does not say from which index on"
         )
+    raise Indeterminate(
+        "validity",
+        f"the key is {key.status.value} or bounded, and the receipt is not shown to be in the "
+        "log: only its place there tells whether the key was valid",
+    )
 
 
 STEPS: tuple[Step, ...] = (
@@ -307,6 +308,10 @@ STEPS: tuple[Step, ...] = (
     _subjects,
     _outcome,
     _documents,
+    _proof,
+    _checkpoint,
+    _inclusion,
+    _witnesses,
     _validity,
 )
 
@@ -317,6 +322,9 @@ def verify_receipt(
     *,
     request: bytes | None = None,
     result: bytes | None = None,
+    proof: bytes | None = None,
+    quorum: int = 0,
+    logged: Logged | None = None,
     steps: Sequence[Step] = STEPS,
 ) -> Verdict:
     """Verify one receipt; never raises for anything that it is given to verify.
@@ -326,24 +334,35 @@ def verify_receipt(
         trust_root: From elsewhere than the broker that made the receipt.
         request: Exact text of the request document, where the reader has it.
         result: Exact text of the result document, where the reader has it.
+        proof: A C2SP tlog-proof that the receipt is in the log, where the reader has one.
+        quorum: How many witnesses of the trust root must have cosigned the proof's checkpoint.
+        logged: The receipt's place, where the whole log is verified with it.
         steps: For tests: every step is needed.
     """
-    evidence = Evidence(text=envelope, trust_root=trust_root, request=request, result=result)
+    evidence = Evidence(
+        text=envelope,
+        trust_root=trust_root,
+        request=request,
+        result=result,
+        proof=proof,
+        quorum=quorum,
+        logged=logged,
+    )
     try:
         for step in steps:
             step(evidence)
     except ReceiptInvalid as error:
         message = str(error).removeprefix(f"{error.step}: ")
         return _verdict(Validity.INVALID, error.step, message, evidence)
-    except _Indeterminate as error:
-        return _verdict(Validity.INDETERMINATE, "validity", error.message, evidence)
+    except Indeterminate as error:
+        return _verdict(Validity.INDETERMINATE, error.step, error.message, evidence)
     return _verdict(Validity.VALID, None, "the receipt is genuine", evidence)
 
 
 def _verdict(validity: Validity, step: str | None, message: str, evidence: Evidence) -> Verdict:
     if validity is Validity.INVALID:
         return Verdict(validity=validity, step=step, message=message, predicate={}, notes=())
-    notes = ["not shown to be in the log"]
+    notes = _log_notes(evidence)
     if evidence.predicate["development"]:
         notes.append("signed with a development key: it proves nothing about production")
     given = {"request": evidence.request, "result": evidence.result}
@@ -358,7 +377,17 @@ def _verdict(validity: Validity, step: str | None, message: str, evidence: Evide
         message=message,
         predicate=evidence.predicate,
         notes=tuple(notes),
+        logged=evidence.logged,
     )
+
+
+def _log_notes(evidence: Evidence) -> list[str]:
+    """Say what was not shown of the receipt's place in the log."""
+    if evidence.logged is None:
+        return ["not shown to be in the log"]
+    if not evidence.logged.witnesses:
+        return ["no witness cosigned: a log that shows others another tree would not be noticed"]
+    return []
 
 
 def _mapping(value: JsonValue) -> JsonObject:

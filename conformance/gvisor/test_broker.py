@@ -14,7 +14,8 @@ from broker.adapters.policy_files import build_bundle
 from broker.core.trust_root import read_trust_root
 from broker.shipped import policies_dir
 from broker.v1 import call_pb2
-from broker.verify.receipt import Validity, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity
 from tests.api.rpc import Rpc, state
 from tests.broker_process import UNHURRIED, Folder, Served
 from tests.e2e.crash.own_engine import OwnEngine

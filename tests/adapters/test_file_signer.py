@@ -65,7 +65,7 @@ class TestFileSigner:
 
     def test_no_file(self, tmp_path):
         """A missing key stops the start and is named."""
-        with pytest.raises(ConfigurationError, match="receipt key cannot be read"):
+        with pytest.raises(ConfigurationError, match="the key cannot be read"):
             FileSigner(f"file:{tmp_path / 'none.key'}")
 
     def test_a_folder(self, tmp_path):

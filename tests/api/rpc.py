@@ -21,6 +21,7 @@ from broker.v1 import (
     call_pb2,
     execution_pb2,
     execution_pb2_grpc,
+    receipt_pb2,
     receipt_pb2_grpc,
     tool_pb2_grpc,
     workspace_pb2,
@@ -91,6 +92,11 @@ class Rpc:
         """Wait until a call is final."""
         request = execution_pb2.WaitCallRequest(call=call, timeout=seconds(60))
         return self.execution.WaitCall(request, timeout=TIMEOUT_S * 2).call
+
+    def inclusion_proof(self, call: call_pb2.Call) -> receipt_pb2.GetInclusionProofResponse:
+        """Ask for the proof that a call's receipt is in the log."""
+        request = receipt_pb2.GetInclusionProofRequest(call=call.name)
+        return self.receipts.GetInclusionProof(request, timeout=TIMEOUT_S)
 
     def raw(self, method: str, request: bytes = b"", *, timeout_s: float = TIMEOUT_S) -> bytes:
         """Call a unary method with the bytes of a request."""

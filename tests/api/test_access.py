@@ -42,6 +42,9 @@ WANTED = {
     "broker.v1.ReceiptService": {
         "GetReceipt": {"agent", "auditor"},
         "ListReceipts": {"agent", "auditor"},
+        "GetCheckpoint": {"auditor"},
+        "GetInclusionProof": {"agent", "auditor"},
+        "GetConsistencyProof": {"auditor"},
         "GetTrustRoot": set(ROLES),
     },
     "broker.v1.PolicyService": {

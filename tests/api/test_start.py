@@ -250,6 +250,30 @@ class TestOthers:
         (folder.path / "keys" / "receipt.key").unlink()
         assert "receipt.key" in refused(folder)
 
+    def test_log_key(self, folder):
+        """A missing key of the log stops the start, and says what makes one."""
+        (folder.path / "keys" / "log.key").unlink()
+        words = refused(folder)
+        assert "log.key" in words
+        assert "toolwarrant receipts log-key" in words
+
+    def test_another_stores_log(self, folder):
+        """A broker whose store lacks what readers were shown of its log does not start."""
+        with Served(folder) as served:
+            rpc = Rpc.of(served)
+            call = rpc.execute("no_such_tool")
+            rpc.inclusion_proof(call)
+            served.stop()
+        for file in folder.path.glob(f"{folder.store.name}*"):
+            if file.is_file():
+                file.unlink()
+        words = refused(folder)
+        assert "that this store does not have" in words
+        shown = folder.store.with_name(f"{folder.store.name}.tlog")
+        shown.rename(folder.path / "moved away")
+        with Served(folder) as served:
+            assert state(Rpc.of(served).execute("no_such_tool")) == "DENIED"
+
     def test_second_broker(self, folder):
         """A second broker on one store refuses to start; the first serves on."""
         with Served(folder) as served:

@@ -46,6 +46,7 @@ class TestFiles:
             "trust-root.json",
             "images.lock.json",
             "keys/receipt.key",
+            "keys/log.key",
             "pki/ca.crt",
             "pki/ca.key",
         } | pki
@@ -59,12 +60,16 @@ class TestFiles:
         """The draft has become the set."""
         assert [path.name for path in folder.parent.iterdir()] == ["dev"]
 
-    def test_the_trust_root_names_the_receipt_key(self, folder: Path) -> None:
-        """Verifiers trust exactly the key that signs."""
-        signer = FileSigner(load(folder / "toolwarrant.toml").receipts.key)
+    def test_the_trust_root_names_the_keys(self, folder: Path) -> None:
+        """Verifiers trust exactly the keys that sign, each in its role; each is another."""
+        receipts = load(folder / "toolwarrant.toml").receipts
+        signers = FileSigner(receipts.key), FileSigner(receipts.log_key)
         root = read_trust_root((folder / "trust-root.json").read_bytes())
-        assert [key.key_id for key in root.of_role(KeyRole.RECEIPT)] == [signer.key_id]
-        assert len(root.keys) == 1
+        assert [(key.role, key.key_id) for key in root.keys] == [
+            (KeyRole.RECEIPT, signers[0].key_id),
+            (KeyRole.LOG, signers[1].key_id),
+        ]
+        assert signers[0].key_id != signers[1].key_id
 
     def test_without_images_none_is_pinned(self, folder: Path) -> None:
         """The lock is there, empty: `serve` runs what is pinned, nothing else."""

@@ -1,5 +1,7 @@
 """Keys that a broker does not start with, and that doctor finds."""
 
+import base64
+import json
 import subprocess
 from pathlib import Path
 
@@ -15,9 +17,9 @@ def dev(tmp_path: Path) -> Path:
     return tmp_path / "dev"
 
 
-def run(dev: Path, command: str) -> subprocess.CompletedProcess[str]:
+def run(dev: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command that reads the set's configuration."""
-    return toolwarrant(command, "--config", "toolwarrant.toml", cwd=dev)
+    return toolwarrant(*command, "--config", "toolwarrant.toml", cwd=dev)
 
 
 def replace(dev: Path, old: str, new: str) -> None:
@@ -30,6 +32,10 @@ def replace(dev: Path, old: str, new: str) -> None:
 
 SERVER_CRT, AGENT_CRT = 'certificate = "pki/server.crt"', 'certificate = "pki/agent.crt"'
 CLIENT_CA, NO_CA = 'client_ca = "pki/ca.crt"', 'client_ca = "pki/ca.key"'
+LOG_KEY = 'log_key = "file:keys/log.key"'
+LOG_AGENT_KEY, LOG_RECEIPT_KEY = (
+    f'log_key = "file:{file}"' for file in ("pki/agent.key", "keys/receipt.key")
+)
 RECEIPT_KEY, AGENT_KEY = 'key = "file:keys/receipt.key"', 'key = "file:pki/agent.key"'
 
 
@@ -46,8 +52,10 @@ class TestServe:
             ),
             (CLIENT_CA, NO_CA, "pki/ca.key: is no X.509 certificate in PEM"),
             (RECEIPT_KEY, AGENT_KEY, "trust-root.json: does not name the receipt key "),
+            (LOG_KEY, LOG_AGENT_KEY, "agent.key: a log is signed by an Ed25519 key"),
+            (LOG_KEY, LOG_RECEIPT_KEY, "trust-root.json: does not name the log key "),
         ],
-        ids=["foreign certificate", "no CA", "foreign receipt key"],
+        ids=["foreign certificate", "no CA", "foreign receipt key", "ECDSA", "foreign log key"],
     )
     def test_a_key_that_does_not_fit_stops_the_start(
         self, dev: Path, old: str, new: str, said: str
@@ -76,6 +84,66 @@ class TestServe:
     def test_the_twin_comes_as_far_as_the_images(self, dev: Path) -> None:
         """With the set as it was made, what is missing is the images."""
         assert "images.lock.json: pins no image" in run(dev, "serve").stderr
+
+
+class TestOlderSet:
+    """A set that `init` made before there was a log."""
+
+    @pytest.fixture
+    def older(self, dev: Path) -> Path:
+        """Take everything of the log away again."""
+        (dev / "keys" / "log.key").unlink()
+        replace(dev, f"{LOG_KEY}\n", "")
+        root = json.loads((dev / "trust-root.json").read_text())
+        root["keys"] = [key for key in root["keys"] if key["role"] != "log"]
+        (dev / "trust-root.json").write_text(json.dumps(root))
+        return dev
+
+    def test_it_stops_the_start_and_says_what_to_do(self, older: Path) -> None:
+        """The missing key is named, with the command that makes it."""
+        done = run(older, "serve")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "keys/log.key: there is no log key, as in a set from before the log" in done.stderr
+        assert "`toolwarrant receipts log-key` makes it" in done.stderr
+
+    def test_doctor_says_the_same(self, older: Path) -> None:
+        """What `serve` refuses, doctor finds, with the remedy."""
+        out = run(older, "doctor").stdout
+        assert "FAIL  log key: " in out
+        assert "`toolwarrant receipts log-key` makes it" in out
+
+    def test_the_command_mends_it(self, older: Path) -> None:
+        """After it the set is as a new one's, and its other keys are untouched."""
+        before = json.loads((older / "trust-root.json").read_text())
+        done = run(older, "receipts", "log-key")
+        assert done.returncode == 0
+        after = json.loads((older / "trust-root.json").read_text())
+        assert after["version"] == before["version"] + 1
+        assert after["keys"][:-1] == before["keys"]
+        assert after["keys"][-1]["role"] == "log"
+        assert (older / "keys" / "log.key").stat().st_mode & 0o777 == 0o600
+        assert (older / "trust-root.json").stat().st_mode & 0o777 == 0o600
+        assert "ok    log key: " in run(older, "doctor").stdout
+        assert "images.lock.json: pins no image" in run(older, "serve").stderr
+
+    def test_a_second_time_it_does_nothing(self, older: Path) -> None:
+        """The key that is there stays, and so does the trust root."""
+        run(older, "receipts", "log-key")
+        files = [older / "keys" / "log.key", older / "trust-root.json"]
+        before = [file.read_bytes() for file in files]
+        assert "nothing was done" in run(older, "receipts", "log-key").stdout
+        assert [file.read_bytes() for file in files] == before
+
+    def test_a_signed_trust_root_is_left_to_its_signers(self, older: Path) -> None:
+        """What root keys signed is not changed without them."""
+        root = older / "trust-root.json"
+        payload = base64.b64encode(root.read_bytes()).decode()
+        signed = json.dumps({"payload": payload, "payloadType": "x", "signatures": []})
+        root.write_text(signed)
+        done = run(older, "receipts", "log-key")
+        assert done.returncode == 2
+        assert "is signed by root keys" in done.stderr
+        assert root.read_text() == signed
 
 
 class TestDoctor:

@@ -501,6 +501,27 @@ PLAIN = [
         receipt_pb2.GetReceiptResponse(receipt="{}"),
     ),
     (
+        "GetCheckpoint",
+        lambda client: client.checkpoint(),
+        receipt_pb2.GetCheckpointRequest(),
+        receipt_pb2.GetCheckpointResponse(tree_size=3),
+        receipt_pb2.GetCheckpointResponse(tree_size=3),
+    ),
+    (
+        "GetInclusionProof",
+        lambda client: client.inclusion_proof("ABCD"),
+        receipt_pb2.GetInclusionProofRequest(call="ABCD"),
+        receipt_pb2.GetInclusionProofResponse(index=2),
+        receipt_pb2.GetInclusionProofResponse(index=2),
+    ),
+    (
+        "GetConsistencyProof",
+        lambda client: client.consistency_proof(1, 3),
+        receipt_pb2.GetConsistencyProofRequest(first_size=1, second_size=3),
+        receipt_pb2.GetConsistencyProofResponse(hashes=["x"]),
+        receipt_pb2.GetConsistencyProofResponse(hashes=["x"]),
+    ),
+    (
         "GetTrustRoot",
         lambda client: client.trust_root(),
         receipt_pb2.GetTrustRootRequest(),

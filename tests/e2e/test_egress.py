@@ -13,7 +13,8 @@ import pytest
 
 from broker.core.trust_root import read_trust_root
 from broker.v1 import call_pb2, receipt_pb2
-from broker.verify.receipt import Validity, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity
 from tests.api.rpc import TIMEOUT_S, Rpc, rules, state, wish
 from tests.broker_process import UNHURRIED, Folder, Served
 from tests.e2e.policies import compile_policy

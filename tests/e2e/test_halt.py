@@ -15,7 +15,8 @@ import pytest
 from broker.client import ClientError
 from broker.core.trust_root import read_trust_root
 from broker.init import SPIFFE_PREFIX
-from broker.verify.receipt import Validity, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity
 from tests.api.rpc import Rpc, fresh, rules, state
 from tests.broker_process import DOCKER_URL, LABEL, PROGRAM, Served
 from tests.e2e.halting import SLEEP, halt, run_sleepers, until

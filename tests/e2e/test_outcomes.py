@@ -14,7 +14,8 @@ import pytest
 from broker.core.trust_root import read_trust_root
 from broker.init import SPIFFE_PREFIX
 from broker.v1 import call_pb2, execution_pb2, receipt_pb2
-from broker.verify.receipt import Validity, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity
 from tests.api.rpc import TIMEOUT_S, Rpc, fresh, state, wish
 from tests.broker_process import Served
 from tests.e2e.halting import halt

@@ -15,7 +15,8 @@ from broker.core.trust_root import read_trust_root
 from broker.diagnosis import Level, diagnose
 from broker.shipped import tools_dir
 from broker.v1 import approval_pb2, call_pb2, execution_pb2
-from broker.verify.receipt import Validity, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity
 from tests.api.rpc import TIMEOUT_S, Rpc, fresh, state
 from tests.broker_process import Folder, NotServed, Served
 from tests.e2e.conftest import Compile

@@ -12,7 +12,8 @@ from broker.adapters.tool_files import read_catalog
 from broker.core.trust_root import read_trust_root
 from broker.shipped import tools_dir
 from broker.v1 import call_pb2
-from broker.verify.receipt import Validity, verify_receipt
+from broker.verify.receipt import verify_receipt
+from broker.verify.verdict import Validity
 from tests.api.rpc import Rpc, fresh, rules, state
 from tests.broker_process import Folder, Served
 from tests.e2e.policies import compile_policy

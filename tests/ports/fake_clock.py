@@ -15,6 +15,7 @@ class FakeClock:
         self._start = start
         self._now = start
         self._sleepers: set[tuple[datetime, asyncio.Future[None]]] = set()
+        self.sleeping = asyncio.Event()
 
     def now(self) -> datetime:
         """Give the time."""
@@ -39,6 +40,7 @@ class FakeClock:
             return
         sleeper = (at, asyncio.get_running_loop().create_future())
         self._sleepers.add(sleeper)
+        self.sleeping.set()
         try:
             await sleeper[1]
         finally:

@@ -12,6 +12,7 @@ from broker.core.document import Document
 from broker.core.halt import Halt, halted_by
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256, sha256_hex
 from broker.core.lifecycle import CallState, Step, after
+from broker.core.merkle import ReadNodes, stored_count, stored_place
 from broker.core.receipt import Position, ReceiptDraft
 from broker.errors import (
     DuplicateRequest,
@@ -19,8 +20,10 @@ from broker.errors import (
     QuotaSpent,
     ShortIdTaken,
     StaleCall,
+    StaleLog,
     StoreUnavailable,
 )
+from broker.log_ports import LogHead
 from broker.ports import (
     HALTS_PREMISE,
     LABELS_PREMISE,
@@ -76,6 +79,8 @@ class MemoryDisk:
     people: dict[str, Pseudonym] = field(default_factory=dict)
     requests: dict[tuple[AgentId, str], CallId] = field(default_factory=dict)
     short_ids: dict[str, CallId] = field(default_factory=dict)
+    log_nodes: list[bytes] = field(default_factory=list)
+    log_heads: dict[int, LogHead] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
     def fail_next(self, fault: Fault) -> None:
@@ -341,6 +346,40 @@ class MemoryStore:
     async def receipt(self, call: CallId) -> StoredReceipt | None:
         """Read the receipt of a call."""
         return (await self._read()).receipt_of.get(call)
+
+    async def log_head(self, size: int | None = None) -> LogHead | None:
+        """Read the head of a size, or the latest."""
+        heads = (await self._read()).log_heads
+        return heads.get(max(heads, default=0) if size is None else size)
+
+    async def log_entries(self, start: int, limit: int) -> Sequence[bytes]:
+        """Read entries of the log from an index on."""
+        receipts = (await self._read()).receipts
+        return [receipt.envelope for receipt in receipts[start : start + limit]]
+
+    async def fold_log(self, work: Callable[[ReadNodes], T]) -> T:
+        """Run a pure function that reads nodes of the log."""
+        nodes = (await self._read()).log_nodes
+        return work(lambda wanted: [nodes[stored_place(node)] for node in wanted])
+
+    async def advance_log(
+        self, *, expected: LogHead | None, hashes: Sequence[bytes], to: LogHead
+    ) -> None:
+        """Append nodes of the log with the head that covers them, by compare-and-set."""
+        disk = self._disk
+
+        def work() -> None:
+            latest = disk.log_heads.get(max(disk.log_heads, default=0))
+            if latest != expected:
+                raise StaleLog("another head came first")
+            if len(disk.log_nodes) + len(hashes) != stored_count(to.size):
+                raise ValueError("not the nodes of so many entries")
+            if to.size > len(disk.receipts) or (latest and to.size <= latest.size):
+                raise ValueError("heads grow, and cover receipts that are there")
+            disk.log_nodes.extend(hashes)
+            disk.log_heads[to.size] = to
+
+        await self._write(work)
 
     async def list_receipts(
         self, *, after: int, limit: int, agent: AgentId | None = None

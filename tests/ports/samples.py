@@ -22,6 +22,7 @@ from broker.core.document import Document, DocumentKind
 from broker.core.ids import AgentId, CallId, Pseudonym, Sha256, sha256_hex, short_id, ulid
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.receipt import Position, ReceiptDraft
+from broker.log_ports import LogHead
 from broker.ports import Change, Event, EventDraft, File
 
 START = datetime(2026, 11, 2, 9, 0, 0, 123457, tzinfo=UTC)
@@ -225,6 +226,11 @@ def receipt(call: Call) -> ReceiptDraft:
         subjects=(("request", call.request_sha256),),
         predicate={"call": call.name, "outcome": call.state.value},
     )
+
+
+def log_head(size: int) -> LogHead:
+    """Give a head of the log, which nobody signed."""
+    return LogHead(size=size, at=START, checkpoint=b"checkpoint of %d" % size)
 
 
 def seal(draft: ReceiptDraft, position: Position) -> bytes:

@@ -18,6 +18,7 @@ from broker.adapters.sqlite_store.call_record import dump_call, load_call
 from broker.core.call import Call
 from broker.core.ids import Pseudonym, sha256_hex
 from broker.core.lifecycle import CallState, Step
+from broker.core.merkle import Node
 from broker.errors import PremiseChanged, ShortIdTaken, StoreUnavailable
 from broker.ports import PIECE_BYTES, File, StoredReceipt, WorkspaceUpdate
 from broker.staging import stage_large
@@ -116,6 +117,15 @@ class TestFile:
             "DELETE FROM labels",
             "INSERT INTO labels SELECT agent, 3, 'x', call FROM labels",
             "INSERT OR REPLACE INTO labels SELECT agent, 1, 'x', call FROM labels",
+            "UPDATE log_nodes SET hash = zeroblob(32)",
+            "DELETE FROM log_nodes",
+            "INSERT INTO log_nodes VALUES (9, zeroblob(32))",
+            "INSERT OR REPLACE INTO log_nodes VALUES (0, zeroblob(32))",
+            "UPDATE log_checkpoints SET note = x''",
+            "DELETE FROM log_checkpoints",
+            "INSERT INTO log_checkpoints VALUES (0, 0, x'')",
+            "INSERT INTO log_checkpoints VALUES (2, 0, x'')",
+            "INSERT OR REPLACE INTO log_checkpoints VALUES (1, 0, x'')",
         ],
     )
     async def test_history_is_append_only(self, shelf: SqliteShelf, statement: str) -> None:
@@ -125,6 +135,7 @@ class TestFile:
         await store.commit(first(labelled))
         await store.commit(following(labelled, Step.START))
         await store.commit(first(new_call(1, CallState.DENIED)))
+        await store.advance_log(expected=None, hashes=[bytes(32)], to=samples.log_head(1))
         await store.close()
         with pytest.raises(sqlite3.IntegrityError, match="append"):
             query(shelf, statement)
@@ -210,7 +221,8 @@ class TestOpening:
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        for table in ("halts", "pieces", "files", "storage", "labels"):
+        tables = ("halts", "pieces", "files", "storage", "labels", "log_nodes", "log_checkpoints")
+        for table in tables:
             query(shelf, f"DROP TABLE {table}")
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
         store = await shelf.open()
@@ -282,6 +294,32 @@ class TestOpening:
         assert await store.file(AGENT, sha256_hex(data)) == data
         assert await store.file_bytes(AGENT) == len(data) + 1
         assert await store.drop_expired_files(samples.START) == 0
+        await store.close()
+
+    async def test_receipts_from_before_the_log(self, shelf: SqliteShelf) -> None:
+        """Receipts that were there before the log are its first entries.
+
+        Its migration is made up for, though a later one was applied already.
+        """
+        store = await shelf.open()
+        for number in (1, 2):
+            await store.commit(first(new_call(number, CallState.DENIED)))
+        receipts = await store.list_receipts(after=0, limit=9)
+        await store.close()
+        for table in ("log_nodes", "log_checkpoints"):
+            query(shelf, f"DROP TABLE {table}")
+        query(shelf, "DELETE FROM schema_migrations WHERE version = 4")
+        store = await shelf.open()
+        assert await store.log_head() is None
+        assert await store.log_entries(0, 9) == [receipt.envelope for receipt in receipts]
+        await store.close()
+
+    async def test_lost_nodes(self, shelf: SqliteShelf) -> None:
+        """A node that the file lacks is a damage that is named, never a wrong proof."""
+        store = await shelf.open()
+        with pytest.raises(StoreUnavailable) as error:
+            await store.fold_log(lambda read: read([Node(0, 0)]))
+        assert error.value.reason == "STORE_DAMAGED"
         await store.close()
 
     async def test_failed_migration_leaves_nothing(

@@ -6,7 +6,7 @@ from broker.core.ids import Sha256, sha256_hex
 from broker.core.receipt import FIRST_PREVIOUS, seal
 from broker.core.trust_root import KeyStatus
 from broker.verify.chain import verify_chain
-from broker.verify.receipt import Validity
+from broker.verify.verdict import Validity
 from tests.verify.receipts import ENDINGS, chain, new_signer, position, trust
 
 DENIED = ENDINGS["denied"]

@@ -9,6 +9,7 @@ import pytest
 
 from broker.core.trust_root import KeyStatus, write_trust_root
 from broker.verify.command import run
+from tests.verify.log_vectors import ORIGIN, all_vectors
 from tests.verify.receipts import REQUEST, RESULT, new_signer, sealed, trust
 
 IMPORTED = """
@@ -29,6 +30,16 @@ def files(signer, tmp_path):
     (tmp_path / "root.json").write_text(write_trust_root(trust(signer)))
     (tmp_path / "request.json").write_bytes(REQUEST.text)
     (tmp_path / "result.json").write_bytes(RESULT.text)
+    return tmp_path
+
+
+@pytest.fixture
+def logged(tmp_path):
+    """Give the files of a receipt that is in a log."""
+    vector = next(each for each in all_vectors(tmp_path) if each.name == "log/accept/in the log")
+    (tmp_path / "receipt.json").write_bytes(vector.envelope)
+    (tmp_path / "root.json").write_text(write_trust_root(vector.trust_root))
+    (tmp_path / "proof").write_bytes(vector.proof)
     return tmp_path
 
 
@@ -91,15 +102,59 @@ class TestCommand:
         code, found = run_json(capsys, files / "receipt.json", files / "root.json")
         assert (code, found["step"]) == (1, "trust_root")
 
-    @pytest.mark.parametrize(
-        ("option", "value"), [("proof", "proof.txt"), ("witness_quorum", 1), ("witness_quorum", 0)]
-    )
-    def test_what_it_cannot_check_is_refused(self, files, option, value, capsys):
-        """An option that is not supported is an error, never passed over."""
-        code = run(files / "receipt.json", files / "root.json", **{option: value})
+    def test_in_the_log(self, logged, capsys):
+        """With a proof, it says where in which log the receipt is."""
+        code, found = run_json(
+            capsys, logged / "receipt.json", logged / "root.json", proof=logged / "proof"
+        )
+        assert (code, found["in_log"]) == (0, True)
+        assert found["log"] == {
+            "origin": ORIGIN,
+            "index": "4",
+            "tree_size": "7",
+            "witnesses": [],
+        }
+        assert found["notes"][0].startswith("no witness cosigned")
+
+    def test_in_the_log_for_people(self, logged, capsys):
+        """People are told the same, a line for each."""
+        assert run(logged / "receipt.json", logged / "root.json", proof=logged / "proof") == 0
+        out = capsys.readouterr().out
+        assert f"  log_origin: {ORIGIN}\n  log_index: 4\n  log_tree_size: 7\n" in out
+        assert "not shown to be in the log" not in out
+
+    def test_not_in_the_log(self, logged, capsys):
+        """A receipt that the proof does not show exits 1, however genuine."""
+        text = (logged / "proof").read_text().replace("index 4", "index 5")
+        (logged / "proof").write_text(text)
+        code, found = run_json(
+            capsys, logged / "receipt.json", logged / "root.json", proof=logged / "proof"
+        )
+        assert (code, found["step"], found["in_log"]) == (1, "inclusion", False)
+
+    def test_too_few_witnesses(self, logged, capsys):
+        """Fewer witnesses than wanted exit 1."""
+        code, found = run_json(
+            capsys,
+            logged / "receipt.json",
+            logged / "root.json",
+            proof=logged / "proof",
+            witness_quorum=1,
+        )
+        assert (code, found["step"]) == (1, "witnesses")
+
+    @pytest.mark.parametrize(("proof", "quorum"), [(None, 1), ("proof", 0), ("proof", -1)])
+    def test_what_it_cannot_count_is_refused(self, logged, proof, quorum, capsys):
+        """Witnesses cannot be counted without a proof, nor fewer than one be asked for."""
+        code = run(
+            logged / "receipt.json",
+            logged / "root.json",
+            proof=proof and logged / proof,
+            witness_quorum=quorum,
+        )
         out, err = capsys.readouterr()
         assert (code, out) == (2, "")
-        assert "this broker keeps no transparency log yet" in err
+        assert "--witness-quorum N: give a number from 1" in err
 
     def test_a_missing_file(self, files, capsys):
         """A file that is not there is the caller's mistake, not the receipt's."""

@@ -9,11 +9,14 @@ import pytest
 from broker.core.dsse import envelope
 from broker.core.ids import sha256_hex
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, read_trust_root, spki_der
-from broker.verify.receipt import STEPS, Validity, verify_receipt
+from broker.verify.receipt import STEPS, verify_receipt
+from broker.verify.verdict import Validity
+from tests.verify import log_vectors
 from tests.verify.receipts import new_signer, sealed, trust
 from tests.verify.vectors import FILE, all_vectors
 
 RECORDS = json.loads(FILE.read_text())
+LOG_RECORDS = json.loads(log_vectors.FILE.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,8 @@ def signer(tmp_path_factory):
 def vectors(signer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
     ecdsa, stranger = new_signer(folder / "ecdsa", "ecdsa-p256"), new_signer(folder / "stranger")
-    return {vector.name: vector for vector in all_vectors(signer, ecdsa, stranger)}
+    made = [*all_vectors(signer, ecdsa, stranger), *log_vectors.all_vectors(folder)]
+    return {vector.name: vector for vector in made}
 
 
 def outcome(vector, steps=STEPS):
@@ -34,6 +38,8 @@ def outcome(vector, steps=STEPS):
         vector.trust_root,
         request=vector.request,
         result=vector.result,
+        proof=vector.proof,
+        quorum=vector.quorum,
         steps=steps,
     )
     return verdict.validity, verdict.step
@@ -45,21 +51,23 @@ class TestVectors:
         expected = {name: (vector.validity, vector.step) for name, vector in vectors.items()}
         assert {name: outcome(vector) for name, vector in vectors.items()} == expected
 
-    @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["name"])
+    @pytest.mark.parametrize("record", [*RECORDS, *LOG_RECORDS], ids=lambda record: record["name"])
     def test_those_kept(self, record):
         """Receipts of earlier versions keep their verdicts."""
-        request, result = record["request"], record["result"]
+        request, result, proof = record["request"], record["result"], record.get("proof")
         verdict = verify_receipt(
             record["envelope"].encode(),
             read_trust_root(json.dumps(record["trust_root"]).encode()),
             request=None if request is None else request.encode(),
             result=None if result is None else result.encode(),
+            proof=None if proof is None else proof.encode(),
+            quorum=record.get("witness_quorum", 0),
         )
         assert (verdict.validity.name.lower(), verdict.step) == (record["verdict"], record["step"])
 
     def test_the_kept_ones_are_all(self, vectors):
         """The file has every vector: a new one is kept with it."""
-        assert [record["name"] for record in RECORDS] == list(vectors)
+        assert [record["name"] for record in [*RECORDS, *LOG_RECORDS]] == list(vectors)
 
     @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
     def test_no_step_can_be_left_out(self, step, vectors):

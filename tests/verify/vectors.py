@@ -20,7 +20,7 @@ from broker.core.ids import sha256_hex
 from broker.core.receipt import statement
 from broker.core.trust_root import KeyRole, KeyStatus, TrustRoot, write_trust_root
 from broker.ports import Signer
-from broker.verify.receipt import Validity
+from broker.verify.verdict import Validity
 from tests.verify.receipts import ENDINGS, REQUEST, RESULT, new_signer, position, sealed, trust
 
 FILE = Path(__file__).parent.parent / "vectors/receipts.json"
@@ -37,6 +37,8 @@ class Vector:
     trust_root: TrustRoot
     request: bytes | None = None
     result: bytes | None = None
+    proof: bytes | None = None
+    quorum: int = 0
     validity: Validity = INVALID
     step: str | None = None
 
@@ -341,6 +343,8 @@ def as_record(vector: Vector) -> dict[str, object]:
         "trust_root": json.loads(write_trust_root(vector.trust_root)),
         "request": _text(vector.request),
         "result": _text(vector.result),
+        "proof": _text(vector.proof),
+        "witness_quorum": vector.quorum,
         "verdict": vector.validity.name.lower(),
         "step": vector.step,
     }

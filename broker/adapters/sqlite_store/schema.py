@@ -127,16 +127,18 @@ def _migrate(path: Path, connection: sqlite3.Connection, now: Callable[[], datet
         "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY,"
         " name TEXT NOT NULL, applied_at_us INTEGER NOT NULL) STRICT"
     )
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchone()
+    rows = connection.execute("SELECT version FROM schema_migrations").fetchall()
+    applied = {version for (version,) in rows}
     shipped = _shipped_migrations()
-    if row[0] > shipped[-1][0]:
+    if (latest := max(applied, default=0)) > shipped[-1][0]:
         raise StoreUnavailable(
-            f"{path} was written by a newer broker (schema {row[0]}, this one knows"
+            f"{path} was written by a newer broker (schema {latest}, this one knows"
             f" {shipped[-1][0]}): start that version, or a backup from before it",
             reason="STORE_TOO_NEW",
         )
     for version, name, text in shipped:
-        if version > row[0]:
+        # Not only those behind the latest: two that came apart may have come in either order.
+        if version not in applied:
             _apply(connection, version, name, text, now())
 
 

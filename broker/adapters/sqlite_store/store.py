@@ -11,7 +11,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
-from broker.adapters.sqlite_store import changes, file_rows, halts, labels, queries, schema
+from broker.adapters.sqlite_store import (
+    changes,
+    file_rows,
+    halts,
+    labels,
+    log_rows,
+    queries,
+    schema,
+)
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.changes import Recorded
 from broker.adapters.sqlite_store.chronicle import Chronicle, Seal
@@ -21,7 +29,9 @@ from broker.core.call import Call
 from broker.core.document import Document
 from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
+from broker.core.merkle import ReadNodes
 from broker.errors import StoreUnavailable
+from broker.log_ports import LogHead
 from broker.ports import CallFilter, Change, Event, EventDraft, StagedFile, StoredReceipt
 
 _READERS = 4
@@ -244,6 +254,26 @@ class SqliteStore:
         """List receipts by sequence, strictly after one, of one agent's calls or of all."""
         return await self._read(
             partial(queries.list_receipts, after=after, limit=limit, agent=agent)
+        )
+
+    async def log_head(self, size: int | None = None) -> LogHead | None:
+        """Read the head of a size, or the latest."""
+        return await self._read(partial(log_rows.head, size=size))
+
+    async def log_entries(self, start: int, limit: int) -> Sequence[bytes]:
+        """Read entries of the log from an index on."""
+        return await self._read(partial(log_rows.entries, start=start, limit=limit))
+
+    async def fold_log(self, work: Callable[[ReadNodes], T]) -> T:
+        """Run a pure function that reads nodes of the log, in a reader's thread."""
+        return await self._read(partial(log_rows.fold, work=work))
+
+    async def advance_log(
+        self, *, expected: LogHead | None, hashes: Sequence[bytes], to: LogHead
+    ) -> None:
+        """Append nodes of the log with the head that covers them, by compare-and-set."""
+        await self._write(
+            lambda chronicle: log_rows.advance(chronicle.connection, expected, hashes, to)
         )
 
     async def events(

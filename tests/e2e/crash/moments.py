@@ -5,7 +5,7 @@ import time
 
 from tests.broker_process import Served
 from tests.e2e.crash.load import Load
-from tests.e2e.crash.proof import Record, check_record, read_record
+from tests.e2e.crash.proof import Record, check_log, check_record, read_record
 
 MOST_ANSWERS = 6
 LATEST_S = 0.3
@@ -19,19 +19,27 @@ def survive(served: Served, *, seed: int, moments: int, workers: int) -> tuple[L
     chance = random.Random(seed)
     load = Load(served, seed, workers=workers)
     load.start()
+    store, trust_root = served.folder.store, served.folder.path / "trust-root.json"
+    kept: bytes | None = None
     for _ in range(moments):
         load.wait_for_answers(chance.randint(1, MOST_ANSWERS))
         # Right after an answer is one moment of many.
         time.sleep(chance.uniform(0, LATEST_S))
         load.dies()
         served.kill()
-        check_record(read_record(served.folder.store), served.folder.path / "trust-root.json")
+        record = read_record(store)
+        check_record(record, trust_root)
+        kept = check_log(record, store, trust_root, kept)
         served.start()
         load.born()
     load.end()
     assert served.stop() == 0
-    record = read_record(served.folder.store)
-    check_record(record, served.folder.path / "trust-root.json")
+    record = read_record(store)
+    check_record(record, trust_root)
+    # A broker that stops in order leaves no receipt out of its log.
+    last = check_log(record, store, trust_root, kept)
+    assert last is not None
+    assert int(last.splitlines()[1]) == len(record.envelopes)
     assert record.epoch == moments + 1
     assert all(state.is_final for state in record.states.values())
     told = {call: record.states[call].value for call in load.acknowledged}

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.trust_root import read_trust_root
+from broker.verify.audit import verify_log
 from broker.verify.chain import verify_chain
-from broker.verify.receipt import Validity
+from broker.verify.log_folder import LogFolder
+from broker.verify.verdict import Validity
 
 _STEPS = {step.value for step in Step}
 
@@ -87,3 +89,33 @@ def check_record(record: Record, trust_root: Path) -> None:
     verdict = verify_chain(record.envelopes, read_trust_root(trust_root.read_bytes()))
     assert verdict.validity is Validity.VALID, verdict.message
     assert verdict.entries == len(record.envelopes)
+
+
+def check_log(record: Record, store: Path, trust_root: Path, kept: bytes | None) -> bytes | None:
+    """Fail where what readers are shown of the log is not whole, or not the record's beginning.
+
+    Args:
+        kept: What this gave after an earlier kill: the log must have grown from it.
+
+    Returns:
+        The checkpoint that readers see; None where they were shown none yet.
+    """
+    shown = store.with_name(f"{store.name}.tlog")
+    if not (shown / "checkpoint").exists():
+        assert kept is None, "readers are shown no log any more"
+        return None
+    folder = LogFolder(shown)
+    checkpoint, size = folder.checkpoint(), len(record.envelopes)
+    covered = int(checkpoint.splitlines()[1])
+    assert covered <= size, "readers are shown receipts that the record does not have"
+    entries = list(folder.entries(covered))
+    assert entries == record.envelopes[:covered]
+    verdict = verify_log(
+        checkpoint,
+        entries,
+        read_trust_root(trust_root.read_bytes()),
+        leaves=folder.leaves(covered),
+        kept=kept,
+    )
+    assert verdict.validity is Validity.VALID, verdict.message
+    return checkpoint

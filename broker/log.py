@@ -1,0 +1,250 @@
+"""Keep the transparency log over the receipts.
+
+One step, `advance`, does everything: it covers the receipts that no head covers yet by a new one,
+makes that durable, then shows it to readers. What a crash leaves undone the next step finds undone,
+by the same code, since it looks at the record and at what readers see, never at what it meant to
+do. A head is signed before it is durable, but nobody sees it before: Ed25519 gives the same bytes
+for the same tree again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from broker.core.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from broker.core.log_proof import LogProof, write_log_proof
+from broker.core.merkle import Frontier, leaf_hash
+from broker.core.merkle_proof import consistency_proof, inclusion_proof
+from broker.core.signed_note import ED25519, read_note, verifier_key
+from broker.core.tiles import WIDTH, Tile, tiles_between, write_bundle
+from broker.core.trust_root import KeyRole, TrustedKey
+from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
+from broker.log_ports import LogFiles, LogHead, LogRecord
+from broker.ports import Clock, Signer, StoredReceipt, Telemetry
+from broker.tasks import Tasks
+
+_EVERY = timedelta(seconds=1)
+_COVERED_WITHIN_S = 10.0
+_CHECKPOINT = "checkpoint"
+
+
+def log_origin(installation: str) -> str:
+    """Name the log of a store; nobody else's log has the name (RFC 6761 keeps `.invalid` free)."""
+    return f"toolwarrant.invalid/{installation}"
+
+
+class Log:
+    """The log of one store. Used from one event loop; `open`, then `run` in a task of its own.
+
+    Args:
+        signer: An Ed25519 key of role log.
+        origin: The log's name, which never changes.
+    """
+
+    def __init__(
+        self,
+        record: LogRecord,
+        files: LogFiles,
+        signer: Signer,
+        *,
+        origin: str,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        key = TrustedKey.from_pem(KeyRole.LOG, signer.public_key_pem).ed25519_key
+        if key is None:
+            raise ValueError("a log signs with an Ed25519 key")
+        self._record = record
+        self._files = files
+        self._signer = signer
+        self._key = key
+        self._origin = origin
+        self._clock = clock
+        self._telemetry = telemetry
+        self._turn = asyncio.Lock()
+        self._tasks = Tasks()
+        self._head: LogHead | None = None
+        # What memory holds of the record is read again after every doubt.
+        self._frontier: Frontier | None = None
+        self._shown: int | None = None
+        self._grown = asyncio.Event()
+
+    @property
+    def verifier_key(self) -> str:
+        """Give the log's key in the form that witnesses and other programs take."""
+        return verifier_key(self._origin, ED25519, self._key)
+
+    async def open(self) -> None:
+        """Take up the log where the record has it.
+
+        Raises:
+            LogForked: Readers were shown a head that the record does not have, or the record's own
+                nodes are not those of its head.
+            StoreUnavailable: The record cannot be read.
+        """
+        head = await self._record.log_head()
+        await self._load(head)
+        try:
+            shown = await self._files.checkpoint()
+        except OSError as error:
+            raise LogForked(f"the published checkpoint cannot be read: {error}") from error
+        if shown is not None:
+            self._shown = await self._find_shown(shown)
+
+    async def run(self) -> None:
+        """Advance once a second, for ever; what goes wrong is an alarm, and is tried again."""
+        while True:
+            await self.catch_up()
+            await self._clock.sleep_until(self._clock.now() + _EVERY)
+
+    async def catch_up(self) -> None:
+        """Advance until every receipt is covered."""
+        try:
+            while await self.advance():
+                pass
+        # Broad, because an error that left this loop would end the log without a word.
+        except Exception as error:
+            self._telemetry.alarm("the log is behind", error)
+
+    async def advance(self) -> bool:
+        """Cover what is new by one head, show it; tell whether there may be more.
+
+        A head covers no more than the tile that is being filled: under load it falls on the tile's
+        end, where no partial tile has to be shown. A caller that is cancelled meanwhile leaves the
+        step to end: no two steps ever write at once.
+
+        Raises:
+            StoreError: The record did not take it.
+            OSError: It is durable, but could not be shown.
+        """
+        return await self._tasks.detached(self._advance())
+
+    async def _advance(self) -> bool:
+        async with self._turn:
+            is_whole = await self._cover()
+            await self._show()
+            return is_whole
+
+    async def _cover(self) -> bool:
+        if self._frontier is None:
+            await self._load(await self._record.log_head())
+        frontier = self._frontier or Frontier.empty()
+        room = WIDTH - frontier.size % WIDTH
+        entries = await self._record.log_entries(frontier.size, room)
+        if not entries and self._head is not None:
+            return False
+        grown, hashes = await asyncio.to_thread(_grow, frontier, entries)
+        to = LogHead(size=grown.size, at=self._clock.now(), checkpoint=self._sign(grown))
+        # Whatever becomes of the write, the record says it; memory is believed only after it.
+        self._frontier = None
+        await self._record.advance_log(expected=self._head, hashes=hashes, to=to)
+        self._frontier, self._head = grown, to
+        self._grown.set()
+        self._grown = asyncio.Event()
+        return len(entries) == room
+
+    def _sign(self, frontier: Frontier) -> bytes:
+        checkpoint = Checkpoint(origin=self._origin, size=frontier.size, root=frontier.root)
+        return sign_checkpoint(checkpoint, self._key, self._signer.sign)
+
+    async def _show(self) -> None:
+        """Show the tiles of the head, then the head itself."""
+        head = self._head
+        if head is None or self._shown == head.size:
+            return
+        for tile in tiles_between(self._shown or 0, head.size):
+            await self._files.put(tile.path, await self._content(tile))
+            if tile.width == WIDTH:
+                await self._files.drop(f"{tile.path}.p")
+        await self._files.put(_CHECKPOINT, head.checkpoint)
+        self._shown = head.size
+
+    async def _content(self, tile: Tile) -> bytes:
+        if tile.level is None:
+            return write_bundle(await self._record.log_entries(tile.start, tile.width))
+        return b"".join(await self._record.fold_log(lambda read: read(tile.nodes)))
+
+    async def _load(self, head: LogHead | None) -> None:
+        size = head.size if head else 0
+        frontier = await self._record.fold_log(lambda read: Frontier.read(size, read))
+        signed = read_checkpoint(read_note(head.checkpoint).text) if head else None
+        if signed is not None and signed.root != frontier.root:
+            raise LogForked(
+                f"the record's nodes are not those of its checkpoint of {size} entries: keep the "
+                "store for inquiry, restore the latest backup"
+            )
+        self._frontier, self._head = frontier, head
+
+    async def _find_shown(self, shown: bytes) -> int:
+        try:
+            size = read_checkpoint(read_note(shown).text).size
+        except ReceiptInvalid as error:
+            raise LogForked(f"the published checkpoint is none ({error}): {_MOVE}") from error
+        known = await self._record.log_head(size)
+        if known is None or known.checkpoint != shown:
+            raise LogForked(
+                f"readers were shown a log of {size} entries that this store does not have: is it "
+                f"an older copy of the store, or another one's log? Put the right store back, "
+                f"or, where it is lost, {_MOVE}"
+            )
+        return size
+
+    # --- what readers ask for -------------------------------------------------------------
+
+    async def head(self) -> LogHead:
+        """Give the latest head.
+
+        Raises:
+            Unavailable: None was signed within 10 s.
+        """
+        return await self._covering(-1)
+
+    async def inclusion_proof(self, receipt: StoredReceipt) -> tuple[int, int, bytes]:
+        """Prove that a receipt is in the log; give its index, the log's size, the proof's file.
+
+        A receipt that no head covers yet is waited for.
+
+        Raises:
+            Unavailable: No head covered it within 10 s.
+        """
+        index = receipt.sequence - 1
+        head = await self._covering(index)
+        hashes = await self._record.fold_log(lambda read: inclusion_proof(index, head.size, read))
+        proof = LogProof(index=index, hashes=hashes, checkpoint=head.checkpoint)
+        return index, head.size, write_log_proof(proof)
+
+    async def consistency_proof(self, first: int, second: int) -> Sequence[bytes]:
+        """Prove that the log only grew between two sizes, both covered by the latest head.
+
+        Raises:
+            FailedPrecondition: They are no two sizes that the log went through in this order.
+        """
+        latest = (await self.head()).size
+        if not 1 <= first <= second <= latest:
+            raise FailedPrecondition(
+                f"the log has {latest} entries: ask for sizes from 1 up to that, the smaller first",
+                subject="log",
+                reason="LOG_SIZE",
+            )
+        return await self._record.fold_log(lambda read: consistency_proof(first, second, read))
+
+    async def _covering(self, index: int) -> LogHead:
+        try:
+            async with asyncio.timeout(_COVERED_WITHIN_S):
+                while self._head is None or self._head.size <= index:
+                    await self._grown.wait()
+                return self._head
+        except TimeoutError as error:
+            raise Unavailable(
+                "the log does not cover this receipt yet, though a second suffices: its operator's "
+                "alarms say why; retry",
+                retry_after_s=_COVERED_WITHIN_S,
+                reason="LOG_BEHIND",
+            ) from error
+
+
+_MOVE = "move the folder away: readers who kept that checkpoint will see that the log went back"
+
+
+def _grow(frontier: Frontier, entries: Sequence[bytes]) -> tuple[Frontier, list[bytes]]:
+    return frontier.extended(leaf_hash(entry) for entry in entries)

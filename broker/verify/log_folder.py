@@ -1,0 +1,55 @@
+"""Read a log's folder (C2SP tlog-tiles), tile by tile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from broker.core.signed_note import MAX_NOTE_BYTES
+from broker.core.tiles import WIDTH, Tile, max_bytes, read_bundle, read_hashes
+from broker.errors import ReceiptInvalid
+
+CHECKPOINT = "checkpoint"
+
+
+class LogFolder:
+    """A log's files below one folder: a broker's own, or a copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def checkpoint(self) -> bytes:
+        """Read the signed head.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with (self._folder / CHECKPOINT).open("rb") as file:
+            return file.read(MAX_NOTE_BYTES + 1)
+
+    def entries(self, size: int) -> Iterator[bytes]:
+        """Give the entries of a log of this size, in order.
+
+        Raises:
+            ReceiptInvalid: A bundle is missing, or holds other entries than its place has; step
+                `tiles`.
+        """
+        for start in range(0, size, WIDTH):
+            width = min(WIDTH, size - start)
+            yield from self._read(None, start // WIDTH, width)
+
+    def leaves(self, size: int) -> Iterator[bytes]:
+        """Give the leaf hashes of a log of this size, in order; as `entries`."""
+        for start in range(0, size, WIDTH):
+            width = min(WIDTH, size - start)
+            yield from self._read(0, start // WIDTH, width)
+
+    def _read(self, level: int | None, index: int, width: int) -> list[bytes]:
+        wanted, full = (Tile(level=level, index=index, width=each) for each in (width, WIDTH))
+        # Logs may drop a partial tile once it is full; a partial one is how the full one begins.
+        tile = wanted if (self._folder / wanted.path).exists() else full
+        try:
+            with (self._folder / tile.path).open("rb") as file:
+                data = file.read(max_bytes(tile) + 1)
+        except OSError as error:
+            raise ReceiptInvalid("tiles", f"{wanted.path}: {error.strerror}") from error
+        read = read_bundle if level is None else read_hashes
+        return read(data, tile.width)[:width]

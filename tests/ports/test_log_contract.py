@@ -1,0 +1,116 @@
+"""Hold each store to what it promises of the log."""
+
+import asyncio
+
+import pytest
+
+from broker.core.lifecycle import CallState
+from broker.core.merkle import Frontier, Node, leaf_hash
+from broker.errors import StaleLog
+from broker.ports import Store
+from tests.ports.samples import first, log_head, new_call
+from tests.ports.shelf import Shelf
+
+
+async def add_receipts(store: Store, count: int) -> None:
+    """End so many calls."""
+    for number in range(count):
+        await store.commit(first(new_call(number, CallState.DENIED)))
+
+
+def nodes(size: int) -> list[bytes]:
+    """Give the nodes of a log of so many entries, whatever they are."""
+    return Frontier.empty().extended(leaf_hash(b"%d" % index) for index in range(size))[1]
+
+
+class TestLog:
+    async def test_empty(self, store: Store) -> None:
+        """A new store has no head, no entries."""
+        assert await store.log_head() is None
+        assert await store.log_head(0) is None
+        assert list(await store.log_entries(0, 9)) == []
+
+    async def test_entries(self, store: Store) -> None:
+        """Entries are the receipts' envelopes by sequence, from 0."""
+        await add_receipts(store, 5)
+        receipts = await store.list_receipts(after=0, limit=9)
+        envelopes = [receipt.envelope for receipt in receipts]
+        assert list(await store.log_entries(0, 9)) == envelopes
+        assert list(await store.log_entries(1, 2)) == envelopes[1:3]
+        assert list(await store.log_entries(5, 9)) == []
+
+    async def test_reads_back(self, store: Store) -> None:
+        """What was appended is read, each head by its size, the latest without one."""
+        await add_receipts(store, 3)
+        await store.advance_log(expected=None, hashes=[], to=log_head(0))
+        await store.advance_log(expected=log_head(0), hashes=nodes(2), to=log_head(2))
+        await store.advance_log(expected=log_head(2), hashes=nodes(3)[3:], to=log_head(3))
+        assert await store.log_head() == log_head(3)
+        assert [await store.log_head(size) for size in (0, 1, 2)] == [
+            log_head(0),
+            None,
+            log_head(2),
+        ]
+        wanted = [Node(1, 0), Node(0, 2), Node(0, 0)]
+        found = await store.fold_log(lambda read: list(read(wanted)))
+        assert found == [nodes(3)[2], nodes(3)[3], nodes(3)[0]]
+
+    async def test_nothing_to_read(self, store: Store) -> None:
+        """Of no nodes, none are read."""
+        assert await store.fold_log(lambda read: list(read([]))) == []
+
+    async def test_stale(self, store: Store) -> None:
+        """Whoever made a head from another than the latest is refused, whatever is new."""
+        await add_receipts(store, 3)
+        await store.advance_log(expected=None, hashes=nodes(1), to=log_head(1))
+        with pytest.raises(StaleLog):
+            await store.advance_log(expected=None, hashes=nodes(2), to=log_head(2))
+        with pytest.raises(StaleLog):
+            await store.advance_log(expected=log_head(2), hashes=nodes(3)[3:], to=log_head(3))
+        assert await store.log_head() == log_head(1)
+
+    @pytest.mark.parametrize(
+        ("hashes", "size"),
+        [(nodes(2), 3), (nodes(2)[:2], 2), (nodes(4), 4), ([], 0)],
+        ids=["too few", "a node left out", "more than receipts", "not grown"],
+    )
+    async def test_bugs(self, store: Store, hashes: list[bytes], size: int) -> None:
+        """Nodes that make no log of that size, or a size that cannot be, are refused."""
+        await add_receipts(store, 3)
+        await store.advance_log(expected=None, hashes=[], to=log_head(0))
+        with pytest.raises(ValueError, match=r"."):
+            await store.advance_log(expected=log_head(0), hashes=hashes, to=log_head(size))
+        assert await store.log_head() == log_head(0)
+        await store.advance_log(expected=log_head(0), hashes=nodes(3), to=log_head(3))
+
+    async def test_race(self, store: Store) -> None:
+        """Of twenty who advance from one head, one does."""
+        await add_receipts(store, 20)
+        tries = [
+            store.advance_log(expected=None, hashes=nodes(size), to=log_head(size))
+            for size in range(1, 21)
+        ]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        assert [type(each) for each in found].count(StaleLog) == 19
+        assert found.count(None) == 1
+
+    async def test_beside_calls(self, store: Store) -> None:
+        """Calls that end while the log advances harm it no more than it harms them."""
+        await add_receipts(store, 2)
+        await asyncio.gather(
+            *(store.commit(first(new_call(n, CallState.DENIED))) for n in range(2, 40)),
+            store.advance_log(expected=None, hashes=nodes(2), to=log_head(2)),
+        )
+        assert len(await store.log_entries(0, 99)) == 40
+        assert await store.log_head() == log_head(2)
+
+    async def test_later_life(self, shelf: Shelf) -> None:
+        """A later life finds the log where the former one left it."""
+        store = await shelf.open()
+        await add_receipts(store, 2)
+        await store.advance_log(expected=None, hashes=nodes(2), to=log_head(2))
+        await store.close()
+        store = await shelf.open()
+        assert await store.log_head() == log_head(2)
+        assert await store.fold_log(lambda read: list(read([Node(1, 0)]))) == [nodes(2)[2]]
+        await store.close()
