@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker.adapters.file_signer import FileSigner
 from broker.api.approvals import ApprovalService
 from broker.api.calling import Calling
 from broker.api.execution import ExecutionService
@@ -18,9 +20,11 @@ from broker.read import Reader
 from broker.turns import Turns
 from broker.uploads import Uploads
 from broker.v1 import approval_pb2, execution_pb2, receipt_pb2, workspace_pb2
+from tests.log.fakes import MemoryFiles, new_log
 from tests.story.fake_policy import ALLOW
 from tests.story.stage import AGENT, AGENT2, ALLOWED, APPROVER, APPROVER2, FILES, HELD, Stage
 from tests.story.test_watch import AUDITOR
+from tests.verify.receipts import new_signer
 
 READER = AgentId("reader")
 # No service looks at its context.
@@ -30,14 +34,15 @@ CONTEXT: Any = None
 class Desk:
     """The services of a broker, each by the way that it reads a call."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, signer: FileSigner) -> None:
         self.reader = Reader(stage.life.world)
         world, executor = stage.life.world, stage.life.executor
         calling = Calling(executor, self.reader)
         self.execution = ExecutionService(executor, self.reader, calling)
         self.workspace = WorkspaceService(calling, self.reader, Uploads(world), FILES)
         self.approvals = ApprovalService(stage.life.approvals, self.reader)
-        self.receipts = ReceiptService(self.reader, "{}")
+        log = new_log(world.store, MemoryFiles(), signer)
+        self.receipts = ReceiptService(self.reader, log, "{}")
 
     async def get(self, call: str) -> None:
         """Read the call."""
@@ -113,7 +118,7 @@ CASES = [
 class TestReads:
     @pytest.mark.parametrize(("way", "tool", "one", "other"), CASES, ids=[row[0] for row in CASES])
     async def test_wait_for_the_readers_own_turn_alone(
-        self, way: str, tool: str, one: Identity, other: Identity
+        self, way: str, tool: str, one: Identity, other: Identity, tmp_path: Path
     ) -> None:
         """While one read of somebody is under way their others wait, and nobody else does."""
         stage = Stage()
@@ -121,7 +126,7 @@ class TestReads:
         stage.policy.rules |= {"workspace_read": ALLOW, "workspace_list": ALLOW}
         call = await stage.call(tool)
         await stage.settle()
-        desk = Desk(stage)
+        desk = Desk(stage, new_signer(tmp_path / "log.key"))
         async with desk.reader.turns.of(one.id):
             own, others = (desk.ask(who, way, call.name) for who in (one, other))
             await stage.settle()
