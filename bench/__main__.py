@@ -99,7 +99,7 @@ def main(wanted: list[str]) -> int:
             if name == "gvisor":
                 figures += gvisor.measure(made, Path(place) / name, rounds=20 if short else 60)
             elif name == "sustained":
-                calls, blocks = (32, 1) if short else (200, 4)
+                calls, blocks = (32, 1) if short else (200, 2)
                 figures += sustained.measure(made, Path(place) / name, calls=calls, blocks=blocks)
             elif name == "profile":
                 profiled = hot_path.profile(made, Path(place) / name, calls=50 if short else 1_000)
