@@ -28,11 +28,6 @@ _COVERED_WITHIN_S = 10.0
 _CHECKPOINT = "checkpoint"
 
 
-def log_origin(installation: str) -> str:
-    """Name the log of a store; nobody else's log has the name (RFC 6761 keeps `.invalid` free)."""
-    return f"toolwarrant.invalid/{installation}"
-
-
 class Log:
     """The log of one store. Used from one event loop; `open`, then `run` in a task of its own.
 

@@ -156,6 +156,27 @@ class TestVerifyLog:
         verdict = verify_log(checkpoint_of(entries, keys.stranger), entries, root)
         assert outcome(verdict) == (INVALID, "checkpoint", None)
 
+    @pytest.mark.parametrize(
+        ("origin", "expected"),
+        [
+            ("toolwarrant.invalid/7f3b9c", (VALID, None, None)),
+            ("log.invalid/another", (VALID, None, None)),
+            ("toolwarrant.invalid/another", (INVALID, "chain", 0)),
+            ("toolwarrant.invalid/another/7f3b9c", (INVALID, "chain", 0)),
+        ],
+    )
+    def test_origin(
+        self,
+        keys: Keys,
+        entries: list[bytes],
+        root: TrustRoot,
+        origin: str,
+        expected: tuple[Validity, str | None, int | None],
+    ) -> None:
+        """A log that has an installation's name holds that installation's receipts alone."""
+        verdict = verify_log(checkpoint_of(entries[:3], keys.log, origin), entries, root)
+        assert outcome(verdict) == expected
+
     def test_witnesses(self, keys: Keys, entries: list[bytes], root: TrustRoot) -> None:
         """As many witnesses as wanted must have cosigned."""
         signed = checkpoint_of(entries, keys.log)
