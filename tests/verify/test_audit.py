@@ -1,9 +1,11 @@
 """A whole log: every entry, their chain, the tree that is signed."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
@@ -399,6 +401,26 @@ def test_folder_is_read_by_tiles(tmp_path: Path, entries: list[bytes], keys: Key
     folder = LogFolder(tmp_path)
     assert list(folder.entries(SIZE)) == entries
     assert list(folder.leaves(SIZE)) == [leaf_hash(entry) for entry in entries]
+
+
+class Dropping(type(Path())):  # type: ignore[misc]
+    """A path below which a broker drops a partial tile just before anybody opens it."""
+
+    def open(self, *args: str) -> IO[bytes]:
+        """Open the file, if it is no partial tile: that is gone."""
+        if self.parent.suffix == ".p":
+            shutil.rmtree(self.parent, ignore_errors=True)
+        opened: IO[bytes] = super().open(*args)
+        return opened
+
+
+def test_folder_of_a_live_broker(tmp_path: Path, entries: list[bytes], keys: Keys) -> None:
+    """A partial tile that goes while it is read, as its full one is there, is no damage."""
+    write_log(tmp_path, entries[:200], checkpoint_of(entries[:200], keys.log))
+    write_log(tmp_path, entries, checkpoint_of(entries, keys.log))
+    folder = LogFolder(Dropping(tmp_path))
+    assert list(folder.entries(200)) == entries[:200]
+    assert list(folder.leaves(200)) == [leaf_hash(entry) for entry in entries[:200]]
 
 
 def flip(envelope: bytes) -> bytes:
