@@ -14,7 +14,9 @@ def take_in(world: World, caller: Identity, wish: Wish) -> Order:
         InvalidArgument: Names the field, says what would be right.
     """
     caps, text = world.settings.caps, wish.arguments_json
-    world.admission.admit_request(caller.id, world.clock.monotonic_s(), len(text))
+    # Half a surrogate pair is charged, too, and left to the checks to refuse.
+    size_bytes = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    world.admission.admit_request(caller.id, world.clock.monotonic_s(), size_bytes)
     # Charged before they are parsed, well formed or not; what is too long is refused unparsed.
     world.admission.charge_values(caller.id, count_values(text[: caps.max_bytes]))
     return read_wish(wish, world.toolbox, caps)

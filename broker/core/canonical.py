@@ -1,6 +1,7 @@
 """Write JSON values in their one canonical form (RFC 8785)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import orjson
 import rfc8785
@@ -20,9 +21,10 @@ _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 def canonical_json(value: JsonValue) -> bytes:
     """Encode a value by RFC 8785.
 
-    `orjson` writes the same bytes, fifty times faster, for values whose object keys are ASCII and
-    whose floats it writes as ECMAScript does (`_is_plain`); all others go to `rfc8785`, and what
-    `orjson` refuses as well.
+    `orjson` writes the bytes of `rfc8785`, fifty times faster, but for the order of keys that are
+    not ASCII and for some floats. A value without these (`_is_plain`) is one call of it. Any other
+    is written by parts: whoever chooses one such key or number must not choose the slow encoder for
+    a mebibyte of text beside it.
 
     Raises:
         CanonicalError: NaN, an infinity, a lone surrogate, an integer beyond 2**53 - 1, or a type
@@ -32,12 +34,48 @@ def canonical_json(value: JsonValue) -> bytes:
         if _is_plain(value):
             return orjson.dumps(value, option=_OPTIONS)
     except (orjson.JSONEncodeError, RecursionError):
-        # Half a surrogate pair, or deeper than orjson goes: the slow way says which.
+        # Half a surrogate pair, or deeper than orjson goes: part by part it shows which.
         pass
+    parts: list[bytes] = []
     try:
-        return rfc8785.dumps(value)
+        _write(value, parts)
     except (ValueError, TypeError, RecursionError) as error:
         raise CanonicalError(f"the value has no canonical JSON form: {error}") from error
+    return b"".join(parts)
+
+
+def _write(value: object, parts: list[bytes]) -> None:
+    if isinstance(value, dict):
+        mark = b"{"
+        for key, item in sorted(value.items(), key=_utf16):
+            parts += (mark, _scalar(key), b":")
+            _write(item, parts)
+            mark = b","
+        parts.append(b"}" if value else b"{}")
+    elif isinstance(value, list | tuple):
+        mark = b"["
+        for item in value:
+            parts.append(mark)
+            _write(item, parts)
+            mark = b","
+        parts.append(b"]" if value else b"[]")
+    else:
+        parts.append(_scalar(value))
+
+
+def _utf16(member: tuple[object, object]) -> bytes:
+    """Give what members are ordered by (RFC 8785 3.2.3): their keys' UTF-16 code units."""
+    key = member[0]
+    if not isinstance(key, str):
+        raise TypeError("object keys must be strings")
+    return key.encode("utf-16-be")
+
+
+def _scalar(value: object) -> bytes:
+    # Enums reach rfc8785, too, and are written as their values; what JSON does not have is refused.
+    if _is_plain(value):
+        return orjson.dumps(value, option=_OPTIONS)
+    return rfc8785.dumps(cast(JsonScalar, value))
 
 
 def _is_plain(value: object) -> bool:

@@ -28,6 +28,10 @@ DOUBLES = (
     )
 )
 """Of every magnitude, by their bits; near 1, where the forms change, more often."""
+KEYS = st.text(
+    st.sampled_from('aAz0_~"\\\n\x00\x1f\x7fé€\ue000\uffee\U0001f600\U0010ffff'), max_size=3
+)
+"""ASCII or not, among them the ones that UTF-8 and UTF-16 put into another order."""
 EDGES = [
     *(10.0**power for power in range(-8, 24)),
     *(2.0**power for power in range(-1074, 1024, 61)),
@@ -36,7 +40,28 @@ EDGES = [
     sys.float_info.min,
     sys.float_info.max / 2,
 ]
+ODD = 0.000001
+"""Which orjson writes as 1e-6."""
+TEXT = '\n"\x01€' * 1_000
+NESTED = st.recursive(
+    st.none()
+    | st.booleans()
+    | DOUBLES
+    | st.sampled_from([ODD, 1.0, -0.0, 1e16])
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.sampled_from([2**53 - 1, -(2**53) + 1])
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+"""Of what orjson writes as rfc8785 does with all that it does not, at every depth."""
 NUMBERS = json.loads((Path(__file__).parent.parent / "vectors/rfc8785_numbers.json").read_text())
+
+
+def nested(value: object, depth: int) -> object:
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def double(bits: str) -> float:
@@ -51,11 +76,81 @@ class Word(enum.StrEnum):
     HELLO = "hello"
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """List what the slow encoder is given; it still writes it."""
+    given_to_it: list[object] = []
+    dumps = rfc8785.dumps
+
+    def listed(value):
+        given_to_it.append(value)
+        return dumps(value)
+
+    monkeypatch.setattr(rfc8785, "dumps", listed)
+    return given_to_it
+
+
 class TestCanonicalJson:
     @given(VALUES | OBJECTS)
     def test_both_paths_agree(self, value):
         """The C encoder's bytes are those of rfc8785 for every value."""
         assert canonical_json(value) == rfc8785.dumps(value)
+
+    @given(NESTED)
+    def test_what_is_written_by_parts_agrees(self, value):
+        """Awkward keys and numbers, at any depth, change no byte of what stands beside them."""
+        assert canonical_json(value) == rfc8785.dumps(value)
+
+    @given(NESTED, st.integers(250, 300))
+    def test_what_is_deeper_than_orjson_goes_agrees(self, value, depth):
+        """Nesting beyond the C encoder's own bound is written the same."""
+        assert canonical_json(nested(value, depth)) == rfc8785.dumps(nested(value, depth))
+
+    @given(NESTED, st.sampled_from(["\ud800", "a\udfffé", 2**53, -(2**53), 2**64, 2**20_000]))
+    def test_nothing_beside_it_hides_what_json_does_not_have(self, value, wrong):
+        """Half a surrogate pair and too large an integer are refused beside anything."""
+        for refused in (
+            [value, wrong],
+            {"é": value, "\U0001f600": [wrong]},
+            {"f": ODD, "a": wrong},
+        ):
+            with pytest.raises(CanonicalError):
+                canonical_json(refused)
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ({"a": TEXT, "b": [0.5, 7, True, None]}, []),
+            ({"é": TEXT, TEXT: [{"\U0001f600": TEXT, "b": 0.5}, 7, True, None]}, []),
+            ({"a": TEXT, "b": [ODD, {"é": [TEXT, 1.0]}], "c": 0.5}, [ODD, 1.0]),
+            (nested(TEXT, 300), []),
+        ],
+        ids=["plain", "keys", "floats", "depth"],
+    )
+    def test_only_odd_floats_take_the_slow_encoder(self, value, expected, slow):
+        """What sends a key or a number the slow way sends no text with it."""
+        text = canonical_json(value)
+        assert slow == expected
+        assert json.loads(text) == value
+
+    @pytest.mark.parametrize(
+        ("wrong", "expected"),
+        [("\ud800", []), (2**53, []), (math.inf, [math.inf]), (b"bytes", [b"bytes"])],
+        ids=["surrogate", "integer", "infinity", "type"],
+    )
+    def test_a_refusal_takes_no_text_to_the_slow_encoder(self, wrong, expected, slow):
+        """What is refused sends no more than itself the slow way, wherever it stands."""
+        for value in ([TEXT, wrong], {"é": TEXT, "\U0001f600": [TEXT, wrong]}):
+            slow.clear()
+            with pytest.raises(CanonicalError):
+                canonical_json(value)
+            assert slow == expected
+
+    def test_a_surrogate_in_a_key_is_found_without_the_slow_encoder(self, slow):
+        """Half a surrogate pair in a key is refused before anything goes the slow way."""
+        with pytest.raises(CanonicalError):
+            canonical_json({"a": [TEXT, {TEXT: ODD, "\udfff": TEXT}]})
+        assert slow == []
 
     @given(DOUBLES)
     def test_every_double_is_written_as_rfc8785_writes_it(self, number):

@@ -77,7 +77,7 @@ def compile_policy(
         rego: Text of the package; empty for none.
         folder: Scratch space; the bundle is written there.
         main: Another text in the place of `main.rego`.
-        without: Folders of the shipped policy to leave out.
+        without: Files and folders of the shipped policy to leave out, by their path in it.
         destinations: What the shipped policy opens to fetches.
         databases: What it opens to `reading`, and to `writing`, by sql_query.
     """
@@ -85,8 +85,11 @@ def compile_policy(
     shutil.copytree(
         policies_dir(),
         source,
-        ignore=shutil.ignore_patterns("*.tar.gz", "*_test.rego", "schemas", *without),
+        ignore=shutil.ignore_patterns("*.tar.gz", "*_test.rego", "schemas"),
     )
+    for left_out in without:
+        place = source / left_out
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
     if rego:
         (source / "teams" / "probe").mkdir(parents=True)
         (source / "teams" / "probe" / "probe.rego").write_text(rego)
