@@ -47,6 +47,7 @@ from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
 from broker.core.bundle import Bundle
+from broker.core.checkpoint import log_origin
 from broker.core.decision import Limits
 from broker.core.ids import AgentId
 from broker.core.lifecycle import CallState
@@ -63,7 +64,7 @@ from broker.judge import Judge
 from broker.keyring import read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
 from broker.ledger import Ledger
-from broker.log import Log, log_origin
+from broker.log import Log
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People

@@ -67,7 +67,8 @@ class Explainer:
         """
         everybody = replace(reader, roles=reader.roles | {Role.AUDITOR})
         call = await self._reader.find(everybody, reference)
-        return call, [await self._one(evaluation) for evaluation in call.evaluations]
+        async with self._reader.turns.of(reader.id):
+            return call, [await self._one(evaluation) for evaluation in call.evaluations]
 
     async def _one(self, evaluation: Evaluation) -> Explanation:
         answered = await self._store.document(evaluation.decision_sha256)

@@ -28,11 +28,6 @@ _COVERED_WITHIN_S = 10.0
 _CHECKPOINT = "checkpoint"
 
 
-def log_origin(installation: str) -> str:
-    """Name the log of a store; nobody else's log has the name (RFC 6761 keeps `.invalid` free)."""
-    return f"toolwarrant.invalid/{installation}"
-
-
 class Log:
     """The log of one store. Used from one event loop; `open`, then `run` in a task of its own.
 
@@ -78,16 +73,23 @@ class Log:
         """Take up the log where the record has it.
 
         Raises:
-            LogForked: Readers were shown a head that the record does not have, or the record's own
-                nodes are not those of its head.
+            LogForked: Readers were shown a head that the record does not have, or the place where
+                they were shown one is gone, or the record's own nodes are not those of its head.
             StoreUnavailable: The record cannot be read.
         """
         head = await self._record.log_head()
         await self._load(head)
         try:
+            is_there = await self._files.is_there()
             shown = await self._files.checkpoint()
         except OSError as error:
             raise LogForked(f"the published checkpoint cannot be read: {error}") from error
+        if head is not None and not is_there:
+            raise LogForked(
+                f"readers were shown a log of {head.size} entries in a folder that is gone, which "
+                "stood beside the store: is this an older copy of the store? Put the folder back, "
+                f"and it will tell; or, where it is lost, {_EMPTY}"
+            )
         if shown is not None:
             self._shown = await self._find_shown(shown)
 
@@ -134,6 +136,9 @@ class Log:
         if not entries and self._head is not None:
             return False
         grown, hashes = await asyncio.to_thread(_grow, frontier, entries)
+        if self._head is None:
+            # Before the first head: a record with heads whose files have no place has lost them.
+            await self._files.make()
         to = LogHead(size=grown.size, at=self._clock.now(), checkpoint=self._sign(grown))
         # Whatever becomes of the write, the record says it; memory is believed only after it.
         self._frontier = None
@@ -243,7 +248,8 @@ class Log:
             ) from error
 
 
-_MOVE = "move the folder away: readers who kept that checkpoint will see that the log went back"
+_EMPTY = "make an empty one: readers who kept a later checkpoint will see that the log went back"
+_MOVE = f"move the folder away, then {_EMPTY}"
 
 
 def _grow(frontier: Frontier, entries: Sequence[bytes]) -> tuple[Frontier, list[bytes]]:

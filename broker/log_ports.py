@@ -59,6 +59,20 @@ class LogFiles(Protocol):
     All of it follows from the record; nobody retries inside.
     """
 
+    async def is_there(self) -> bool:
+        """Tell whether the place for the files is there.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+
+    async def make(self) -> None:
+        """Make the place, durable on return; one that is there is fine.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+
     async def checkpoint(self) -> bytes | None:
         """Read the checkpoint that readers see; None where there is none.
 

@@ -210,14 +210,18 @@ class Reader:
         Raises:
             NotFound: The call has not ended, so it has no receipt yet.
         """
-        store = self._world.store
-        receipt = await store.receipt(call.id)
+        receipt, store = await self.receipt_alone(call), self._world.store
+        result = await store.document(call.result_sha256) if call.result_sha256 else None
+        return receipt, await store.document(call.request_sha256), result
+
+    async def receipt_alone(self, call: Call) -> StoredReceipt:
+        """Give a call's receipt; as `receipt`."""
+        receipt = await self._world.store.receipt(call.id)
         if receipt is None:
             raise NotFound(
                 f"{call.name} is {call.state.value}: a receipt comes with the end, WaitCall waits"
             )
-        result = await store.document(call.result_sha256) if call.result_sha256 else None
-        return receipt, await store.document(call.request_sha256), result
+        return receipt
 
     async def receipts(
         self, agent: AgentId | None, *, after: int, limit: int

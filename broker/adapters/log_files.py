@@ -20,6 +20,14 @@ class LogFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    async def is_there(self) -> bool:
+        """Tell whether the folder is there."""
+        return await asyncio.to_thread(self._folder.is_dir)
+
+    async def make(self) -> None:
+        """Make the folder, its name durable."""
+        await asyncio.to_thread(self._make, self._folder)
+
     async def checkpoint(self) -> bytes | None:
         """Read the checkpoint that readers see."""
         return await asyncio.to_thread(self._read_checkpoint)

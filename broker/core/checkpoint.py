@@ -23,6 +23,21 @@ MAX_SIZE = 2**63 - 1
 _STEP = "checkpoint"
 _TIMESTAMP_BYTES = 8
 _SIGNATURE_BYTES = 64
+# Nobody else's log is named so: RFC 6761 keeps `.invalid` free.
+_BROKERS = "toolwarrant.invalid/"
+
+
+def log_origin(installation: str) -> str:
+    """Name the log of a store."""
+    return f"{_BROKERS}{installation}"
+
+
+def is_another_log(origin: str, installation: str) -> bool:
+    """Tell whether an origin names another store's log than this one's.
+
+    An origin of any other form names no store, so it is nobody's.
+    """
+    return origin.startswith(_BROKERS) and origin != log_origin(installation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

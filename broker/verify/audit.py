@@ -7,6 +7,7 @@ back behind, or is another one than, the checkpoint that the reader kept), `chai
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from broker.core.checkpoint import is_another_log
 from broker.core.ids import Sha256
 from broker.core.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from broker.core.trust_root import TrustRoot
@@ -137,6 +138,8 @@ def _take(walk: _Walk, entry: bytes, leaf: bytes | None) -> None:
     fault, tip = walk.tip.link(entry, verdict)
     if fault:
         raise ReceiptInvalid("chain", fault)
+    if walk.signed and is_another_log(walk.signed.checkpoint.origin, tip.installation):
+        raise ReceiptInvalid("chain", "it is another installation's than the log's, by its origin")
     found = leaf_hash(entry)
     if leaf is not None and leaf != found:
         raise ReceiptInvalid("tiles", "the tile of its hash has another one")

@@ -44,12 +44,22 @@ class LogFolder:
 
     def _read(self, level: int | None, index: int, width: int) -> list[bytes]:
         wanted, full = (Tile(level=level, index=index, width=each) for each in (width, WIDTH))
-        # Logs may drop a partial tile once it is full; a partial one is how the full one begins.
-        tile = wanted if (self._folder / wanted.path).exists() else full
-        try:
-            with (self._folder / tile.path).open("rb") as file:
-                data = file.read(max_bytes(tile) + 1)
-        except OSError as error:
-            raise ReceiptInvalid("tiles", f"{wanted.path}: {error.strerror}") from error
+        tile, data = wanted, self._file(wanted)
+        # Logs may drop a partial tile once it is full; a partial one is how the full one begins. It
+        # is opened, not looked for: a live broker may drop it in between.
+        if data is None:
+            tile, data = full, self._file(full)
+        if data is None:
+            raise ReceiptInvalid("tiles", f"{wanted.path}: there is no such file, nor the full one")
         read = read_bundle if level is None else read_hashes
         return read(data, tile.width)[:width]
+
+    def _file(self, tile: Tile) -> bytes | None:
+        """Read a tile's file; None where there is none."""
+        try:
+            with (self._folder / tile.path).open("rb") as file:
+                return file.read(max_bytes(tile) + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ReceiptInvalid("tiles", f"{tile.path}: {error.strerror}") from error

@@ -14,7 +14,8 @@ Steps, in order; the first that fails is named:
  9. documents  The documents that the reader has are those that it names.
 10. proof      Where the reader has a proof: it is one C2SP tlog-proof.
 11. checkpoint The log signed the checkpoint in it.
-12. inclusion  The envelope is an entry of that checkpoint's tree, at the proof's index.
+12. inclusion  The envelope is an entry of that checkpoint's tree, at the proof's index, which is
+               the place that the receipt names, in the log of its own installation.
 13. witnesses  As many witnesses as the reader wants cosigned the checkpoint.
 14. validity   The key counts at the receipt's place in the log, or wherever it stands.
 
@@ -26,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.core.canonical import JsonObject, JsonValue, canonical_json
+from broker.core.checkpoint import is_another_log
 from broker.core.document import SALT_BYTES, DocumentKind
 from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, Envelope, pae, read_envelope
 from broker.core.ids import sha256_hex
@@ -264,10 +266,24 @@ def _checkpoint(evidence: Evidence) -> None:
 
 
 def _inclusion(evidence: Evidence) -> None:
-    """12: the envelope is an entry of the checkpoint's tree, at the proof's index."""
+    """12: the envelope is an entry of the checkpoint's tree, where the receipt says to stand.
+
+    A receipt that stood elsewhere, too, would have the key's bounds judged by a place of choice.
+    """
     proof, signed = evidence.log_proof, evidence.signed
-    if proof is not None and signed is not None:
-        evidence.logged = place_in_log(evidence.text, proof, signed, evidence.trust_root)
+    if proof is None or signed is None:
+        return
+    logged = place_in_log(evidence.text, proof, signed, evidence.trust_root)
+    identity, origin = _group(evidence.predicate, "identity"), logged.checkpoint.origin
+    if is_another_log(origin, str(identity["installation"])):
+        raise ReceiptInvalid("inclusion", f"it is another installation's than the log's, {origin}")
+    if identity["sequence"] != str(logged.index + 1):
+        raise ReceiptInvalid(
+            "inclusion",
+            f"its sequence is {identity['sequence']}, but index {logged.index} is the place of "
+            f"{logged.index + 1}",
+        )
+    evidence.logged = logged
 
 
 def _witnesses(evidence: Evidence) -> None:

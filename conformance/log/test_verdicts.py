@@ -46,7 +46,13 @@ _OURS = (
     "log/witnesses/without a proof",
     # One of our rules: whoever is trusted and signed wrongly spoils the note, asked for or not.
     "log/witnesses/wrong though not asked for",
+    # What a receipt says of its place and installation, only we read.
+    "log/inclusion/another installation's log",
+    "log/inclusion/log of ",
+    "log/inclusion/log below another",
+    "log/inclusion/of the ",
     # Go's verifiers have a name each, ours are their keys.
+    "log/accept/origin that names no installation",
     "log/witnesses/one under two names",
     "log/checkpoint/no log key",
     "log/checkpoint/log key of another kind",

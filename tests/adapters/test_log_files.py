@@ -22,6 +22,16 @@ async def test_shows(tmp_path: Path) -> None:
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
 
 
+async def test_makes(tmp_path: Path) -> None:
+    """The folder is there once it was made, for its owner alone; to make it again is no mistake."""
+    folder = LogFolder(tmp_path / "log")
+    assert not await folder.is_there()
+    await folder.make()
+    await folder.make()
+    assert await folder.is_there()
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
+
+
 async def test_replaces(tmp_path: Path) -> None:
     """A later file takes an earlier one's place; what a killed broker left half goes with it."""
     folder = LogFolder(tmp_path)

@@ -274,6 +274,22 @@ class TestOthers:
         with Served(folder) as served:
             assert state(Rpc.of(served).execute("no_such_tool")) == "DENIED"
 
+    def test_log_folder_gone(self, folder):
+        """A broker whose log's folder is gone does not start, until it has an empty one."""
+        with Served(folder) as served:
+            rpc = Rpc.of(served)
+            rpc.inclusion_proof(rpc.execute("no_such_tool"))
+            served.stop()
+        shown = folder.store.with_name(f"{folder.store.name}.tlog")
+        before = (shown / "checkpoint").read_bytes()
+        shown.rename(folder.path / "moved away")
+        assert "in a folder that is gone" in refused(folder)
+        assert not shown.exists()
+        shown.mkdir(mode=0o700)
+        with Served(folder) as served:
+            served.stop()
+        assert (shown / "checkpoint").read_bytes() == before
+
     def test_second_broker(self, folder):
         """A second broker on one store refuses to start; the first serves on."""
         with Served(folder) as served:

@@ -30,6 +30,7 @@ class MemoryFiles:
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    has_place: bool = False
     writes: int = 0
     faults: dict[int, Fault] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -40,12 +41,21 @@ class MemoryFiles:
     def __post_init__(self) -> None:
         self.gate.set()
 
+    async def is_there(self) -> bool:
+        """Tell whether there is a place for files."""
+        return self.has_place
+
+    async def make(self) -> None:
+        """Make the place."""
+        self.has_place = True
+
     async def checkpoint(self) -> bytes | None:
         """Read the checkpoint that readers see."""
         return self.files.get("checkpoint")
 
     async def put(self, path: str, data: bytes) -> None:
         """Show one file."""
+        assert self.has_place, "a head was recorded before there was a place to show it"
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         self.waiting.set()

@@ -305,6 +305,19 @@ class TestForks:
         with pytest.raises(LogForked, match="is none"):
             await opened(store, files, signer)
 
+    async def test_gone(self, store: MemoryStore, files: MemoryFiles, signer: FileSigner) -> None:
+        """A log that was shown in a place which is gone is not taken up; in an empty place, made on
+        purpose, it is shown anew.
+        """
+        await add_receipts(store, 0, 3)
+        await caught_up(await opened(store, files, signer))
+        empty = MemoryFiles()
+        with pytest.raises(LogForked, match="a log of 3 entries in a folder that is gone"):
+            await opened(store, empty, signer)
+        await empty.make()
+        await caught_up(await opened(store, empty, signer))
+        assert empty.files == files.files
+
     async def test_wrong_nodes(
         self, store: MemoryStore, files: MemoryFiles, signer: FileSigner
     ) -> None:

@@ -216,6 +216,16 @@ class TestOpening:
             await shelf.open()
         assert caught.value.reason == "STORE_TOO_NEW"
 
+    async def test_other_schema(self, shelf: SqliteShelf) -> None:
+        """A store of which one number stood for another migration is refused, with both names."""
+        await (await shelf.open()).close()
+        query(shelf, "UPDATE schema_migrations SET name = 'other' WHERE version = 4")
+        with pytest.raises(StoreUnavailable, match="migration 4 is other") as caught:
+            await shelf.open()
+        assert caught.value.reason == "STORE_OTHER_SCHEMA"
+        query(shelf, "UPDATE schema_migrations SET name = 'log' WHERE version = 4")
+        await (await shelf.open()).close()
+
     async def test_first_schema(self, shelf: SqliteShelf) -> None:
         """A store of the first schema is brought up to date, and keeps its calls."""
         store = await shelf.open()

@@ -3,23 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from broker.adapters.file_signer import FileSigner
+from broker.adapters.policy_files import load_bundle
 from broker.api.approvals import ApprovalService
 from broker.api.calling import Calling
 from broker.api.execution import ExecutionService
 from broker.api.identity import enter
+from broker.api.policy import PolicyService
 from broker.api.receipts import ReceiptService
 from broker.api.workspace import WorkspaceService
+from broker.core.document import Document
 from broker.core.identity import Identity
-from broker.core.ids import AgentId
+from broker.core.ids import AgentId, Sha256
+from broker.explain import Explainer
 from broker.read import Reader
+from broker.shipped import policies_dir
 from broker.turns import Turns
 from broker.uploads import Uploads
-from broker.v1 import approval_pb2, execution_pb2, receipt_pb2, workspace_pb2
+from broker.v1 import approval_pb2, execution_pb2, policy_pb2, receipt_pb2, workspace_pb2
 from tests.log.fakes import MemoryFiles, new_log
 from tests.story.fake_policy import ALLOW
 from tests.story.stage import AGENT, AGENT2, ALLOWED, APPROVER, APPROVER2, FILES, HELD, Stage
@@ -41,8 +46,11 @@ class Desk:
         self.execution = ExecutionService(executor, self.reader, calling)
         self.workspace = WorkspaceService(calling, self.reader, Uploads(world), FILES)
         self.approvals = ApprovalService(stage.life.approvals, self.reader)
-        log = new_log(world.store, MemoryFiles(), signer)
-        self.receipts = ReceiptService(self.reader, log, "{}")
+        self.log = new_log(world.store, MemoryFiles(), signer)
+        self.receipts = ReceiptService(self.reader, self.log, "{}")
+        bundle = load_bundle(policies_dir() / "bundle.tar.gz")
+        explainer = Explainer(self.reader, world.store, bundle)
+        self.policy = PolicyService(explainer, stage.policy)
 
     async def get(self, call: str) -> None:
         """Read the call."""
@@ -73,6 +81,15 @@ class Desk:
     async def receipt(self, call: str) -> None:
         """Read its receipt with the documents."""
         await self.receipts.GetReceipt(receipt_pb2.GetReceiptRequest(call=call), CONTEXT)
+
+    async def prove(self, call: str) -> None:
+        """Read the proof that its receipt is in the log, which covers it already."""
+        request = receipt_pb2.GetInclusionProofRequest(call=call)
+        await self.receipts.GetInclusionProof(request, CONTEXT)
+
+    async def explain(self, call: str) -> None:
+        """Read why policy decided it so."""
+        await self.policy.ExplainCall(policy_pb2.ExplainCallRequest(call=call), CONTEXT)
 
     async def list_receipts(self, _: str) -> None:
         """List receipts."""
@@ -106,7 +123,17 @@ class Desk:
         return asyncio.create_task(asked())
 
 
-RECORD = ["get", "wait", "watch", "watch_output", "list", "receipt", "list_receipts"]
+RECORD = [
+    "get",
+    "wait",
+    "watch",
+    "watch_output",
+    "list",
+    "receipt",
+    "list_receipts",
+    "prove",
+    "explain",
+]
 CASES = [
     *[(way, ALLOWED, AGENT, AUDITOR) for way in RECORD],
     ("hold", HELD, APPROVER, APPROVER2),
@@ -127,6 +154,7 @@ class TestReads:
         call = await stage.call(tool)
         await stage.settle()
         desk = Desk(stage, new_signer(tmp_path / "log.key"))
+        await desk.log.catch_up()
         async with desk.reader.turns.of(one.id):
             own, others = (desk.ask(who, way, call.name) for who in (one, other))
             await stage.settle()
@@ -134,6 +162,45 @@ class TestReads:
         await stage.settle()
         assert (meanwhile, own.done()) == ((False, True), True)
         await asyncio.gather(own, others)
+
+
+class Unread(dict[Sha256, Document]):
+    """Documents that nobody may ask for."""
+
+    def get(self, key: Sha256, default: object = None) -> NoReturn:
+        """Fail whoever asks."""
+        raise AssertionError("a document was read")
+
+
+class TestProof:
+    async def test_reads_no_document(self, tmp_path: Path) -> None:
+        """A proof is made of the receipt alone, however large the call's result is."""
+        stage = Stage()
+        await stage.start()
+        call = await stage.call(ALLOWED)
+        await stage.settle()
+        desk = Desk(stage, new_signer(tmp_path / "log.key"))
+        await desk.log.catch_up()
+        stage.disk.documents = Unread(stage.disk.documents)
+        with pytest.raises(AssertionError, match="a document was read"):
+            await desk.ask(AGENT, "receipt", call.name)
+        await desk.ask(AGENT, "prove", call.name)
+
+    async def test_waits_without_its_turn(self, tmp_path: Path) -> None:
+        """Whoever waits until the log covers a receipt may read something else meanwhile."""
+        stage = Stage()
+        await stage.start()
+        call = await stage.call(ALLOWED)
+        await stage.settle()
+        desk = Desk(stage, new_signer(tmp_path / "log.key"))
+        enter(AGENT)
+        request = receipt_pb2.GetInclusionProofRequest(call=call.name)
+        proof = asyncio.create_task(desk.receipts.GetInclusionProof(request, CONTEXT))
+        await stage.settle()
+        await desk.ask(AGENT, "receipt", call.name)
+        meanwhile = proof.done()
+        await desk.log.catch_up()
+        assert (meanwhile, (await proof).index) == (False, 0)
 
 
 class TestTurns:

@@ -112,8 +112,13 @@ def all_vectors(folder: Path) -> list[Vector]:
     ]
 
 
+def _receipt(keys: Keys, sequence: int = INDEX + 1) -> bytes:
+    """Make the receipt whose place is INDEX, or another's."""
+    return sealed("succeeded", keys.receipt, sequence=sequence)
+
+
 def _base(keys: Keys, name: str, **changed: object) -> Vector:
-    envelope = sealed("succeeded", keys.receipt)
+    envelope = _receipt(keys)
     entries = entries_with(envelope)
     return replace(
         Vector(
@@ -147,8 +152,14 @@ def _root(
 
 def _reproved(keys: Keys, change: Callable[[bytes], bytes]) -> bytes:
     """Change the checkpoint of the good proof."""
-    entries = entries_with(sealed("succeeded", keys.receipt))
+    entries = entries_with(_receipt(keys))
     return proof_of(change(checkpoint_of(entries, keys.log)), entries)
+
+
+def _under(keys: Keys, origin: str) -> bytes:
+    """Prove the entry in the same tree, of a log that the same key signs under another name."""
+    entries = entries_with(_receipt(keys))
+    return proof_of(checkpoint_of(entries, keys.log, origin), entries)
 
 
 def _accepted(keys: Keys) -> Iterator[Vector]:
@@ -163,9 +174,11 @@ def _accepted(keys: Keys) -> Iterator[Vector]:
         keys=(*good.trust_root.keys, trusted(KeyRole.LOG, keys.stranger, valid_from_index=9)),
     )
     yield _base(keys, "accept/second log key", trust_root=rotated)
-    alone = [good.envelope]
+    alone = [_receipt(keys, 1)]
     only = proof_of(checkpoint_of(alone, keys.log), alone, 0)
-    yield _base(keys, "accept/only entry", proof=only)
+    yield _base(keys, "accept/only entry", envelope=alone[0], proof=only)
+    elsewhere = _under(keys, "log.invalid/another")
+    yield _base(keys, "accept/origin that names no installation", proof=elsewhere)
 
 
 def _texts(keys: Keys) -> Iterator[Vector]:
@@ -187,7 +200,7 @@ def _texts(keys: Keys) -> Iterator[Vector]:
 
 def _checkpoints(keys: Keys) -> Iterator[Vector]:
     """Change the checkpoint, or who is trusted with it."""
-    entries = entries_with(sealed("succeeded", keys.receipt))
+    entries = entries_with(_receipt(keys))
     other = [*entries[:-1], b"another last entry"]
 
     def flipped(note: bytes) -> bytes:
@@ -250,7 +263,7 @@ def _checkpoints(keys: Keys) -> Iterator[Vector]:
 
 def _inclusions(keys: Keys) -> Iterator[Vector]:
     """Prove another entry, or the entry elsewhere."""
-    envelope = sealed("succeeded", keys.receipt)
+    envelope = _receipt(keys)
     entries = entries_with(envelope)
     note = checkpoint_of(entries, keys.log)
     good = proof_of(note, entries)
@@ -270,6 +283,34 @@ def _inclusions(keys: Keys) -> Iterator[Vector]:
         "of an older tree": proof_of(checkpoint_of(entries[:INDEX], keys.log), entries),
     }.items():
         yield _base(keys, f"inclusion/{name}", proof=proof, validity=INVALID, step="inclusion")
+    for name, origin in {
+        "another installation's log": "toolwarrant.invalid/another",
+        "log of a longer name": f"{ORIGIN}0",
+        "log below another": "toolwarrant.invalid/another/7f3b9c",
+        "log of nobody": "toolwarrant.invalid/",
+    }.items():
+        yield _base(
+            keys,
+            f"inclusion/{name}",
+            proof=_under(keys, origin),
+            validity=INVALID,
+            step="inclusion",
+        )
+    for name, sequence in {
+        "of the first sequence": 1,
+        "of the sequence before": INDEX,
+        "of the sequence behind": INDEX + 2,
+    }.items():
+        displaced = _receipt(keys, sequence)
+        entries = entries_with(displaced)
+        yield _base(
+            keys,
+            f"inclusion/{name}",
+            envelope=displaced,
+            proof=proof_of(checkpoint_of(entries, keys.log), entries),
+            validity=INVALID,
+            step="inclusion",
+        )
 
 
 def _witnesses(keys: Keys) -> Iterator[Vector]:

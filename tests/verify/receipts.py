@@ -233,9 +233,11 @@ def position(sequence: int = 1, previous: Sha256 = FIRST_PREVIOUS, **changed: ob
     return replace(place, **changed)
 
 
-def sealed(name: str, signer: Signer, *, development: bool = False) -> bytes:
-    """Make the receipt of one ending, as the first of its chain."""
-    return seal(ENDINGS[name].draft(signer, development=development), position(), signer.sign)
+def sealed(name: str, signer: Signer, *, development: bool = False, sequence: int = 1) -> bytes:
+    """Make the receipt of one ending, alone: the one before it, if any, is made up."""
+    ending = ENDINGS[name].draft(signer, development=development)
+    previous = FIRST_PREVIOUS if sequence == 1 else Sha256("f" * 64)
+    return seal(ending, position(sequence, previous), signer.sign)
 
 
 def chain(signer: Signer) -> list[bytes]:

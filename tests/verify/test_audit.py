@@ -1,9 +1,11 @@
 """A whole log: every entry, their chain, the tree that is signed."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
@@ -155,6 +157,27 @@ class TestVerifyLog:
         """Whoever else signs the same tree has not signed it for the log."""
         verdict = verify_log(checkpoint_of(entries, keys.stranger), entries, root)
         assert outcome(verdict) == (INVALID, "checkpoint", None)
+
+    @pytest.mark.parametrize(
+        ("origin", "expected"),
+        [
+            ("toolwarrant.invalid/7f3b9c", (VALID, None, None)),
+            ("log.invalid/another", (VALID, None, None)),
+            ("toolwarrant.invalid/another", (INVALID, "chain", 0)),
+            ("toolwarrant.invalid/another/7f3b9c", (INVALID, "chain", 0)),
+        ],
+    )
+    def test_origin(
+        self,
+        keys: Keys,
+        entries: list[bytes],
+        root: TrustRoot,
+        origin: str,
+        expected: tuple[Validity, str | None, int | None],
+    ) -> None:
+        """A log that has an installation's name holds that installation's receipts alone."""
+        verdict = verify_log(checkpoint_of(entries[:3], keys.log, origin), entries, root)
+        assert outcome(verdict) == expected
 
     def test_witnesses(self, keys: Keys, entries: list[bytes], root: TrustRoot) -> None:
         """As many witnesses as wanted must have cosigned."""
@@ -378,6 +401,26 @@ def test_folder_is_read_by_tiles(tmp_path: Path, entries: list[bytes], keys: Key
     folder = LogFolder(tmp_path)
     assert list(folder.entries(SIZE)) == entries
     assert list(folder.leaves(SIZE)) == [leaf_hash(entry) for entry in entries]
+
+
+class Dropping(type(Path())):  # type: ignore[misc]
+    """A path below which a broker drops a partial tile just before anybody opens it."""
+
+    def open(self, *args: str) -> IO[bytes]:
+        """Open the file, if it is no partial tile: that is gone."""
+        if self.parent.suffix == ".p":
+            shutil.rmtree(self.parent, ignore_errors=True)
+        opened: IO[bytes] = super().open(*args)
+        return opened
+
+
+def test_folder_of_a_live_broker(tmp_path: Path, entries: list[bytes], keys: Keys) -> None:
+    """A partial tile that goes while it is read, as its full one is there, is no damage."""
+    write_log(tmp_path, entries[:200], checkpoint_of(entries[:200], keys.log))
+    write_log(tmp_path, entries, checkpoint_of(entries, keys.log))
+    folder = LogFolder(Dropping(tmp_path))
+    assert list(folder.entries(200)) == entries[:200]
+    assert list(folder.leaves(200)) == [leaf_hash(entry) for entry in entries[:200]]
 
 
 def flip(envelope: bytes) -> bytes:

@@ -5,6 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
 from broker.core.dsse import envelope
 from broker.core.ids import sha256_hex
@@ -16,6 +20,7 @@ from tests.verify.receipts import new_signer, sealed, trust
 from tests.verify.vectors import FILE, all_vectors
 
 RECORDS = json.loads(FILE.read_text())
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 LOG_RECORDS = json.loads(log_vectors.FILE.read_text())
 
 
@@ -172,6 +177,21 @@ class TestVerdict:
         """Without a proof, an active key with no end index is enough."""
         root = trust(signer, valid_from_index=100)
         assert verify_receipt(sealed("denied", signer), root).validity is Validity.VALID
+
+    def test_the_other_signature_of_ecdsa_is_not_in_the_log(self, tmp_path):
+        """A twin that anybody can make verifies by itself; a proof is of the bytes alone."""
+        keys = log_vectors.new_keys(tmp_path)
+        good = sealed("succeeded", keys.ecdsa)
+        proof = log_vectors.proof_of(log_vectors.checkpoint_of([good], keys.log), [good], 0)
+        fields = json.loads(good)
+        r, s = decode_dss_signature(base64.b64decode(fields["signatures"][0]["sig"]))
+        payload = base64.b64decode(fields["payload"])
+        twin = envelope(payload, encode_dss_signature(r, _P256_ORDER - s))
+        log_key = TrustedKey.from_pem(KeyRole.LOG, keys.log.public_key_pem)
+        root = replace(trust(keys.ecdsa), keys=(*trust(keys.ecdsa).keys, log_key))
+        assert verify_receipt(twin, root).validity is Validity.VALID
+        assert verify_receipt(good, root, proof=proof).validity is Validity.VALID
+        assert verify_receipt(twin, root, proof=proof).step == "inclusion"
 
 
 def _flip(data: bytes, place: int, bit: int) -> bytes:

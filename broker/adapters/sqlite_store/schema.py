@@ -27,7 +27,8 @@ def open_for_writing(
     The caller holds the store's lock.
 
     Raises:
-        StoreUnavailable: The file is damaged, of a newer broker, no store, or cannot be written.
+        StoreUnavailable: The file is damaged, of a newer or another broker, no store, or cannot be
+            written.
     """
     _create_private(path)
     connection = _connect(path, busy_timeout_s)
@@ -127,8 +128,7 @@ def _migrate(path: Path, connection: sqlite3.Connection, now: Callable[[], datet
         "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY,"
         " name TEXT NOT NULL, applied_at_us INTEGER NOT NULL) STRICT"
     )
-    rows = connection.execute("SELECT version FROM schema_migrations").fetchall()
-    applied = {version for (version,) in rows}
+    applied = dict(connection.execute("SELECT version, name FROM schema_migrations").fetchall())
     shipped = _shipped_migrations()
     if (latest := max(applied, default=0)) > shipped[-1][0]:
         raise StoreUnavailable(
@@ -136,6 +136,14 @@ def _migrate(path: Path, connection: sqlite3.Connection, now: Callable[[], datet
             f" {shipped[-1][0]}): start that version, or a backup from before it",
             reason="STORE_TOO_NEW",
         )
+    for version, name, _ in shipped:
+        if (other := applied.get(version, name)) != name:
+            raise StoreUnavailable(
+                f"{path} is of another development of this broker: its migration {version} is"
+                f" {other}, this one's is {name}: start the version that wrote it, or give [store]"
+                " path a new file",
+                reason="STORE_OTHER_SCHEMA",
+            )
     for version, name, text in shipped:
         # Not only those behind the latest: two that came apart may have come in either order.
         if version not in applied:
