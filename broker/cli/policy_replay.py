@@ -104,9 +104,10 @@ def _tell(found: Replay) -> None:
         f"{effects:,} of them in their effect"
     )
     say(f"held: {len(found.were_held):,} calls; would be held: {len(found.would_be_held):,}")
-    if found.not_policys or found.erased:
+    if found.not_policys or found.failed or found.erased:
         note(
             f"left out: {found.not_policys:,} that the broker decided itself, "
+            f"{found.failed:,} for which policy gave no decision, "
             f"{found.erased:,} whose content was erased"
         )
     if not found.changes:
@@ -136,6 +137,7 @@ def _plain(found: Replay, bundle: Bundle) -> dict[str, Plain]:
         "bundle": {"revision": bundle.revision, "sha256": bundle.sha256},
         "decisions": found.decisions,
         "not_policys": found.not_policys,
+        "failed": found.failed,
         "erased": found.erased,
         "holds": {"were": len(found.were_held), "would_be": len(found.would_be_held)},
         "by_effect": [
