@@ -44,7 +44,8 @@ def replay_decisions(
     """Say which recorded decisions another bundle would change.
 
     Reads the store of the configuration, beside a running broker or without one; writes nothing.
-    Decisions that the broker made itself are left out, and those whose content was erased.
+    Decisions that the broker made itself are left out, as are those for which policy gave none and
+    those whose content was erased.
     """
     from broker.adapters.policy_files import load_bundle
     from broker.adapters.sqlite_store import recorded_decisions
