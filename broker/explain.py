@@ -18,13 +18,19 @@ _NO_ALLOW = frozenset({"broker.not_allowed", "broker.hold_without_allow"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedReason:
-    """One reason of a decision; `source` is None where its rule does not stand in the bundle."""
+    """One reason of a decision.
+
+    Args:
+        source: None where its rule does not stand in the bundle.
+        also_at: Further rules of the bundle with the same id: the decision tells none from another.
+    """
 
     rule: str
     severity: str
     message: str
     agent_message: str
     source: RuleSource | None
+    also_at: tuple[RuleSource, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,6 @@ class Explainer:
         self._store = store
         self._bundle = bundle
         self.rules: Sequence[RuleSource] = read_rules(bundle.rego)
-        self._by_id: Mapping[str, RuleSource] = {rule.rule: rule for rule in reversed(self.rules)}
 
     @property
     def bundle(self) -> Bundle:
@@ -88,12 +93,14 @@ class Explainer:
     def _reasons(self, body: JsonObject) -> Iterator[ExplainedReason]:
         for reason in _objects(body.get("reasons")):
             rule = str(reason["rule"])
+            sources = tuple(source for source in self.rules if source.rule == rule)
             yield ExplainedReason(
                 rule=rule,
                 severity=str(reason["severity"]),
                 message=str(reason["message"]),
                 agent_message=str(reason["agent_message"]),
-                source=self._by_id.get(rule),
+                source=sources[0] if sources else None,
+                also_at=sources[1:],
             )
 
     def _remedies(

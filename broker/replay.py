@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import Final, assert_never
 
 from broker.core.canonical import canonical_json
 from broker.core.decision import Effect
-from broker.core.replay import Outcome, Recorded, Replay, outcome_of, recorded_outcome
+from broker.core.replay import Author, Outcome, Recorded, Replay, outcome_of, recorded_outcome
 from broker.errors import PolicyError
 from broker.ports import PolicyEngine
 
@@ -38,10 +38,16 @@ def _is_replayed(recorded: Recorded, found: Replay) -> bool:
     if recorded.asked is None or recorded.answered is None:
         found.erased += 1
         return False
-    if not recorded.is_of_policy:
-        found.not_policys += 1
-        return False
-    return True
+    match recorded.author:
+        case Author.BROKER:
+            found.not_policys += 1
+        case Author.NOBODY:
+            found.failed += 1
+        case Author.POLICY:
+            return True
+        case unknown:
+            assert_never(unknown)
+    return False
 
 
 async def _ask(engine: PolicyEngine, recorded: Recorded) -> tuple[Outcome, bool]:

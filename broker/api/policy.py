@@ -65,6 +65,7 @@ def _reason(reason: ExplainedReason) -> policy_pb2.ExplainedReason:
         message=reason.message,
         agent_message=reason.agent_message,
         source=_rule(reason.source) if reason.source else None,
+        also_at=map(_rule, reason.also_at),
     )
 
 

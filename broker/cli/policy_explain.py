@@ -38,6 +38,8 @@ def _tell(found: policy_pb2.Explanation) -> None:
         say(lines(f"  {reason.rule} [{reason.severity}]: {reason.message}"))
         if reason.HasField("source"):
             _tell_source(reason.source)
+        for other in reason.also_at:
+            _tell_source(other)
     if found.remedies:
         say("  what would have to be different:")
     for remedy in found.remedies:

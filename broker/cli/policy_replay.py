@@ -44,7 +44,8 @@ def replay_decisions(
     """Say which recorded decisions another bundle would change.
 
     Reads the store of the configuration, beside a running broker or without one; writes nothing.
-    Decisions that the broker made itself are left out, and those whose content was erased.
+    Decisions that the broker made itself are left out, as are those for which policy gave none and
+    those whose content was erased.
     """
     from broker.adapters.policy_files import load_bundle
     from broker.adapters.sqlite_store import recorded_decisions
@@ -104,9 +105,10 @@ def _tell(found: Replay) -> None:
         f"{effects:,} of them in their effect"
     )
     say(f"held: {len(found.were_held):,} calls; would be held: {len(found.would_be_held):,}")
-    if found.not_policys or found.erased:
+    if found.not_policys or found.failed or found.erased:
         note(
             f"left out: {found.not_policys:,} that the broker decided itself, "
+            f"{found.failed:,} for which policy gave no decision, "
             f"{found.erased:,} whose content was erased"
         )
     if not found.changes:
@@ -136,6 +138,7 @@ def _plain(found: Replay, bundle: Bundle) -> dict[str, Plain]:
         "bundle": {"revision": bundle.revision, "sha256": bundle.sha256},
         "decisions": found.decisions,
         "not_policys": found.not_policys,
+        "failed": found.failed,
         "erased": found.erased,
         "holds": {"were": len(found.were_held), "would_be": len(found.would_be_held)},
         "by_effect": [

@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_PACKAGE: Final = re.compile(r"^package\s+([A-Za-z0-9_.]+)", re.MULTILINE)
+from broker.core.rego_text import package_path, without_texts
+
 # A reference that goes on in brackets reaches whatever is below what was read of it.
 _REFERENCE: Final = re.compile(r"\bdata\b((?:\.[A-Za-z_][A-Za-z0-9_]*)*)")
-# One pass from the left: a quote in a comment opens no text, a hash in a text no comment.
-_NO_CODE: Final = re.compile(r'"(?:\\.|[^"\\\n])*"|`[^`]*`|#[^\n]*')
 _ALWAYS: Final = ("broker", "teams")
 
 
@@ -21,7 +20,7 @@ def reached(sources: Mapping[str, str]) -> set[str]:
     Args:
         sources: Text by path, tests apart.
     """
-    packages = {path: _package(text) for path, text in sources.items()}
+    packages = {path: ".".join(package_path(text)) for path, text in sources.items()}
     waiting = [path for path, package in packages.items() if _is_within(package, _ALWAYS)]
     found = set(waiting)
     while waiting:
@@ -32,14 +31,9 @@ def reached(sources: Mapping[str, str]) -> set[str]:
     return found
 
 
-def _package(text: str) -> str:
-    match = _PACKAGE.search(text)
-    return match[1] if match else ""
-
-
 def _references(text: str) -> set[str]:
-    code = _NO_CODE.sub('""', text)
-    return {reference.removeprefix(".") for reference in _REFERENCE.findall(code)}
+    found = _REFERENCE.findall(without_texts(text))
+    return {reference.removeprefix(".") for reference in found}
 
 
 def _is_wanted(package: str, references: set[str]) -> bool:

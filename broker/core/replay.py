@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
 from broker.core.canonical import JsonObject, JsonValue
@@ -11,10 +12,35 @@ from broker.core.decision_reader import read_decision
 from broker.core.document import Document
 from broker.core.ids import AgentId, CallId
 
-# What main.rego says itself; every other rule of this prefix is the broker's own refusal.
-_OF_POLICY: Final = frozenset(
-    {"broker.not_allowed", "broker.hold_without_allow", "broker.contribution_invalid"}
+REFUSALS: Final = frozenset(
+    {
+        "broker.agent_unknown",
+        "broker.halted",
+        "broker.too_many_holds",
+        "broker.tool_changed",
+        "broker.tool_unknown",
+        "broker.unsettled",
+    }
 )
+"""The rules by which the broker denies a call without policy, or in its place."""
+FAILURES: Final = frozenset(
+    {
+        "broker.policy_invalid",
+        "broker.policy_stale",
+        "broker.policy_timeout",
+        "broker.policy_unavailable",
+        "broker.policy_undefined",
+    }
+)
+"""The rules by which it denies one for which policy gave no decision."""
+
+
+class Author(Enum):
+    """Who gave an answer that was recorded."""
+
+    POLICY = "policy"
+    BROKER = "broker"
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +59,16 @@ class Recorded:
     answered: Document | None
 
     @property
-    def is_of_policy(self) -> bool:
-        """Tell whether policy gave the answer, not the broker in its place."""
+    def author(self) -> Author:
+        """Tell who gave the answer: what the broker says itself has one reason, by its whole id."""
         assert self.answered is not None
-        return all(
-            rule in _OF_POLICY or not rule.startswith("broker.")
-            for rule in rules_of(self.answered.body)
-        )
+        match rules_of(self.answered.body):
+            case (rule,) if rule in REFUSALS:
+                return Author.BROKER
+            case (rule,) if rule in FAILURES:
+                return Author.NOBODY
+            case _:
+                return Author.POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +101,7 @@ class Replay:
     Args:
         decisions: Replayed ones.
         not_policys: Left out, since the broker decided without policy, or in its place.
+        failed: Left out, since the engine gave no decision.
         erased: Left out, since their content is gone.
         were_held: Calls with a decision that held them.
         would_be_held: Likewise, by the new bundle.
@@ -79,6 +109,7 @@ class Replay:
 
     decisions: int = 0
     not_policys: int = 0
+    failed: int = 0
     erased: int = 0
     changes: list[Change] = field(default_factory=list)
     were_held: set[CallId] = field(default_factory=set)

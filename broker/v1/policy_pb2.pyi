@@ -164,6 +164,7 @@ class ExplainedReason(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     AGENT_MESSAGE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    ALSO_AT_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     """Id of the rule."""
     severity: _builtins.str
@@ -176,6 +177,10 @@ class ExplainedReason(_message.Message):
     def source(self) -> Global___PolicyRule:
         """Where it stands in the bundle that is active now; unset where its id does not stand there."""
 
+    @_builtins.property
+    def also_at(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRule]:
+        """Further rules of that bundle with the same id, by file and line."""
+
     def __init__(
         self,
         *,
@@ -184,10 +189,11 @@ class ExplainedReason(_message.Message):
         message: _builtins.str = ...,
         agent_message: _builtins.str = ...,
         source: Global___PolicyRule | None = ...,
+        also_at: _abc.Iterable[Global___PolicyRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_message", b"agent_message", "message", b"message", "rule", b"rule", "severity", b"severity", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_message", b"agent_message", "also_at", b"also_at", "message", b"message", "rule", b"rule", "severity", b"severity", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

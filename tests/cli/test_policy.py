@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.adapters.policy_files import load_bundle
+from broker.adapters.policy_files import build_bundle, load_bundle
 from broker.cli.exits import Exit
+from broker.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("toolwarrant")
@@ -95,6 +96,19 @@ class TestPolicyBuild:
         assert "teams/more/more.rego:6: rego_type_error: undefined ref" in done.stderr
         assert not (tmp_path / "policy.tar.gz").exists()
 
+    def test_a_package_that_no_decision_reads_is_not_built(self, folder, tmp_path, opa):
+        """A deny below a team's package would deny nothing: it is refused, checked or not."""
+        below = folder / "teams" / "more" / "sub" / "sub.rego"
+        below.parent.mkdir()
+        below.write_text(RULE.replace("teams.more", "teams.more.sub"))
+        with pytest.raises(ConfigurationError, match=r"more/sub/sub\.rego:1: team-package: "):
+            build_bundle(folder, opa)
+        done = build(folder, tmp_path / "policy.tar.gz", opa)
+        assert done.returncode == Exit.USAGE
+        assert "teams/more/sub/sub.rego:1: team-package: " in done.stderr
+        assert "write `package teams.more`" in done.stderr
+        assert not (tmp_path / "policy.tar.gz").exists()
+
     def test_a_place_that_cannot_be_written_is_named(self, folder, tmp_path, opa):
         """A missing folder is an error that names the file, not a traceback."""
         done = build(folder, tmp_path / "nowhere" / "policy.tar.gz", opa)
@@ -151,8 +165,10 @@ class TestPolicyCheck:
             ),
             ('"rule": "more', '"rule": lower("MORE") + "more', 3, "rego_type_error", "plus"),
             ("deny contains", "DENY contains", 3, "prefer-snake-case", "snake_case"),
+            ("teams.more", "teams.more.sub", 1, "team-package", "write `package teams.more`"),
+            ("teams.more", "library.more", 1, "team-package", "write `package teams.more`"),
         ],
-        ids=["parse", "format", "strict", "capability", "schema", "type", "lint"],
+        ids=["parse", "format", "strict", "capability", "schema", "type", "lint", "below", "root"],
     )
     def test_each_fault_has_file_and_line(self, folder, opa, regal, old, new, line, rule, said):
         """One message for each, whoever found it."""

@@ -1,8 +1,11 @@
 """Which Rego sources belong to a bundle."""
 
+import json
+
 import pytest
 
 from broker.core.rego_reach import reached
+from broker.shipped import policies_dir
 
 LIBRARY = {
     "library/url.rego": "package library.url\n\nimport data.library.words\n",
@@ -44,6 +47,11 @@ class TestReached:
     def test_what_is_imported_comes_along(self, body, more):
         """What a team refers to, in whatever way, is in; what nobody refers to is out."""
         assert reached(team(body)) == OWN | more
+
+    def test_no_text_holds_code(self):
+        """OPA's templates would: what one refers to would be left out of a bundle unseen."""
+        capabilities = json.loads((policies_dir() / "capabilities.json").read_text())
+        assert "template_strings" not in capabilities["features"]
 
     def test_a_source_without_a_package_stays(self):
         """What cannot be read here is left for OPA to refuse."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from broker.adapters.telemetry import Telemetry
 from broker.config import SECTIONS
+from broker.core.replay import FAILURES, REFUSALS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text()
@@ -61,6 +62,14 @@ class TestOperating:
         files += [*(ROOT / "policies_rego" / "broker").rglob("*.rego")]
         rules = {rule for file in files for rule in RULE.findall(file.read_text())} - NO_RULES
         assert first_cells("When a call is denied by the broker itself") == rules
+
+    def test_a_replay_knows_every_rule_of_the_broker(self):
+        """It leaves out what the broker says itself, and nothing that main.rego says."""
+        files = [*(ROOT / "policies_rego" / "broker").rglob("*.rego")]
+        files = [file for file in files if not file.name.endswith("_test.rego")]
+        policys = {rule for file in files for rule in RULE.findall(file.read_text())} - NO_RULES
+        listed = first_cells("When a call is denied by the broker itself")
+        assert listed - policys == REFUSALS | FAILURES
 
     def test_every_metric_is_listed(self):
         """The table of metrics is the registry's."""

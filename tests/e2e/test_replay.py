@@ -66,6 +66,7 @@ class TestReplay:
         answer = json.loads(done.stdout)
         assert (done.returncode, answer["changes"]) == (Exit.OK, [])
         assert (answer["decisions"], answer["not_policys"], answer["erased"]) == (10, 1, 0)
+        assert answer["failed"] == 0
         assert answer["holds"] == {"were": 2, "would_be": 2}
 
     def test_changes_are_told_by_effect_rule_tool_and_agent(self, config, stricter):
@@ -102,7 +103,8 @@ class TestReplay:
         assert "held: 2 calls; would be held: 3" in done.stdout
         assert "probe.no_python" in done.stdout
         assert done.stderr == (
-            "left out: 1 that the broker decided itself, 0 whose content was erased\n"
+            "left out: 1 that the broker decided itself, 0 for which policy gave no decision, "
+            "0 whose content was erased\n"
         )
 
     def test_the_store_is_only_read(self, config, stricter):

@@ -9,7 +9,7 @@ from broker.core.canonical import JsonObject
 from broker.core.decision import Effect, denial
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.ids import AgentId
-from broker.core.replay import Recorded, Replay
+from broker.core.replay import Recorded, Replay, rules_of
 from broker.replay import replay
 from tests.policy.hostile import inputs
 from tests.policy.samples import AGENT, CALL, ask, compiled
@@ -17,6 +17,11 @@ from tests.policy.samples import AGENT, CALL, ask, compiled
 NO_PLACE = """package teams.more
 
 egress contains "EXAMPLE.org:443"
+"""
+
+AS_THE_BROKER = """package teams.more
+
+deny contains {"rule": "broker.halted", "message": "m"}
 """
 
 
@@ -65,26 +70,44 @@ class TestReplay:
         assert counts(await replay(wasm, [erased(part)])) == (0, 0, 0, 1)
 
     @pytest.mark.parametrize(
-        ("rule", "is_policys"),
+        ("rules", "counted"),
         [
-            ("broker.policy_timeout", False),
-            ("broker.too_many_holds", False),
-            ("broker.not_allowed", True),
-            ("broker.hold_without_allow", True),
-            ("team.rule", True),
+            (["broker.policy_timeout"], (0, 0, 1)),
+            (["broker.policy_stale"], (0, 0, 1)),
+            (["broker.too_many_holds"], (0, 1, 0)),
+            (["broker.halted"], (0, 1, 0)),
+            (["broker.not_allowed"], (1, 0, 0)),
+            (["broker.hold_without_allow"], (1, 0, 0)),
+            (["team.rule"], (1, 0, 0)),
+            (["broker.team_rule"], (1, 0, 0)),
+            (["broker.halted", "team.rule"], (1, 0, 0)),
         ],
     )
-    async def test_a_refusal_of_the_brokers_own_is_left_out(self, wasm, rule, is_policys):
-        """Told by its rule: what main.rego itself says is policy's."""
+    async def test_a_refusal_of_the_brokers_own_is_left_out(self, wasm, rules, counted):
+        """Told by its whole id, alone: a decision of a team's rule is policy's, whatever its id."""
+        reasons = [{**denial(rule, "m", "m").output["reasons"][0]} for rule in rules]  # type: ignore[index, dict-item]
         one = Recorded(
             call=CALL,
             tool="x",
             agent=AgentId(AGENT.id),
             asked=sealed(DocumentKind.POLICY_INPUT, ask("x")),
-            answered=sealed(DocumentKind.DECISION, denial(rule, "m", "m").output),
+            answered=sealed(
+                DocumentKind.DECISION, {**denial("x", "m", "m").output, "reasons": reasons}
+            ),
         )
         found = await replay(wasm, [one])
-        assert (found.decisions, found.not_policys) == ((1, 0) if is_policys else (0, 1))
+        assert (found.decisions, found.not_policys, found.failed) == counted
+
+    async def test_a_team_that_speaks_as_the_broker_is_replayed(self, opa, tmp_path: Path):
+        """Its rule makes a malformed contribution, which is policy's own denial."""
+        sources = {"teams/more/more.rego": AS_THE_BROKER}
+        engine = WasmEngine(compiled(tmp_path / "p", opa, sources), timeout_s=5)
+        one = await recorded(engine, ask("python_run"))
+        found = await replay(engine, [one])
+        await engine.close()
+        assert one.answered is not None
+        assert rules_of(one.answered.body) == ("broker.contribution_invalid", "teams.more.deny")
+        assert (found.decisions, found.not_policys, found.failed) == (1, 0, 0)
 
     async def test_what_is_no_decision_would_be_a_denial(self, wasm, opa, tmp_path: Path):
         """A bundle whose answer the broker refuses is not taken for one that changes nothing."""

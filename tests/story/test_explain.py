@@ -14,6 +14,10 @@ from broker.shipped import policies_dir
 from tests.policy.samples import compiled_folder, without_teams
 from tests.story.stage import APPROVER, DENIED, HELD, Stage
 
+TWICE = """package teams.TEAM
+
+deny contains {"rule": "shared.stop", "message": "see issue #12"}
+"""
 NEVER = """package teams.a
 
 allow contains {"rule": "a.never", "message": "m"} if input.tool.name == "x"
@@ -77,6 +81,29 @@ class TestExplain:
             "a rule that allows has to apply; there are: a.never (teams/a/a.rego:3)"
         )
         assert found.is_active_bundle
+
+    async def test_each_place_of_an_id_is_named(self, opa, tmp_path):
+        """Where two packages have one id, the decision tells none from the other."""
+        folder = without_teams(tmp_path / "policy")
+        for team in ("a", "b"):
+            (folder / "teams" / team).mkdir(parents=True)
+            (folder / "teams" / team / "r.rego").write_text(TWICE.replace("TEAM", team))
+        bundle = compiled_folder(folder, opa)
+        stage = Stage()
+        stage.policy = WasmEngine(bundle, timeout_s=5)  # type: ignore[assignment]
+        await stage.start()
+        call = await stage.call()
+        world = stage.life.world
+        _, (found,) = await Explainer(Reader(world), world.store, bundle).explain(
+            SECURITY, call.name
+        )
+        await stage.policy.close()
+        (reason,) = found.reasons
+        assert reason.source is not None
+        assert [source.file for source in (reason.source, *reason.also_at)] == [
+            "teams/a/r.rego",
+            "teams/b/r.rego",
+        ]
 
     async def test_the_reasons_are_the_recorded_ones(self, stage):
         """With the message that only the security team reads."""

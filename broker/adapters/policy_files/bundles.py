@@ -4,8 +4,10 @@ import tempfile
 from pathlib import Path
 
 from broker.adapters.policy_files.program import SHARED, require_folder, run
+from broker.adapters.policy_files.sources import read_sources
 from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
 from broker.core.rego_reach import reached
+from broker.core.team_folders import misplaced
 from broker.errors import ConfigurationError
 
 _SHARED = (*SHARED, "--ignore", "*_test.rego")
@@ -37,7 +39,8 @@ def build_bundle(folder: Path, opa: str) -> bytes:
         opa: The program, by path or by name.
 
     Raises:
-        ConfigurationError: The program is missing, or it refuses the folder; with its words.
+        ConfigurationError: The program is missing, or it refuses the folder, with its words; or
+            the decision would not read what a source of a team adds.
     """
     require_folder(folder)
     if (folder / "schemas").is_dir():
@@ -52,11 +55,9 @@ def build_bundle(folder: Path, opa: str) -> bytes:
 
 
 def _sources(folder: Path) -> dict[str, bytes]:
-    texts = {
-        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
-        for path in sorted(folder.rglob("*.rego"))
-        if not path.name.endswith("_test.rego")
-    }
+    texts = read_sources(folder)
+    if found := misplaced(texts):
+        raise ConfigurationError(str(folder), None, "; ".join(map(str, found)))
     # As the compiled module has it: what no team uses is no part of the policy.
     return {name: texts[name].encode() for name in sorted(reached(texts))}
 

@@ -1,4 +1,4 @@
-"""Check a policy folder as it is written: strictly compiled, formatted, linted."""
+"""Check a policy folder as it is written: strictly compiled, in place, formatted, linted."""
 
 import json
 from itertools import zip_longest
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from broker.adapters.policy_files.program import SHARED, require_folder, run
+from broker.adapters.policy_files.sources import read_sources
 from broker.core.policy_finding import PolicyFinding
+from broker.core.team_folders import misplaced
 from broker.errors import ConfigurationError
 
 
@@ -22,7 +24,15 @@ def check_folder(folder: Path, opa: str, regal: str | None) -> list[PolicyFindin
     """
     require_folder(folder)
     # What does not parse can be neither formatted nor linted.
-    return sorted(set(_compile(folder, opa) or [*_format(folder, opa), *_lint(folder, regal)]))
+    return sorted(set(_compile(folder, opa) or _as_compiled(folder, opa, regal)))
+
+
+def _as_compiled(folder: Path, opa: str, regal: str | None) -> list[PolicyFinding]:
+    return [
+        *misplaced(read_sources(folder)),
+        *_format(folder, opa),
+        *_lint(folder, regal),
+    ]
 
 
 def _compile(folder: Path, opa: str) -> list[PolicyFinding]:

@@ -10,10 +10,18 @@ from urllib.parse import quote
 
 from broker.adapters.sqlite_store import queries
 from broker.adapters.sqlite_store.call_record import load_call, to_microseconds
+from broker.core.call import Call
 from broker.core.replay import Recorded
 from broker.errors import ConfigurationError
 
 _BUSY_S: Final = 10.0
+PAGE: Final = 64
+"""Calls that are read at once."""
+_LAST: Final = "SELECT received_at_us, id FROM calls ORDER BY received_at_us DESC, id DESC LIMIT 1"
+_PAGE_AFTER: Final = """SELECT received_at_us, id, record FROM calls
+    WHERE (received_at_us, id) > (?, ?) AND (received_at_us, id) <= (?, ?)
+    ORDER BY received_at_us, id LIMIT ?"""
+_BEFORE_EVERY_ID: Final = ""
 
 
 class RecordedDecisions:
@@ -33,23 +41,34 @@ class RecordedDecisions:
         return int(self._connection.execute(text, (self._since_us,)).fetchone()[0])
 
     def by_call(self) -> Iterator[list[Recorded]]:
-        """Give the decisions of each call, one call after the other."""
-        rows = self._connection.execute(
-            "SELECT record FROM calls WHERE received_at_us >= ? ORDER BY received_at_us, id",
-            (self._since_us,),
-        )
-        for (record,) in rows:
-            call = load_call(record)
-            yield [
-                Recorded(
-                    call=call.id,
-                    tool=call.tool,
-                    agent=call.agent,
-                    asked=queries.document(self._connection, evaluation.policy_input_sha256),
-                    answered=queries.document(self._connection, evaluation.decision_sha256),
-                )
-                for evaluation in call.evaluations
-            ]
+        """Give the decisions of each call, one call after the other.
+
+        Up to the last call that there is at the first; what comes meanwhile is not followed.
+        """
+        # Whole pages: a read left open while policy is asked would keep the WAL of a broker that
+        # writes on from being used again.
+        last = self._connection.execute(_LAST).fetchone()
+        after = (self._since_us, _BEFORE_EVERY_ID)
+        while last and (page := self._page(after, last)):
+            received_at_us, call, _ = page[-1]
+            after = (received_at_us, call)
+            for _, _, record in page:
+                yield self._decisions(load_call(record))
+
+    def _page(self, after: tuple[int, str], last: tuple[int, str]) -> list[tuple[int, str, str]]:
+        return self._connection.execute(_PAGE_AFTER, (*after, *last, PAGE)).fetchall()
+
+    def _decisions(self, call: Call) -> list[Recorded]:
+        return [
+            Recorded(
+                call=call.id,
+                tool=call.tool,
+                agent=call.agent,
+                asked=queries.document(self._connection, evaluation.policy_input_sha256),
+                answered=queries.document(self._connection, evaluation.decision_sha256),
+            )
+            for evaluation in call.evaluations
+        ]
 
 
 @contextmanager

@@ -15,11 +15,16 @@ told := {
 
 # An incomplete reason keeps its effect: what it lacks is filled in.
 reason(team, kind, entry) := {
-	"rule": text(entry, "rule", concat(".", ["teams", team, kind])),
+	"rule": rule_id(entry, concat(".", ["teams", team, kind])),
 	"message": text(entry, "message", concat("", ["package teams.", team, " gives no message"])),
 	"agent_message": text(entry, "agent_message", told[kind]),
 	"severity": severity(entry, default_severity[kind]),
 }
+
+rule_id(entry, fallback) := value if {
+	value := text(entry, "rule", fallback)
+	valid_rule(value)
+} else := fallback
 
 text(entry, key, fallback) := value if {
 	is_object(entry)

@@ -109,13 +109,19 @@ approval_set(contributed) if {
 
 valid_reason(entry) if {
 	is_object(entry)
-	valid_name(entry.rule)
+	valid_rule(entry.rule)
 	valid_name(entry.message)
 	known_severity(entry)
 	every key, value in entry {
 		key in {"rule", "message", "agent_message", "severity"}
 		valid_name(value)
 	}
+}
+
+# The broker's own refusals have these ids: a team must not speak in its name.
+valid_rule(name) if {
+	valid_name(name)
+	not startswith(name, "broker.")
 }
 
 known_severity(entry) if not entry.severity

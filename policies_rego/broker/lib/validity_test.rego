@@ -22,9 +22,9 @@ test_well_formed_is_not_malformed if {
 }
 
 malformed := {
-	"allow": [true, [], {"x"}, {{"rule": "r"}}, {{"rule": "", "message": "m"}}, {{"rule": "r", "message": "m", "severity": "grave"}}, {{"rule": "r", "message": "m", "more": "x"}}],
-	"hold": [true, {{"rule": "r", "message": 1}}],
-	"deny": [false, {"x"}],
+	"allow": [true, [], {"x"}, {{"rule": "r"}}, {{"rule": "", "message": "m"}}, {{"rule": "r", "message": "m", "severity": "grave"}}, {{"rule": "r", "message": "m", "more": "x"}}, {{"rule": "broker.halted", "message": "m"}}],
+	"hold": [true, {{"rule": "r", "message": 1}}, {{"rule": "broker.not_allowed", "message": "m"}}],
+	"deny": [false, {"x"}, {{"rule": "broker.halted", "message": "m"}}],
 	"limit": [{{"name": "memory", "value": 1}}, {{"name": "pids", "value": 0}}, {{"name": "pids", "value": 1.5}}, {{"name": "pids", "value": "1"}}, {{"name": "pids"}}, {"name": "pids", "value": 1}],
 	"egress": [{1}, {""}, "x:1"],
 	"secret": [{1}, ["s"]],
@@ -51,6 +51,12 @@ test_incomplete_reason_keeps_its_effect if {
 	denied.effect == "deny"
 	some reason in denied.reasons
 	reason == {"rule": "teams.b.deny", "message": "m", "agent_message": "Policy denies this call.", "severity": "medium"}
+}
+
+# Whoever reads a decision takes an id of the broker's for the broker's word.
+test_no_team_speaks_as_the_broker if {
+	denied := answer({"deny": {{"rule": "broker.halted", "message": "m"}, {"rule": "brokers.x", "message": "m"}}})
+	{reason.rule | some reason in denied.reasons} == {"broker.contribution_invalid", "brokers.x", "teams.b.deny"}
 }
 
 test_isolation_goes_up if {

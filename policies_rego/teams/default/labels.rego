@@ -38,6 +38,12 @@ reaches_outside if {
 	not is_sql
 }
 
+# The effects are the author's word; the places that the tool may reach are what the broker opens.
+reaches_outside if {
+	count(input.tool.egress) > 0
+	not is_sql
+}
+
 # What is not known is not kept apart.
 kept_apart if {
 	is_array(input.session.labels)

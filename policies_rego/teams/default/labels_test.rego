@@ -49,6 +49,19 @@ test_after_both_whatever_reaches_outside_is_held if {
 	listed(unmarked) == held
 }
 
+# `open_world: false` is its author's word; the places that it may reach are a fact.
+test_a_tool_with_places_reaches_outside_whatever_it_says if {
+	every effects in [{"open_world": false}, {}, null] {
+		tool := {"egress": ["api.example.org:443"], "effects": effects}
+		allowing(labelled(object.union(lookup, {"tool": tool}), both)) == ["hold", {"default.may_leak"}]
+	}
+}
+
+test_a_tool_without_places_that_is_not_open_to_the_world_stays_inside if {
+	tool := {"egress": [], "effects": {"open_world": false}}
+	allowing(labelled(object.union(lookup, {"tool": tool}), both)) == ["allow", {"lookup.allow"}]
+}
+
 test_after_one_of_them_it_is_not if {
 	every labels in [[], ["confidential"], ["untrusted"], ["confidential", "secret"]] {
 		allowing(labelled(lookup, labels)) == ["allow", {"lookup.allow"}]
