@@ -7,7 +7,7 @@ it is named. Table, picture and profile stand in `bench/results/`.
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,9 +68,7 @@ def _benches(*, short: bool) -> Mapping[str, _Bench]:
             settings=_POOLED,
         ),
         "idle": _Bench(
-            measure=lambda served: idle.measure(
-                served, waiting=_WAITING, seconds=5 if short else 60
-            ),
+            measure=lambda served: idle.measure(served, seconds=5 if short else 60),
             settings=_POOLED,
         ),
         "egress": _Bench(measure=lambda _: egress.measure(rounds=5 if short else 20)),
@@ -92,28 +90,41 @@ def main(wanted: list[str]) -> int:
         return 2
     conditions = {"form": "short" if short else "full", **machine()}
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="toolwarrant-bench-") as place:
-        made = Folder.make(Path(place) / "made")
-        for name in wanted or known[:-1]:
+    try:
+        for figure in _measured(wanted or known[:-1], benches, short=short):
+            figures.append(figure)  # noqa: PERF402
+    finally:
+        # What was measured before another one failed took its time.
+        _keep(figures, conditions)
+    # The short form shows that the benchmarks run; on a busy machine its figures decide nothing.
+    return 0 if short or all(figure.is_met for figure in figures) else 1
+
+
+def _measured(wanted: list[str], benches: Mapping[str, _Bench], *, short: bool) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory(prefix="toolwarrant-bench-") as folder:
+        place = Path(folder)
+        made = Folder.make(place / "made")
+        for name in wanted:
             print(f"bench: {name}", file=sys.stderr)
             if name == "gvisor":
-                figures += gvisor.measure(made, Path(place) / name, rounds=20 if short else 60)
+                yield from gvisor.measure(made, place / name, rounds=20 if short else 60)
             elif name == "sustained":
                 calls, blocks = (32, 1) if short else (200, 2)
-                figures += sustained.measure(made, Path(place) / name, calls=calls, blocks=blocks)
+                yield from sustained.measure(made, place / name, calls=calls, blocks=blocks)
             elif name == "profile":
-                profiled = hot_path.profile(made, Path(place) / name, calls=50 if short else 1_000)
+                profiled = hot_path.profile(made, place / name, calls=50 if short else 1_000)
                 print(f"kept: {profiled.relative_to(Path.cwd())}")
             else:
                 settings = {**UNHURRIED, **benches[name].settings}
-                with Served(made.copy(Path(place) / name, settings)) as served:
-                    figures += benches[name].measure(served)
+                with Served(made.copy(place / name, settings)) as served:
+                    yield from benches[name].measure(served)
+
+
+def _keep(figures: list[Figure], conditions: dict[str, str]) -> None:
     print(table(figures, conditions))
     kept = write(figures, conditions)
     draw(figures, kept.with_suffix(".png"))
     print(f"kept: {kept.relative_to(Path.cwd())}, {kept.with_suffix('.png').name}")
-    # The short form shows that the benchmarks run; on a busy machine its figures decide nothing.
-    return 0 if short or all(figure.is_met for figure in figures) else 1
 
 
 if __name__ == "__main__":

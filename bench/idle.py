@@ -8,23 +8,30 @@ import docker
 
 from bench import bare
 from bench.figure import Figure
+from broker.core.pool import WINDOW_S
 from tests.broker_process import DOCKER_URL, Served
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 """Of the kernel's clock, a second."""
 _MIB = 2**20
 _ALLOWED = 0.001
+_CALLS = {
+    "python_run": {"code": bare.CODE},
+    "text_search": {"pattern": "x"},
+    "workspace_list": {},
+    "workspace_write": {"path": "notes.txt", "content": "x"},
+}
 
 
-def measure(served: Served, *, waiting: int, seconds: float) -> list[Figure]:
-    """Measure a broker before and after its pool is full.
+def measure(served: Served, *, seconds: float) -> list[Figure]:
+    """Measure a broker before and after containers wait for four tools.
 
     Args:
-        waiting: As many as its pool keeps, with calls at the rate that this function makes.
+        served: Its pool has room for them.
         seconds: How long each side is left alone.
     """
     before_s = _idle(served, [], seconds)
-    _fill(served, waiting)
+    _fill(served)
     containers = served.containers()
     after_s = _idle(served, containers, seconds)
     peak = max(map(_memory_bytes, containers))
@@ -50,16 +57,14 @@ def measure(served: Served, *, waiting: int, seconds: float) -> list[Figure]:
     ]
 
 
-def _fill(served: Served, waiting: int) -> None:
+def _fill(served: Served) -> None:
+    """Call each tool once, then wait until no call is of the last seconds any more."""
     agent = served.client("agent")
-    while len(served.containers()) < waiting:
-        agent.call("python_run", {"code": bare.CODE})
-        time.sleep(0.1)
-    # What is being made, or removed, is over when nothing changes any more.
-    seen: list[str] = []
-    while (now := sorted(served.containers())) != seen:
-        seen = now
-        time.sleep(2)
+    for tool, arguments in _CALLS.items():
+        agent.call(tool, arguments)
+    time.sleep(WINDOW_S + 1)
+    while len(served.containers()) != len(_CALLS):
+        time.sleep(1)
 
 
 def _idle(served: Served, containers: list[str], seconds: float) -> float:
