@@ -327,6 +327,14 @@ class TestPolicyFaults:
             with pytest.raises(PolicyUnavailable):
                 WasmEngine(replace(shipped, wasm=wasm))
 
+    async def test_data_beyond_what_it_asks_for(self, shipped: Bundle) -> None:
+        """A module is given memory for all of its data; this one is refused for what it lacks."""
+        module = wasmtime.wat2wasm(
+            '(module (import "env" "memory" (memory 2)) (data (i32.const 131072) "x"))'
+        )
+        with pytest.raises(PolicyUnavailable, match="cannot be hosted: 'builtins'"):
+            WasmEngine(replace(shipped, wasm=bytes(module)))
+
     @pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b"[1,", b"\xff\xfe", b"[{}]"])
     async def test_input_that_is_no_json(self, wasm: WasmEngine, text: bytes) -> None:
         """An input that is not JSON is an error, and the engine goes on serving."""

@@ -49,10 +49,15 @@ _EXPORTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """A module with its engine; an epoch is the engine's, so each thread has an engine."""
+    """A module with its engine; an epoch is the engine's, so each thread has an engine.
+
+    Args:
+        data_bytes: What its static data takes at most.
+    """
 
     engine: Engine
     module: Module
+    data_bytes: int
 
 
 def compile_bundle(bundle: Bundle) -> Compiled:
@@ -65,9 +70,10 @@ def compile_bundle(bundle: Bundle) -> Compiled:
     config.epoch_interruption = True
     try:
         engine = Engine(config)
-        return Compiled(engine=engine, module=Module(engine, bundle.wasm))
+        module = Module(engine, bundle.wasm)
     except WasmtimeError as error:
         raise PolicyUnavailable(f"the bundle's policy.wasm does not compile: {error}") from error
+    return Compiled(engine=engine, module=module, data_bytes=len(bundle.wasm))
 
 
 @dataclass(slots=True)
@@ -141,7 +147,7 @@ class Instance:
         self._store = Store(compiled.engine)
         self._store.set_epoch_deadline(1)
         try:
-            memory = _memory(self._store, compiled.module)
+            memory = _memory(self._store, compiled)
             self._host = _Host(memory=memory, window=Window(memory))
             self._bind(compiled.module)
             self._entrypoint = self._find_entrypoint()
@@ -239,10 +245,12 @@ class Instance:
         return self._host.complaint or str(error).partition("\n")[0]
 
 
-def _memory(store: Store, module: Module) -> Memory:
+def _memory(store: Store, compiled: Compiled) -> Memory:
     """Make the memory that the module imports, with our ceiling."""
-    for wanted in module.imports:
+    for wanted in compiled.module.imports:
         if isinstance(wanted.type, MemoryType):
-            least = wanted.type.limits.min
+            # OPA asks for a page too few where the static data ends just past one (seen with
+            # 1.22.2), and data that does not fit traps before anything runs.
+            least = wanted.type.limits.min + -(-compiled.data_bytes // _PAGE_BYTES)
             return Memory(store, MemoryType(Limits(least, MEMORY_BYTES // _PAGE_BYTES)))
     raise PolicyInvalid("it imports no memory")

@@ -40,7 +40,7 @@ reaches_outside if {
 
 # The effects are the author's word; the places that the tool may reach are what the broker opens.
 reaches_outside if {
-	count(input.tool.egress) > 0
+	some _ in input.tool.egress
 	not is_sql
 }
 
