@@ -68,10 +68,14 @@ async def watch(
         with_output: Whether the reader may see, and wants, what the tool writes.
     """
     has_all = not with_output
+    had_ended = False
     with world.board.listen(call.id) as bell:
         while True:
             bell.clear()
             events = await world.store.events(after=after, limit=_PAGE, call=call.id)
+            # Only what was read after the end holds the end: it may come between two reads.
+            if had_ended and not events:
+                return
             # After the events: what comes with the last of them is never older than it.
             fresh = await _fresh(world, call, events)
             for event in events:
@@ -81,10 +85,9 @@ async def watch(
                         yield wrote
                 after = event.sequence
                 yield Happened(event=event, call=fresh if event is events[-1] else None)
-            if events:
+            had_ended = fresh.state.is_final
+            if events or had_ended:
                 continue
-            if fresh.state.is_final:
-                return
             if not has_all and fresh.state is CallState.RUNNING:
                 async for wrote in _live(world, call, place, bell):
                     place = place.after(wrote.chunk)

@@ -1,18 +1,18 @@
 """Watch calls on fakes: who comes early, late or in the middle, is cut off, is slow."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import pytest
 
 from broker.core.call import Call
 from broker.core.identity import Identity, Role
-from broker.core.ids import AgentId
+from broker.core.ids import AgentId, CallId
 from broker.core.lifecycle import CallState
 from broker.core.output import OutputSink, Place, Source
 from broker.errors import NotFound
-from broker.ports import CallFilter
+from broker.ports import CallFilter, Event
 from broker.read import Reader
 from broker.watch import Happened, Wrote
 from tests.ports.fake_sandbox import SLEEP
@@ -216,6 +216,29 @@ class TestOrder:
         ledger._remember(ended)
         stage.life.world.board.publish(ended.id)
         await stage.settle()
+        assert follower.has_ended
+
+    async def test_an_end_between_two_reads(self, stage: Stage, monkeypatch) -> None:
+        """A call that ends after its events were read, and before it is read, shows its end."""
+        running = await Running.begin(stage)
+        store = stage.life.world.store
+        events = store.events
+        follower = Follower(stage, running.watch(events_only=True))
+        await stage.settle()
+        ended = asyncio.Event()
+
+        async def late(*, after: int, limit: int, call: CallId | None = None) -> Sequence[Event]:
+            found = await events(after=after, limit=limit, call=call)
+            await ended.wait()
+            return found
+
+        monkeypatch.setattr(store, "events", late)
+        stage.life.world.board.publish(running.call.id)
+        await stage.pass_time(1)
+        await running.end()
+        ended.set()
+        await stage.settle()
+        assert kinds(follower.seen)[-1] == "call.cancelled"
         assert follower.has_ended
 
     async def test_the_last_event_comes_with_the_final_call(self, stage: Stage) -> None:
