@@ -19,8 +19,7 @@ from broker.core.signed_note import ED25519, read_note, verifier_key
 from broker.core.tiles import WIDTH, Tile, tiles_between, write_bundle
 from broker.core.trust_root import KeyRole, TrustedKey
 from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
-from broker.log_ports import LogFiles, LogHead, LogRecord
-from broker.ports import Clock, Signer, StoredReceipt, Telemetry
+from broker.ports import Clock, LogFiles, LogHead, LogRecord, Signer, StoredReceipt, Telemetry
 from broker.tasks import Tasks
 
 _EVERY = timedelta(seconds=1)

@@ -10,8 +10,7 @@ from broker.core.lifecycle import CallState
 from broker.core.signed_note import read_note
 from broker.core.tiles import WIDTH, Tile, read_bundle, read_hashes, tiles_between
 from broker.log import Log
-from broker.log_ports import LogRecord
-from broker.ports import Store
+from broker.ports import LogRecord, Store
 from tests.core import rfc6962
 from tests.ports import samples
 from tests.ports.fake_clock import FakeClock

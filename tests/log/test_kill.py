@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.core.trust_root import KeyRole, TrustRoot
-from broker.log_ports import LogHead
+from broker.ports import LogHead
 from broker.verify.log import open_checkpoint
 from tests.log.fakes import check_shown, checkpoint_in, entries_in
 from tests.ports.shelf import SqliteShelf

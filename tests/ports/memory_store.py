@@ -23,7 +23,6 @@ from broker.errors import (
     StaleLog,
     StoreUnavailable,
 )
-from broker.log_ports import LogHead
 from broker.ports import (
     HALTS_PREMISE,
     LABELS_PREMISE,
@@ -32,6 +31,7 @@ from broker.ports import (
     Change,
     Event,
     EventDraft,
+    LogHead,
     StagedFile,
     StoredReceipt,
 )

@@ -22,8 +22,7 @@ from broker.core.document import Document, DocumentKind
 from broker.core.ids import AgentId, CallId, Pseudonym, Sha256, sha256_hex, short_id, ulid
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.receipt import Position, ReceiptDraft
-from broker.log_ports import LogHead
-from broker.ports import Change, Event, EventDraft, File
+from broker.ports import Change, Event, EventDraft, File, LogHead
 
 START = datetime(2026, 11, 2, 9, 0, 0, 123457, tzinfo=UTC)
 AGENT = AgentId("spiffe://example.test/agent")

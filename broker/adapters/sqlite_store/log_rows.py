@@ -9,7 +9,7 @@ from broker.adapters.sqlite_store.call_record import from_microseconds, to_micro
 from broker.adapters.sqlite_store.rows import insert
 from broker.core.merkle import Node, ReadNodes, stored_count, stored_place
 from broker.errors import StaleLog, StoreUnavailable
-from broker.log_ports import LogHead
+from broker.ports import LogHead
 
 T = TypeVar("T")
 

@@ -31,8 +31,7 @@ from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.merkle import ReadNodes
 from broker.errors import StoreUnavailable
-from broker.log_ports import LogHead
-from broker.ports import CallFilter, Change, Event, EventDraft, StagedFile, StoredReceipt
+from broker.ports import CallFilter, Change, Event, EventDraft, LogHead, StagedFile, StoredReceipt
 
 _READERS = 4
 _BUSY_TIMEOUT_S = 5.0
