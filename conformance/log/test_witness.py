@@ -200,7 +200,7 @@ class TestBroker:
 
             trusted = read_trust_root(root.read_bytes())
             key_ids = [key.key_id for key in trusted.of_role(KeyRole.WITNESS)]
-            witness.add_log(json.loads(run("receipts", "checkpoint", "-o", "json"))["verifierKey"])
+            witness.add_log(json.loads(run("receipts", "checkpoint", "-o", "json"))["verifier_key"])
 
             agent = served.client("agent")
             get("first", agent.call("no_such_tool", {}).name)
