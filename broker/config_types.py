@@ -77,11 +77,19 @@ def _engine_url(value: str) -> str:
     return value
 
 
-def _witness_url(value: str) -> str:
-    parts = urlsplit(value)
+def _is_witness_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        has_more = parts.query or parts.fragment or parts.username or parts.port == 0
+    except ValueError:
+        return False
     is_here = parts.hostname in _THIS_MACHINE
     is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
-    if not is_fit or not parts.hostname or parts.query or parts.fragment or parts.username:
+    return is_fit and bool(parts.hostname) and not has_more
+
+
+def _witness_url(value: str) -> str:
+    if not _is_witness_url(value):
         raise ValueError(
             'must be a URL such as "https://witness.example/"; plain http only on this machine'
         )

@@ -30,7 +30,7 @@ from broker.finding import Finding, Level, ok, warn
 from broker.isolation import isolation
 from broker.keyring import ADD_LOG_KEY, read_log_signer
 from broker.secret_ring import check_declared
-from broker.witness_ring import read_witnesses
+from broker.witness_ring import read_addresses, read_witnesses
 
 _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
@@ -166,6 +166,7 @@ def _witnesses(config: Config) -> Iterator[Finding]:
         return
     try:
         read_witnesses(config, receipts.trust_root.read_text())
+        read_addresses(config)
     except (ConfigurationError, ReceiptInvalid, OSError) as error:
         yield Finding(Level.FAIL, _WITNESSES, str(error), "mend [witnesses], or the trust root")
         return

@@ -42,6 +42,26 @@ def read_witnesses(config: Config, trust_root: str) -> list[Witness]:
     return list(found.values())
 
 
+def read_addresses(config: Config) -> dict[str, WitnessAddress]:
+    """Give where each witness answers, by its name.
+
+    Raises:
+        ConfigurationError: A file of authorities cannot be used; names file and line.
+    """
+    for name, entry in config.witnesses.items():
+        try:
+            if entry.ca_file is not None:
+                ssl.create_default_context(cafile=str(entry.ca_file))
+        except OSError as error:
+            raise _fault(
+                config, ("witnesses", name, "ca_file"), "cannot be read, or holds no certificate"
+            ) from error
+    return {
+        name: WitnessAddress(url=entry.url, ca_file=entry.ca_file)
+        for name, entry in config.witnesses.items()
+    }
+
+
 async def open_witnessing(
     config: Config,
     trust_root: str,
@@ -55,9 +75,9 @@ async def open_witnessing(
     """Take up the log's witnesses; where there are any, ask them until the broker stops.
 
     Raises:
-        ConfigurationError: As `read_witnesses`, or a file of authorities cannot be used.
+        ConfigurationError: As `read_witnesses` with `read_addresses`.
     """
-    gateway = await HttpWitnesses.open(_addresses(config))
+    gateway = await HttpWitnesses.open(read_addresses(config))
     stack.push_async_callback(gateway.close)
     witnesses = read_witnesses(config, trust_root)
     witnessing = Witnessing(
@@ -76,20 +96,6 @@ async def open_witnessing(
         stack.push_async_callback(tasks.cancel)
         tasks.start(witnessing.run())
     return witnessing
-
-
-def _addresses(config: Config) -> dict[str, WitnessAddress]:
-    for name, entry in config.witnesses.items():
-        try:
-            ssl.create_default_context(cafile=str(entry.ca_file) if entry.ca_file else None)
-        except OSError as error:
-            raise _fault(
-                config, ("witnesses", name, "ca_file"), "cannot be read, or holds no certificate"
-            ) from error
-    return {
-        name: WitnessAddress(url=entry.url, ca_file=entry.ca_file)
-        for name, entry in config.witnesses.items()
-    }
 
 
 def _witness(config: Config, root: TrustRoot, name: str) -> Witness:

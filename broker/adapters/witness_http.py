@@ -15,6 +15,7 @@ from broker.errors import WitnessError
 _TIMEOUT_S: Final = 5.0
 _ATTEMPTS: Final = 2
 _PATH: Final = "/add-checkpoint"
+_TLS: Final = "https://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class HttpWitnesses:
         contexts = {
             name: ssl.create_default_context(cafile=str(each.ca_file) if each.ca_file else None)
             for name, each in addresses.items()
+            if each.url.lower().startswith(_TLS)
         }
         # Nothing is unpacked: the bound is on what comes, and a witness has no reason to pack.
         session = aiohttp.ClientSession(trust_env=False, auto_decompress=False)
@@ -98,7 +100,7 @@ class HttpWitnesses:
             address.url.rstrip("/") + _PATH,
             data=body,
             headers={"Content-Type": "text/plain; charset=utf-8"},
-            ssl=self._contexts[witness],
+            ssl=self._contexts.get(witness, True),
             timeout=self._timeout,
             allow_redirects=False,
         ) as response:

@@ -23,7 +23,7 @@ from broker.core.trust_root import (
 from broker.core.witness import Witness
 from broker.diagnosis import diagnose
 from broker.errors import ConfigurationError
-from broker.witness_ring import read_witnesses
+from broker.witness_ring import read_addresses, read_witnesses
 from tests.ports.samples import START
 
 NAME = "witness.test/1"
@@ -96,6 +96,18 @@ class TestRead:
         else:
             with pytest.raises(ConfigurationError, match="is more than the 1 of"):
                 read(tmp_path, text, KEY)
+
+
+class TestAuthorities:
+    @pytest.mark.parametrize("text", [None, "", "no certificate"])
+    def test_unusable(self, tmp_path: Path, text: str | None) -> None:
+        """A file of authorities that is not there, or holds none, is refused."""
+        if text is not None:
+            (tmp_path / "ca.crt").write_text(text)
+        (tmp_path / "dev.toml").write_text(f'[witnesses.w]\n{URL}\nkey = "x"\nca_file = "ca.crt"')
+        with pytest.raises(ConfigurationError, match=r"witnesses\.w\.ca_file: cannot be read") as e:
+            read_addresses(load(tmp_path / "dev.toml"))
+        assert e.value.line == 4
 
 
 class TestKey:

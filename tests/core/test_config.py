@@ -64,6 +64,13 @@ MISTAKES = {
             "plain http only on this machine"
         ),
     ),
+    "a witness without a port": (
+        "[witnesses.w]\nurl = 'https://w.test:x'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
+    ),
     "a witness with a password": (
         "[witnesses.w]\nurl = 'https://a:b@w.test/'\nkey = 'x'",
         (

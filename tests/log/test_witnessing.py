@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from broker.adapters.file_signer import FileSigner
 from broker.core.log_proof import read_log_proof
 from broker.core.signed_note import read_note
 from broker.core.trust_root import KeyRole, TrustedKey
-from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
+from broker.errors import BrokerError, FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
 from tests.log.fakes import ORIGIN, MemoryFiles, add_receipts, checkpoint_in, without_witnesses
 from tests.log.lives import Life, asleep
@@ -337,7 +338,8 @@ class TestLies:
             await life.grow(2)
             witness.lie = lambda body, honest: lie(witness, body, honest)
             await life.witnessing.ask()
-            assert life.reasons == [reason]
+            # Not asked again: what it says is no reason to go on with it.
+            assert (life.reasons, len(witness.questions)) == ([reason], 1)
             assert (life.disk.cosignatures, life.count(life.shown)) == ({}, 0)
             assert life.shown == (await life.log.head()).checkpoint
             witness.lie = None
@@ -513,3 +515,35 @@ class TestLives:
                 False,
                 1,
             )
+
+
+class TestCrash:
+    async def grown(self, life: Life) -> None:
+        """End five calls, at the most; have a head over two of them cosigned, then over all."""
+        for size in (2, 5):
+            await life.grow(max(0, size - len(life.disk.receipts)))
+            life.clock.advance(timedelta(minutes=1))
+            await life.witnessing.ask()
+
+    @pytest.mark.parametrize("fault", Fault)
+    @pytest.mark.parametrize("where", ["record", "files"])
+    async def test_at_every_write(
+        self, signer: FileSigner, witness: HttpWitness, where: str, fault: Fault
+    ) -> None:
+        """Whatever write is the last of a life, the next one ends with all of it cosigned."""
+        shelf, files = MemoryShelf(), MemoryFiles()
+        async with Life(signer, [witness], shelf=shelf, files=files) as life:
+            await self.grown(life)
+            writes = life.disk.writes if where == "record" else files.writes
+        assert writes > 5
+        for number in range(1, writes + 1):
+            witness.known.clear()
+            shelf, files = MemoryShelf(), MemoryFiles()
+            (shelf.disk if where == "record" else files).faults[number] = fault
+            with suppress(BrokerError, OSError):
+                async with Life(signer, [witness], shelf=shelf, files=files) as life:
+                    await self.grown(life)
+            async with Life(signer, [witness], shelf=shelf, files=files) as life:
+                await self.grown(life)
+                assert (checkpoint_in(life.shown).size, life.count(life.shown)) == (5, 1)
+                assert life.reasons == []
