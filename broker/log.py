@@ -172,7 +172,7 @@ class Log:
         self._shown = head.size
 
     async def show_cosigned(self, size: int, checkpoint: bytes) -> None:
-        """Show the head of a size with cosignatures; where a later one is shown, do nothing.
+        """Show the head of a size with cosignatures; where there is a later one, do nothing.
 
         Args:
             checkpoint: The head's own, with further signatures behind.
@@ -184,7 +184,9 @@ class Log:
 
     async def _show_cosigned(self, size: int, checkpoint: bytes) -> None:
         async with self._turn:
-            if self._shown == size and self._head is not None and self._head.size == size:
+            if self._head is not None and self._head.size == size:
+                # It may have been signed, then cosigned, by a life that ended before showing it.
+                await self._show()
                 await self._files.put(_CHECKPOINT, checkpoint)
 
     async def _content(self, tile: Tile) -> bytes:

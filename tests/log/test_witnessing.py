@@ -16,7 +16,14 @@ from broker.core.signed_note import read_note
 from broker.core.trust_root import KeyRole, TrustedKey
 from broker.errors import BrokerError, FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
-from tests.log.fakes import ORIGIN, MemoryFiles, add_receipts, checkpoint_in, without_witnesses
+from tests.log.fakes import (
+    ORIGIN,
+    MemoryFiles,
+    add_receipts,
+    checkpoint_in,
+    entries_in,
+    without_witnesses,
+)
 from tests.log.lives import Life, asleep
 from tests.log.witness import SIZE, TEXT, HttpWitness, Reply
 from tests.ports.fake_clock import FakeClock
@@ -452,6 +459,17 @@ class TestLives:
             assert life.count(life.shown) == 0
         async with Life(signer, [witness], shelf=shelf, files=files) as life:
             assert (life.count(life.shown), witness.codes) == (1, [200])
+
+    async def test_never_shown(self, signer: FileSigner, witness: HttpWitness) -> None:
+        """A head that was cosigned before anybody saw it is shown with that by the next life."""
+        shelf = MemoryShelf()
+        async with Life(signer, [witness], shelf=shelf) as life:
+            await life.grow(3)
+            await life.witnessing.ask()
+        files = MemoryFiles(has_place=True)
+        async with Life(signer, [witness], shelf=shelf, files=files) as life:
+            assert (checkpoint_in(life.shown).size, life.count(life.shown)) == (3, 1)
+            assert len(entries_in(files.files, 3)) == 3
 
     async def test_lost_answer(self, signer: FileSigner, witness: HttpWitness) -> None:
         """A cosignature that the record did not take is asked for again."""
