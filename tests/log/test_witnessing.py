@@ -188,7 +188,11 @@ class TestApart:
             assert checkpoint_in(life.shown).size == 3
             witness.gate.set()
             assert await asking == 1
-            assert (checkpoint_in(life.shown).size, life.count(life.shown)) == (3, 0)
+            assert (checkpoint_in(life.shown).size, life.count(life.shown), life.reasons) == (
+                3,
+                0,
+                [],
+            )
             assert (await life.witnessing.witnessed()).head.size == 1
             await life.witnessing.ask()
             assert (checkpoint_in(life.shown).size, life.count(life.shown)) == (3, 1)
