@@ -35,6 +35,10 @@ def shelf(tmp_path: Path) -> SqliteShelf:
     return SqliteShelf(tmp_path / "store.db")
 
 
+LOG_TABLES = ("log_leaves", "log_batches", "log_entries", "log_nodes", "log_checkpoints")
+LOG_FACTS_GONE = "DELETE FROM meta WHERE name IN ('events_before_batches', 'receipts_alone')"
+
+
 def query(shelf: SqliteShelf, text: str) -> list[tuple[object, ...]]:
     """Run a statement on the file, past the store."""
     with closing(sqlite3.connect(shelf.path)) as connection, connection:
@@ -124,7 +128,6 @@ class TestFile:
             "UPDATE log_checkpoints SET note = x''",
             "DELETE FROM log_checkpoints",
             "INSERT INTO log_checkpoints VALUES (0, 0, x'')",
-            "INSERT INTO log_checkpoints VALUES (2, 0, x'')",
             "INSERT OR REPLACE INTO log_checkpoints VALUES (1, 0, x'')",
             "INSERT INTO log_checkpoints VALUES (4, 0, x'')",
             "UPDATE log_entries SET reference = 9",
@@ -249,9 +252,9 @@ class TestOpening:
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        tables = ("halts", "pieces", "files", "storage", "labels", "log_nodes", "log_checkpoints")
-        for table in tables:
+        for table in ("halts", "pieces", "files", "storage", "labels", *LOG_TABLES):
             query(shelf, f"DROP TABLE {table}")
+        query(shelf, LOG_FACTS_GONE)
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
         store = await shelf.open()
         assert list(await store.halts()) == []
@@ -334,10 +337,9 @@ class TestOpening:
             await store.commit(first(new_call(number, CallState.DENIED)))
         receipts = await store.list_receipts(after=0, limit=9)
         await store.close()
-        tables = ("log_leaves", "log_batches", "log_entries", "log_nodes", "log_checkpoints")
-        for table in tables:
+        for table in LOG_TABLES:
             query(shelf, f"DROP TABLE {table}")
-        query(shelf, "DELETE FROM meta WHERE name IN ('events_before_batches', 'receipts_alone')")
+        query(shelf, LOG_FACTS_GONE)
         query(shelf, "DELETE FROM schema_migrations WHERE version IN (4, 7)")
         store = await shelf.open()
         assert await store.log_head() is None

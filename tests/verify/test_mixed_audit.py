@@ -160,7 +160,7 @@ class TestForged:
             ({"entries": {LeafKind.KEY: 1}}, "counts 1 entries of kind key"),
             ({"entries": {LeafKind.KEY: 3}}, "counts 3 entries of kind key"),
             ({"entries": {LeafKind.KEY: 2, LeafKind.RECEIPT: 1}}, "1 entries of kind receipt"),
-            ({"first": 5, "last": 4}, "begins at event 5"),
+            ({"first": 3, "last": 2}, "ends before it begins"),
         ],
     )
     def test_batch(
@@ -411,39 +411,46 @@ class TestFromReceiptsAlone:
         assert outcome(audit(old.entries)) == (INVALID, "intents", index)
 
 
+@pytest.fixture(scope="module")
+def long(keys: Keys) -> MixedLog:
+    """Give a log of some tiles, in which a call runs throughout."""
+    log = MixedLog(signer=keys.receipt)
+    log.begin(0)
+    for number in range(1, 300):
+        log.begin(number)
+        log.end(number)
+        if number % 50 == 0:
+            log.batch()
+    return log
+
+
 class TestResume:
-    @pytest.fixture(scope="class")
-    def long(self, keys: Keys) -> MixedLog:
-        """Give a log of more entries than are kept at once, a call in it that runs throughout."""
-        log = MixedLog(signer=keys.receipt)
-        log.begin(0)
-        for number in range(1, 2700):
-            log.begin(number)
-            log.end(number)
-            if number % 50 == 0:
-                log.batch()
-        return log
+    @pytest.fixture(autouse=True)
+    def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keep the place, and use processes, for less than a log that is worth it."""
+        monkeypatch.setattr("broker.verify.audit._SAVED_EACH", 256)
+        monkeypatch.setattr("broker.verify.spread._WORTH", 1)
 
     def test_on_two_cores(self, long: MixedLog, audit: Callable[..., AuditVerdict]) -> None:
         """Processes find what one finds, in order, and the entry that is wrong."""
         alone, together = audit(long.entries), audit(long.entries, workers=2)
         assert (outcome(alone), alone) == (GOOD, together)
         spoilt = [*long.entries]
-        spoilt[4500], spoilt[4501] = spoilt[4501], spoilt[4500]
+        spoilt[500], spoilt[501] = spoilt[501], spoilt[500]
         verdict = audit(spoilt, workers=2)
-        assert outcome(verdict) == (INVALID, "place", 4500)
-        assert (outcome(audit(spoilt)), verdict.entries) == (outcome(verdict), 4500)
+        assert outcome(verdict) == (INVALID, "place", 500)
+        assert (outcome(audit(spoilt)), verdict.entries) == (outcome(verdict), 500)
 
     def test_goes_on(self, long: MixedLog, audit: Callable[..., AuditVerdict]) -> None:
         """An audit that was cut off goes on from what it kept, to the same end."""
         kept: list[bytes] = []
-        broken = [*long.entries[:4200], b"?", *long.entries[4201:]]
+        broken = [*long.entries[:420], b"?", *long.entries[421:]]
         assert audit(broken, signed=long.entries, save=kept.append).step == "envelope"
         seen: list[int] = []
         verdict = audit(long.entries, state=kept[-1], progress=seen.append)
         whole = audit(long.entries)
-        assert verdict.resumed_at == 4096
-        assert seen == [len(long.entries)]
+        assert verdict.resumed_at == 256
+        assert seen == [512, len(long.entries)]
         assert replace(verdict, resumed_at=0) == whole
         assert verdict.open_intents[0][1] == 0
 
