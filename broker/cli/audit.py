@@ -12,14 +12,19 @@ from broker.cli.documents import Plain
 from broker.cli.local_file import part_of
 from broker.cli.options import Output, OutputOption
 from broker.cli.receipts import TrustRootOption
-from broker.cli.terminal import document, progress_bar, say
+from broker.cli.terminal import document, note, progress_bar, say
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.audit import AuditVerdict, verify_log
+from broker.verify.verdict import Validity
 
 app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
 
 _SHOWN = 20
+_EXPORT = (
+    "an export has receipts alone, and the log has other entries, too, unless it is from before them: "
+    "verify the log's folder, or the export's own chain by `receipts verify-export`"
+)
 _CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
 
 
@@ -36,7 +41,8 @@ def verify(
     ],
     trust_root: TrustRootOption,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="The checkpoint of an export, which has none itself.")
+        Path | None,
+        typer.Option(help="Another checkpoint than the folder's; an export has none itself."),
     ] = None,
     kept: Annotated[
         Path | None,
@@ -91,6 +97,8 @@ def verify(
         document(_as_json(verdict))
     else:
         _print(verdict)
+    if leaves is None and verdict.validity is Validity.INVALID:
+        note(_EXPORT)
     raise typer.Exit(verdict.validity.value)
 
 
