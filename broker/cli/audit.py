@@ -22,8 +22,8 @@ app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
 
 _SHOWN = 20
 _EXPORT = (
-    "an export has receipts alone, and the log has other entries, too, unless it is from before them: "
-    "verify the log's folder, or the export's own chain by `receipts verify-export`"
+    "an export has receipts alone, but a log has other entries, too, unless it is from before "
+    "them: verify the log's folder, or the export's own chain by `receipts verify-export`"
 )
 _CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
 

@@ -6,7 +6,7 @@ speak of receipts, with its own payload type, schema and place. What entries mus
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from broker.core.canonical import JsonObject
 from broker.core.dsse import IN_TOTO
@@ -134,7 +134,8 @@ def _leaf(evidence: Evidence, leaf: bytes, sha256: Sha256) -> Judged:
     except Indeterminate as error:
         validity, failed, message = Validity.INDETERMINATE, error.step, error.message
     broker, body = _group(said, "broker"), _group(said, kind.value)
-    found = Judged(
+    is_batch = kind is LeafKind.BATCH
+    return Judged(
         validity=validity,
         step=failed,
         message=message,
@@ -144,22 +145,14 @@ def _leaf(evidence: Evidence, leaf: bytes, sha256: Sha256) -> Judged:
         installation=str(broker["installation"]),
         epoch=int(str(broker["epoch"])),
         index=int(str(said["index"])),
-    )
-    return _with_batch(found, body) if kind is LeafKind.BATCH else _with_event(found, said, body)
-
-
-def _with_event(found: Judged, said: JsonObject, body: JsonObject) -> Judged:
-    sequence = int(str(_group(said, "event")["sequence"]))
-    return replace(found, sequence=sequence, call=str(body["call"] or ""))
-
-
-def _with_batch(found: Judged, body: JsonObject) -> Judged:
-    return replace(
-        found,
-        first=int(str(body["first"])),
-        last=int(str(body["last"])),
-        since=str(body["since"]),
-        counts={name: str(count) for name, count in _group(body, "entries").items()},
+        sequence=0 if is_batch else int(str(_group(said, "event")["sequence"])),
+        call=str(body.get("call") or ""),
+        first=int(str(body["first"])) if is_batch else 0,
+        last=int(str(body["last"])) if is_batch else 0,
+        since=str(body["since"]) if is_batch else "",
+        counts={name: str(count) for name, count in _group(body, "entries").items()}
+        if is_batch
+        else {},
     )
 
 

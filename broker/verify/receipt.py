@@ -33,7 +33,7 @@ from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, Envelope, pae, read_en
 from broker.core.ids import sha256_hex
 from broker.core.log_proof import LogProof, read_log_proof
 from broker.core.receipt import PREDICATE_TYPE, STATEMENT_TYPE
-from broker.core.strict_json import parse_object
+from broker.core.strict_json import parse_object, read_canonical
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
 from broker.errors import CanonicalError, InvalidArgument, ReceiptInvalid
 from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, place_in_log
@@ -132,6 +132,9 @@ def _canonical(evidence: Evidence) -> None:
     """3: the payload is I-JSON in its one canonical form."""
     payload = evidence.wrapped.payload
     try:
+        evidence.statement = read_canonical(payload, field="payload", max_depth=_MAX_DEPTH)
+        if evidence.statement is not None:
+            return
         parsed = parse_object(payload, field="payload", max_depth=_MAX_DEPTH)
     except InvalidArgument as error:
         raise ReceiptInvalid("canonical", str(error)) from error

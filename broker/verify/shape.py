@@ -32,8 +32,9 @@ def leaf_fault(kind: LeafKind, said: JsonObject) -> str | None:
 def _fault(
     validator: jsonschema_rs.Draft202012Validator, value: JsonObject, whole: str
 ) -> str | None:
-    error = next(validator.iter_errors(value), None)
-    if error is None:
+    # Most have none, and to say so takes a third of the time that an error's path does.
+    if validator.is_valid(value):
         return None
+    error = next(iter(validator.iter_errors(value)))
     path = "/".join(str(step) for step in error.instance_path)
     return f"{path or whole}: {error.message}"
