@@ -188,7 +188,7 @@ def _add(path: Path, count: int) -> int:
     with closing(sqlite3.connect(path, timeout=60)) as store, store:
         known: int = store.execute("SELECT coalesce(max(sequence), 0) FROM receipts").fetchone()[0]
         store.executemany(
-            "INSERT INTO receipts VALUES (?1, 'call ' || ?1, 'agent', 0, '', randomblob(?2))",
+            "INSERT INTO receipts VALUES (?1, 'call ' || ?1, 'agent', 0, '', randomblob(?2), NULL)",
             ((sequence, _ENTRY_BYTES) for sequence in range(known + 1, known + count + 1)),
         )
         store.executemany(

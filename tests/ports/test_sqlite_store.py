@@ -115,8 +115,8 @@ class TestFile:
             "INSERT OR REPLACE INTO events VALUES (1, 0, 1, 'x', NULL, NULL, '{}')",
             "UPDATE receipts SET envelope = x''",
             "DELETE FROM receipts",
-            "INSERT INTO receipts VALUES (9, 'x', 'a', 0, '', x'')",
-            "INSERT OR REPLACE INTO receipts VALUES (1, 'x', 'a', 0, '', x'')",
+            "INSERT INTO receipts VALUES (9, 'x', 'a', 0, '', x'', 0)",
+            "INSERT OR REPLACE INTO receipts VALUES (1, 'x', 'a', 0, '', x'', 0)",
             "UPDATE labels SET label = 'x'",
             "DELETE FROM labels",
             "INSERT INTO labels SELECT agent, 3, 'x', call FROM labels",
@@ -255,6 +255,7 @@ class TestOpening:
         for table in ("halts", "pieces", "files", "storage", "labels", *LOG_TABLES):
             query(shelf, f"DROP TABLE {table}")
         query(shelf, LOG_FACTS_GONE)
+        query(shelf, "ALTER TABLE receipts DROP COLUMN place")
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
         store = await shelf.open()
         assert list(await store.halts()) == []
@@ -340,6 +341,7 @@ class TestOpening:
         for table in LOG_TABLES:
             query(shelf, f"DROP TABLE {table}")
         query(shelf, LOG_FACTS_GONE)
+        query(shelf, "ALTER TABLE receipts DROP COLUMN place")
         query(shelf, "DELETE FROM schema_migrations WHERE version IN (4, 7)")
         store = await shelf.open()
         assert await store.log_head() is None

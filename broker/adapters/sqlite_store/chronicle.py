@@ -129,7 +129,8 @@ class Chronicle:
         for draft, call in drafts:
             receipt = None
             if draft is not None:
-                receipt = self._seal_next(draft, call.id, next(left))
+                place = next(left)
+                receipt = self._seal_next(draft, call.id, place)
                 at_us = to_microseconds(receipt.at)
                 rows.append(
                     (
@@ -139,6 +140,7 @@ class Chronicle:
                         at_us,
                         self.head.previous,
                         receipt.envelope,
+                        place,
                     )
                 )
             sealed.append(receipt)

@@ -52,11 +52,12 @@ def entries(connection: sqlite3.Connection, start: int, limit: int) -> list[byte
 def sources(connection: sqlite3.Connection, start: int, limit: int) -> list[LogEntry]:
     """Read what entries are made from, from an index on, up to a batch that makes them many."""
     rows = connection.execute(
-        f"""SELECT place, kind, receipts.envelope, calls.record, {_EVENT} FROM log_entries
+        f"""SELECT log_entries.place, kind, receipts.envelope, calls.record, {_EVENT}
+        FROM log_entries
         LEFT JOIN receipts ON kind = 'receipt' AND receipts.sequence = reference
         LEFT JOIN events ON kind NOT IN ('receipt', 'batch') AND events.sequence = reference
         LEFT JOIN calls ON kind = 'intent' AND calls.id = events.call
-        WHERE place >= ? ORDER BY place LIMIT ?""",  # noqa: S608 - made of constants
+        WHERE log_entries.place >= ? ORDER BY log_entries.place LIMIT ?""",  # noqa: S608 - made of constants
         (start, limit),
     )
     found: list[LogEntry] = []
@@ -82,11 +83,11 @@ def sources(connection: sqlite3.Connection, start: int, limit: int) -> list[LogE
 def index_of(connection: sqlite3.Connection, receipt: int) -> int:
     """Give the index of a receipt."""
     row = connection.execute(
-        "SELECT place FROM log_entries WHERE kind = 'receipt' AND reference = ?", (receipt,)
+        "SELECT coalesce(place, sequence - 1) FROM receipts WHERE sequence = ?", (receipt,)
     ).fetchone()
     if row is None:
         raise StoreUnavailable(
-            "the store lacks a receipt's entry in its log: keep the file for inquiry, restore the"
+            "the store lacks a receipt that it gave: keep the file for inquiry, restore the"
             " latest backup",
             reason="STORE_DAMAGED",
         )
