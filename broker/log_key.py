@@ -1,20 +1,20 @@
 """Give a set from before the log its log key."""
 
-import os
 from pathlib import Path
 
 from broker.adapters.file_signer import FileSigner, generate_key
 from broker.config import FILE_SCHEME, Config
+from broker.core.root_change import next_version
 from broker.core.trust_root import (
     KeyRole,
     TrustedKey,
-    TrustRoot,
     is_signed_trust_root,
     read_trust_root,
     write_trust_root,
 )
 from broker.errors import ConfigurationError, ReceiptInvalid
 from broker.keyring import read_file
+from broker.root_file import replace_root, unreadable
 
 
 def add_log_key(config: Config) -> TrustedKey | None:
@@ -28,9 +28,7 @@ def add_log_key(config: Config) -> TrustedKey | None:
     try:
         root, is_signed = read_trust_root(data), is_signed_trust_root(data)
     except ReceiptInvalid as error:
-        raise ConfigurationError(
-            str(receipts.trust_root), None, f"is no trust root: {error}"
-        ) from error
+        raise unreadable(receipts.trust_root, error) from error
     file = Path(receipts.log_key.removeprefix(FILE_SCHEME))
     try:
         if not file.exists():
@@ -46,22 +44,9 @@ def add_log_key(config: Config) -> TrustedKey | None:
                 f"is signed by root keys, so it is not changed here: add the key {file} to it in "
                 f"role log (keyid {key.key_id}), and sign it anew",
             )
-        _replace(receipts.trust_root, TrustRoot(version=root.version + 1, keys=(*root.keys, key)))
+        replace_root(receipts.trust_root, write_trust_root(next_version(root, added=(key,))))
     except OSError as error:
         raise ConfigurationError(
             str(error.filename), None, f"cannot be written: {error.strerror}"
         ) from error
     return key
-
-
-def _replace(file: Path, root: TrustRoot) -> None:
-    """Put a new trust root in the old one's place, whole or not at all."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    mode = file.stat().st_mode & 0o777
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(write_trust_root(root).encode())
-        target.flush()
-        os.fsync(descriptor)
-    fresh.replace(file)

@@ -48,10 +48,10 @@ def verify(
     Each entry must be genuine and in its place, and all of them the tree that the checkpoint signs.
     The first entry that is wrong is named by its index, from 0.
     """
-    from broker.core.trust_root import read_trust_root
+    from broker.verify.trust_root import open_trust_root
 
     try:
-        root = read_trust_root(trust_root.read_bytes())
+        root = open_trust_root(trust_root.read_bytes())
         signed, entries, leaves = _log_in(target, checkpoint)
         older = kept.read_bytes() if kept else None
         verdict = verify_log(
