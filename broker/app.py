@@ -18,7 +18,6 @@ from grpc import aio
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
-from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
 from broker.adapters.opa_server import OpaServerEngine
@@ -56,11 +55,13 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
+from broker.core.trust_root import KeyRole
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
+from broker.key_record import record_keys
 from broker.keyring import read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
 from broker.ledger import Ledger
@@ -69,7 +70,7 @@ from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
 from broker.pool import WarmPool
-from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
+from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Signer, Store
 from broker.read import Reader
 from broker.run import BUNDLE_PREMISE
 from broker.secret_ring import check_declared, open_secrets
@@ -78,6 +79,7 @@ from broker.shipped import policies_dir, tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
+from broker.verify.trust_root import open_trust_root
 from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -127,6 +129,14 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
+        await record_keys(
+            outside.store,
+            outside.store,
+            outside.clock,
+            config.receipts.trust_root,
+            open_trust_root(outside.trust_root.encode()),
+            {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
+        )
         log = await _log(config, outside, stack)
         world = await _world(config, outside)
         executor = Executor(world)
@@ -159,8 +169,8 @@ class _Outside:
     """Everything outside the process, opened and checked."""
 
     boot: str
-    signer: FileSigner
-    log_signer: FileSigner
+    signer: Signer
+    log_signer: Signer
     tls: Tls
     trust_root: str
     secrets: ConfiguredSecrets

@@ -34,6 +34,12 @@ def entries(connection: sqlite3.Connection, start: int, limit: int) -> list[byte
     return [envelope for (envelope,) in rows]
 
 
+def count_entries(connection: sqlite3.Connection) -> int:
+    """Count the entries, those included that no checkpoint covers."""
+    row = connection.execute("SELECT coalesce(max(sequence), 0) FROM receipts").fetchone()
+    return int(row[0])
+
+
 def fold(connection: sqlite3.Connection, work: Callable[[ReadNodes], T]) -> T:
     """Do work that reads nodes."""
 

@@ -37,6 +37,12 @@ _WHOLE_LIST = f"""SELECT record FROM calls
 _AFTER_EVERY_ID = "~"
 
 
+def premise(connection: sqlite3.Connection, name: str) -> str | None:
+    """Read a premise."""
+    row = connection.execute("SELECT value FROM premises WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def get_call(connection: sqlite3.Connection, call: CallId) -> Call | None:
     """Read one call."""
     rows = connection.execute("SELECT record FROM calls WHERE id = ?", (call,))
