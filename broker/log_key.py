@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from broker.adapters.file_signer import FileSigner, generate_key
+from broker.adapters.file_signer import generate_key
 from broker.config import FILE_SCHEME, Config
 from broker.core.root_change import next_version
 from broker.core.trust_root import (
@@ -13,7 +13,7 @@ from broker.core.trust_root import (
     write_trust_root,
 )
 from broker.errors import ConfigurationError, ReceiptInvalid
-from broker.keyring import read_file
+from broker.keyring import open_signer, read_file
 from broker.root_file import replace_root, unreadable
 
 
@@ -22,6 +22,7 @@ def add_log_key(config: Config) -> TrustedKey | None:
 
     Raises:
         ConfigurationError: The trust root is signed, or none, or a file cannot be written.
+        TokenUnavailable: The key is on a token that does not answer.
     """
     receipts = config.receipts
     data = read_file(receipts.trust_root)
@@ -31,18 +32,19 @@ def add_log_key(config: Config) -> TrustedKey | None:
         raise unreadable(receipts.trust_root, error) from error
     file = Path(receipts.log_key.removeprefix(FILE_SCHEME))
     try:
-        if not file.exists():
+        # A key on a token is made there; only the trust root can lack it.
+        if receipts.log_key.startswith(FILE_SCHEME) and not file.exists():
             file.parent.mkdir(mode=0o700, exist_ok=True)
             generate_key(file)
-        key = TrustedKey.from_pem(KeyRole.LOG, FileSigner(receipts.log_key).public_key_pem)
+        key = TrustedKey.from_pem(KeyRole.LOG, open_signer(receipts.log_key).public_key_pem)
         if key.key_id in {known.key_id for known in root.of_role(KeyRole.LOG)}:
             return None
         if is_signed:
             raise ConfigurationError(
                 str(receipts.trust_root),
                 None,
-                f"is signed by root keys, so it is not changed here: add the key {file} to it in "
-                f"role log (keyid {key.key_id}), and sign it anew",
+                f"is signed by root keys, so it is not changed here: add {receipts.log_key} to it "
+                f"in role log (keyid {key.key_id}), and sign it anew",
             )
         replace_root(receipts.trust_root, write_trust_root(next_version(root, added=(key,))))
     except OSError as error:

@@ -170,9 +170,9 @@ class TestWorker:
             worker.do(go.wait)
         with pytest.raises(Stuck):
             worker.do(lambda: ran.append(1))
-        assert ran == []
         go.set()
         assert self._done_at_last(worker) == "done"
+        assert ran == []
 
     @staticmethod
     def _done_at_last(worker: Worker) -> str:

@@ -1,5 +1,7 @@
 """`toolwarrant init --production`: what it makes, and what it does not take."""
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,16 @@ class TestRotate:
         before = (dev / "trust-root.json").read_bytes()
         assert self.rotate(dev, role).returncode == 2
         assert (dev / "trust-root.json").read_bytes() == before
+
+    def test_an_envelope_of_nobodys(self, dev: Path) -> None:
+        """Who signed a trust root that names no root keys has to change it."""
+        file = dev / "trust-root.json"
+        payload = base64.b64encode(file.read_bytes()).decode()
+        file.write_text(json.dumps({"payload": payload, "payloadType": "x", "signatures": []}))
+        before = file.read_bytes()
+        done = self.rotate(dev, "receipt")
+        assert (done.returncode, "does not name by whom" in done.stderr) == (2, True)
+        assert file.read_bytes() == before
 
     @pytest.mark.parametrize(("role", "algorithm"), [("log", "ecdsa-p256"), ("receipt", "")])
     def test_a_key_that_cannot_follow(self, dev: Path, role: str, algorithm: str) -> None:

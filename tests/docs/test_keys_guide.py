@@ -11,7 +11,7 @@ from tests.docs.fences import Block, Ran, Reader, blocks_of, clean_environment, 
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
 # Some twenty starts of the program, which a machine that does more than this takes its time for.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 INIT = "toolwarrant init prod --production"
 
 

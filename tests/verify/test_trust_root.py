@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.core.dsse import pae
 from broker.core.root_change import Ending, next_version
@@ -22,9 +24,11 @@ from broker.core.root_statement import (
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, write_trust_root
 from broker.errors import ReceiptInvalid
 from broker.ports import Signer
+from broker.verify.command import run
 from broker.verify.signature import is_signed
 from broker.verify.trust_root import open_pinned, open_successor, open_trust_root
-from tests.verify.receipts import new_signer
+from tests.core.json_values import VALUES
+from tests.verify.receipts import new_signer, sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class World:
     """A trust root of two in three root keys, one of them ECDSA, with everybody's private keys."""
 
     roots: Sequence[Signer]
+    receipt: Signer
     later: Signer
     stranger: Signer
     first: TrustRoot
@@ -53,6 +58,7 @@ def world(tmp_path_factory) -> World:
     )
     return World(
         roots=roots,
+        receipt=receipt,
         later=new_signer(folder / "later"),
         stranger=new_signer(folder / "stranger"),
         first=TrustRoot(version=1, keys=keys, root_threshold=2),
@@ -168,6 +174,45 @@ class TestEnvelope:
         assert "no signature of the key" in refused(
             lambda: with_signature(statement, key, b.sign(statement.message), is_signed)
         )
+
+
+class TestReceiptsVerify:
+    """`receipts verify` and a trust root that is to be signed."""
+
+    def test_it_wants_the_signatures(self, world, tmp_path, capsys):
+        """Half a ceremony is no trust root; the whole one is, and verifies what it should."""
+        receipt = tmp_path / "receipt.json"
+        receipt.write_bytes(sealed("succeeded", world.receipt))
+        for signers, code in ((world.roots[:1], 1), (world.roots[:2], 0)):
+            (tmp_path / "root.json").write_bytes(signed(world.first, *signers))
+            assert run(receipt, tmp_path / "root.json", output="json") == code
+            step = json.loads(capsys.readouterr().out)["step"]
+            assert step == ("trust_root" if code else None)
+
+
+class TestAnything:
+    @given(
+        where=st.sampled_from(["payload", "envelope"]),
+        name=st.sampled_from(
+            ["version", "keys", "root_threshold", "payload", "payloadType", "signatures"]
+        ),
+        value=VALUES,
+    )
+    @settings(max_examples=150)
+    def test_one_refusal_whatever_comes(self, world, where, name, value):
+        """Any value in any place is refused as a trust root is, or changes nothing."""
+        fields = json.loads(signed(world.first, *world.roots))
+        if where == "payload":
+            payload = {**json.loads(base64.b64decode(fields["payload"])), name: value}
+            fields["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+        else:
+            fields[name] = value
+        steps: list[str] = []
+        try:
+            assert open_trust_root(json.dumps(fields).encode()) == world.first
+        except ReceiptInvalid as error:
+            steps.append(error.step)
+        assert steps in ([], ["trust_root"])
 
 
 class TestPinned:
