@@ -20,8 +20,6 @@ from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
-from broker.adapters.opa_server import OpaServerEngine
-from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
@@ -56,6 +54,7 @@ from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.core.trust_root import KeyRole
+from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
@@ -69,6 +68,7 @@ from broker.log import Log
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
+from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
 from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Signer, Store
 from broker.read import Reader
@@ -80,6 +80,8 @@ from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
 from broker.verify.trust_root import open_trust_root
+from broker.witness_ring import open_witnessing
+from broker.witnessing import Witnessing
 from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -138,13 +140,22 @@ async def running(config: Config) -> AsyncIterator[Broker]:
             {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
         )
         log = await _log(config, outside, stack)
+        witnessing = await open_witnessing(
+            config,
+            outside.trust_root,
+            log,
+            outside.store,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+            stack=stack,
+        )
         world = await _world(config, outside)
         executor = Executor(world)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log),
+            _services(config, outside, world, executor, log, witnessing),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -198,7 +209,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         return seal(draft, position, signer.sign)
 
     bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
-    engine = await _policy_engine(config, bundle)
+    engine = await open_policy_engine(config.policy, bundle, os.environ)
     stack.push_async_callback(engine.close)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
@@ -304,7 +315,12 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 
 
 def _services(
-    config: Config, outside: _Outside, world: World, executor: Executor, log: Log
+    config: Config,
+    outside: _Outside,
+    world: World,
+    executor: Executor,
+    log: Log,
+    witnessing: Witnessing,
 ) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
@@ -322,11 +338,12 @@ def _services(
         workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
-        receipts=ReceiptService(reader, log, outside.trust_root),
+        receipts=ReceiptService(reader, log, witnessing, outside.trust_root),
         policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
         admin=AdminService(
             facts,
             outside.engine,
+            EngineHealth(outside.engine, world.clock),
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
@@ -354,16 +371,6 @@ def _toolbox(config: Config) -> Toolbox:
                 "put it between weaker and stronger ones",
             )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
-
-
-async def _policy_engine(config: Config, bundle: Bundle) -> PolicyEngine:
-    policy = config.policy
-    if policy.engine == "wasm":
-        return WasmEngine(bundle, timeout_s=policy.timeout_s)
-    if policy.opa_url:
-        return await OpaServerEngine.connect(policy.opa_url, bundle, timeout_s=policy.timeout_s)
-    opa = str(policy.opa_binary or "opa")
-    return await OpaServerEngine.spawn(opa, bundle, timeout_s=policy.timeout_s)
 
 
 async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngine) -> None:

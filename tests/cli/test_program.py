@@ -58,6 +58,7 @@ COMMANDS = [
     ["trust-root", "sign"],
     ["trust-root", "add-signature"],
     ["trust-root", "verify"],
+    ["receipts", "witness-key"],
     ["halt"],
     ["resume"],
     ["halts"],
