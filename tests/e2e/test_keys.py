@@ -86,7 +86,7 @@ class TestRotation:
         self.check_refusals(broker, before, root)
 
     async def test_a_log_that_is_behind(self, development_folder, tmp_path):
-        """What the next key would have to sign before its beginning is signed by the old one first."""
+        """What the next key would sign before its own beginning is for the old one to sign."""
         folder = development_folder.copy(tmp_path / "dev")
         store = await SqliteShelf(folder.path / "toolwarrant.db").open()
         await store.commit(first(new_call(1, CallState.DENIED)))
