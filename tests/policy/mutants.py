@@ -1,4 +1,4 @@
-"""Take one refusing rule at a time out of the shipped policy."""
+"""Take one refusing rule, or guard of one, at a time out of the shipped policy."""
 
 import re
 import shutil
@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# A rule of a set of refusals; a ready reason of the library; what main.rego makes of them.
+# A rule of a set of refusals; what main.rego makes of them; whether a package counts; a ready
+# reason of the library.
 _HEADS = re.compile(
     r"^(?:(?:deny|hold|denials|holds|malformed|approval) contains "
     r"|(?:effect|reasons) := (?!deny)"
+    r"|(?:counts|is_trial|known_mode)\(|(?:on_trial\[team\]|recorded) := "
     r'|\w+(?:\([^)]*\))? := \{\n\t"rule": ).*?(?=\n\n|\Z)',
     re.MULTILINE | re.DOTALL,
 )
+# What keeps one set of a package on trial from counting.
+_GUARD = re.compile(r"^\tcounts\(team\)\n", re.MULTILINE)
 _FAILED_TESTS = 2
 
 
@@ -32,7 +36,7 @@ class Mutant:
 
 
 def mutants(folder: Path) -> Iterator[Mutant]:
-    """Disable each rule that refuses, one by one.
+    """Disable each rule that refuses, one by one; take out each guard against packages on trial.
 
     Disabled, not cut out: where a rule is missing altogether the compiler complains about whoever
     uses it, which would say nothing of the tests.
@@ -44,6 +48,10 @@ def mutants(folder: Path) -> Iterator[Mutant]:
         for match in _HEADS.finditer(text):
             disabled = text[: match.start()] + _never(match[0]) + text[match.end() :]
             yield Mutant(file=file.relative_to(folder), rule=match[0], text=disabled)
+        for match in _GUARD.finditer(text):
+            head = text[: match.start()].rpartition("\n\n")[2]
+            unguarded = text[: match.start()] + text[match.end() :]
+            yield Mutant(file=file.relative_to(folder), rule=f"{head}{match[0]}", text=unguarded)
 
 
 def is_missed(mutant: Mutant, folder: Path, scratch: Path, opa: str) -> bool:
@@ -56,6 +64,8 @@ def is_missed(mutant: Mutant, folder: Path, scratch: Path, opa: str) -> bool:
     _lay_out(mutant, folder, scratch)
     (scratch / mutant.file).write_text(mutant.text)
     tests = r"^data\.(broker|teams)\."
+    if mutant.file.parts[0] == "broker":
+        tests = r"^data\.broker\."
     if mutant.file.parts[0] in {"library", "packs"}:
         tests = rf"^data\.{'.'.join(mutant.file.parent.parts)}_test\."
     argv = [opa, "test", "--bundle", "--run", tests, str(scratch)]
@@ -76,6 +86,7 @@ def _lay_out(mutant: Mutant, folder: Path, scratch: Path) -> None:
     """Copy what the tests of the mutant's folder need: parsing the rest takes most of the time."""
     parts = {"broker", "library", "schemas", "teams"} - {mutant.file.parts[0]}
     parts -= {"teams"} if mutant.file.parts[0] in {"library", "packs"} else {"library"}
+    parts -= {"teams"} if mutant.file.parts[0] == "broker" else set()
     own = mutant.file.parent if mutant.file.parts[0] == "packs" else Path(mutant.file.parts[0])
     for part in sorted({*map(Path, parts), own}):
         shutil.copytree(folder / part, scratch / part)
