@@ -1,4 +1,4 @@
-"""`toolwarrant policy`: check, test, compile, replay, explain policy."""
+"""`toolwarrant policy`: check, test, compile, replay, explain, suggest policy."""
 
 import os
 import shutil
@@ -14,12 +14,16 @@ from broker.cli.options import Output, OutputOption
 from broker.cli.policy_explain import explain_call
 from broker.cli.policy_replay import CODES as REPLAY_CODES
 from broker.cli.policy_replay import replay_decisions
+from broker.cli.policy_suggest import CODES as SUGGEST_CODES
+from broker.cli.policy_suggest import suggest_rules
 from broker.cli.terminal import document, lines, note, say
 from broker.core.policy_finding import PolicyFinding
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
-app = typer.Typer(help="Check, test, compile, replay, explain policy.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, test, compile, replay, explain, suggest policy.", no_args_is_help=True
+)
 
 _CODES = (
     "Exit codes: 0 nothing to mend; 1 something is; 2 wrong usage, no policy folder, or no opa."
@@ -32,6 +36,7 @@ OpaOption = Annotated[str, typer.Option(help="The opa program, by path or by nam
 
 app.command("explain", epilog=OF_OTHERS)(explain_call)
 app.command("replay", epilog=REPLAY_CODES)(replay_decisions)
+app.command("suggest", epilog=SUGGEST_CODES)(suggest_rules)
 
 
 @app.command(epilog=_CODES)

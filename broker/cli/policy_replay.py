@@ -51,7 +51,7 @@ def replay_decisions(
     from broker.adapters.policy_files import load_bundle
     from broker.adapters.sqlite_store import recorded_decisions
 
-    begin = datetime.now(UTC) - _span(since)
+    begin = datetime.now(UTC) - read_span(since)
     loaded = load_bundle(bundle)
     with recorded_decisions(load(config_path(config)).store.path, begin) as kept:
         found = asyncio.run(_replay(loaded, kept, str(bundle)))
@@ -66,7 +66,12 @@ def replay_decisions(
     raise typer.Exit(Exit.TOOL_FAILED if found.changes else Exit.OK)
 
 
-def _span(text: str) -> timedelta:
+def read_span(text: str) -> timedelta:
+    """Read how far back to go.
+
+    Raises:
+        InvalidArgument: It is no number with m, h, d or w.
+    """
     match = _SPAN.fullmatch(text)
     if match is None:
         raise InvalidArgument("--since", "send a number with m, h, d or w, such as 7d")

@@ -66,12 +66,6 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def regal() -> str:
-    """Path of the linter, built where there is none."""
-    return subprocess.check_output([ROOT / "scripts" / "tool.sh", "regal"], text=True).strip()
-
-
 class TestPolicyBuild:
     def test_it_writes_a_bundle_that_a_broker_loads(self, folder, tmp_path, opa):
         """The bundle is another than the shipped one, and is named by revision and digest."""
