@@ -21,8 +21,6 @@ from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
-from broker.adapters.opa_server import OpaServerEngine
-from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
@@ -56,6 +54,7 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
+from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
@@ -68,6 +67,7 @@ from broker.log import Log
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
+from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
 from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
 from broker.read import Reader
@@ -188,7 +188,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         return seal(draft, position, signer.sign)
 
     bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
-    engine = await _policy_engine(config, bundle)
+    engine = await open_policy_engine(config.policy, bundle, os.environ)
     stack.push_async_callback(engine.close)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
@@ -317,6 +317,7 @@ def _services(
         admin=AdminService(
             facts,
             outside.engine,
+            EngineHealth(outside.engine, world.clock),
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
@@ -344,16 +345,6 @@ def _toolbox(config: Config) -> Toolbox:
                 "put it between weaker and stronger ones",
             )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
-
-
-async def _policy_engine(config: Config, bundle: Bundle) -> PolicyEngine:
-    policy = config.policy
-    if policy.engine == "wasm":
-        return WasmEngine(bundle, timeout_s=policy.timeout_s)
-    if policy.opa_url:
-        return await OpaServerEngine.connect(policy.opa_url, bundle, timeout_s=policy.timeout_s)
-    opa = str(policy.opa_binary or "opa")
-    return await OpaServerEngine.spawn(opa, bundle, timeout_s=policy.timeout_s)
 
 
 async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngine) -> None:

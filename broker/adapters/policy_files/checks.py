@@ -10,6 +10,7 @@ from broker.adapters.policy_files.sources import read_sources, read_team_documen
 from broker.core.policy_finding import PolicyFinding
 from broker.core.team_folders import misplaced
 from broker.core.team_modes import mode_faults, team_modes
+from broker.core.unread_rules import unread
 from broker.errors import ConfigurationError
 
 
@@ -38,6 +39,7 @@ def _as_compiled(folder: Path, opa: str, regal: str | None) -> list[PolicyFindin
     return [
         *misplaced(sources),
         *mode_faults(sources, read_team_documents(folder)),
+        *unread(sources),
         *_format(folder, opa),
         *_lint(folder, regal),
     ]
