@@ -61,8 +61,8 @@ def unread(sources: Mapping[str, str]) -> list[PolicyFinding]:
     """List the rules of teams that neither make one of the sets nor are read by one that does.
 
     The decision reads ten sets of `teams.<name>`, and its mode: a rule `sub.deny` makes a document
-    below it, `denies` another one beside them, and no compiler has a reason to say so. Sources whose
-    package is not that of their folder are left to `misplaced`, forms of a mode to `mode_faults`.
+    below it, `denies` another one beside them, and no compiler has a reason to say so. Sources of
+    another package than their folder's are left to `misplaced`, forms of a mode to `mode_faults`.
 
     Args:
         sources: Text by path within the policy folder, tests apart.
