@@ -89,12 +89,11 @@ class TestPolicyGuide:
         assert "2 more differ only in what packages in mode warn or shadow would" in tried.err
 
     def test_rules_are_suggested(self, followed):
-        """Of the one call that the package on trial does not allow; they pass at once."""
+        """Of the one call that the package on trial does not allow."""
         (suggested,) = (ran for ran in followed if "policy suggest" in ran.block.text)
         assert "1 calls want an allow" in suggested.err
         assert '"rule": "shop.suggested_1"' in suggested.out
         assert 'input.tool.arguments.code == "print(6 * 7)"' in suggested.out
-        assert "100.0 %  teams/shop" in followed[followed.index(suggested) + 1].out
 
     def test_a_call_is_explained(self, followed):
         """By the rule's file and line in the policy that decided."""

@@ -1,7 +1,8 @@
 """Rules drafted of recorded calls, checked, tested, built and asked by the real programs."""
 
+import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from broker.core.canonical import JsonObject, canonical_json
 from broker.core.decision import denial
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.ids import AgentId, CallId
-from broker.core.observed import Observations
+from broker.core.observed import Observations, Observed
 from broker.core.rego_draft import Draft, draft
 from broker.core.replay import Recorded
 from broker.shipped import policies_dir
@@ -152,7 +153,7 @@ class Suggested:
 
 
 @pytest.fixture(scope="module")
-def suggested(opa: str, tmp_path_factory: pytest.TempPathFactory) -> Suggested:
+def suggested(opa: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suggested]:
     """Of everything that was observed."""
     folder = tmp_path_factory.mktemp("suggested") / "policy"
     ignored = shutil.ignore_patterns("library", "packs", "teams", "bundle.tar.gz", "*_test.rego")
@@ -163,7 +164,8 @@ def suggested(opa: str, tmp_path_factory: pytest.TempPathFactory) -> Suggested:
     (team / "suggested.rego").write_text(formatted(made.rules, opa))
     (team / "suggested_test.rego").write_text(formatted(made.tests, opa))
     engine = WasmEngine(compiled_folder(folder, opa), timeout_s=5)
-    return Suggested(folder=folder, draft=made, engine=engine)
+    yield Suggested(folder=folder, draft=made, engine=engine)
+    asyncio.run(engine.close())
 
 
 class TestDraft:
@@ -200,6 +202,24 @@ class TestDraft:
         made = drafted("suggested", UNCLEAR)
         assert (made.drafted, made.unclear, "allow contains" in made.rules) == (0, 4, False)
         assert "password" not in made.rules + made.tests
+
+    def test_a_marked_host_is_a_place(self):
+        """With its port, and never widened, however many there are."""
+        calls = [
+            Observed(
+                call=CallId(f"01K{number:023d}"),
+                agent=AgentId("a"),
+                tool="connect",
+                version="1",
+                arguments={"to": f"db{number}:5432"},
+                derived={"to": {"kind": "host", "host": f"db{number}", "port": 5432}},
+            )
+            for number in range(20)
+        ]
+        rules = draft("t", calls).rules
+        assert rules.count('input.derived["to"].port == 5432') == 20
+        assert '\tinput.derived["to"].host == "db19"\n' in rules
+        assert "# WIDE" not in rules
 
     def test_an_argument_writes_no_rego(self, suggested):
         """Its name and value stand within quotes, in ASCII."""
