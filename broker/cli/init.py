@@ -9,7 +9,6 @@ import typer
 
 from broker.cli.terminal import note, say
 from broker.config_template import Settings
-from broker.init import initialise
 
 
 def init(
@@ -29,6 +28,8 @@ def init(
     It has a configuration, a CA with certificates, a receipt key, the pinned ids of images.
     Everything or nothing is written; keys that are there are never overwritten.
     """
+    from broker.init import initialise
+
     settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}
     path = initialise(folder, now=datetime.now(UTC), report=note, settings=settings, build=images)
     file = shlex.quote(str(path))
