@@ -78,6 +78,8 @@ from broker.shipped import policies_dir, tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
+from broker.witness_ring import open_witnessing
+from broker.witnessing import Witnessing
 from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -128,13 +130,22 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
         log = await _log(config, outside, stack)
+        witnessing = await open_witnessing(
+            config,
+            outside.trust_root,
+            log,
+            outside.store,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+            stack=stack,
+        )
         world = await _world(config, outside)
         executor = Executor(world)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log),
+            _services(config, outside, world, executor, log, witnessing),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -294,7 +305,12 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 
 
 def _services(
-    config: Config, outside: _Outside, world: World, executor: Executor, log: Log
+    config: Config,
+    outside: _Outside,
+    world: World,
+    executor: Executor,
+    log: Log,
+    witnessing: Witnessing,
 ) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
@@ -312,7 +328,7 @@ def _services(
         workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
-        receipts=ReceiptService(reader, log, outside.trust_root),
+        receipts=ReceiptService(reader, log, witnessing, outside.trust_root),
         policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
         admin=AdminService(
             facts,

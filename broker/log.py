@@ -8,7 +8,7 @@ for the same tree again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from broker.core.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
@@ -25,6 +25,9 @@ from broker.tasks import Tasks
 _EVERY = timedelta(seconds=1)
 _COVERED_WITHIN_S = 10.0
 _CHECKPOINT = "checkpoint"
+
+Covering = Callable[[int], Awaitable[LogHead]]
+"""Waits for a head that has more entries than an index."""
 
 
 class Log:
@@ -62,6 +65,11 @@ class Log:
         self._frontier: Frontier | None = None
         self._shown: int | None = None
         self._grown = asyncio.Event()
+
+    @property
+    def latest(self) -> LogHead | None:
+        """Give the latest head as it is now; None before the first."""
+        return self._head
 
     @property
     def verifier_key(self) -> str:
@@ -163,6 +171,24 @@ class Log:
         await self._files.put(_CHECKPOINT, head.checkpoint)
         self._shown = head.size
 
+    async def show_cosigned(self, size: int, checkpoint: bytes) -> None:
+        """Show the head of a size with cosignatures; where there is a later one, do nothing.
+
+        Args:
+            checkpoint: The head's own, with further signatures behind.
+
+        Raises:
+            OSError: It cannot be written; readers see what they saw before.
+        """
+        await self._tasks.detached(self._show_cosigned(size, checkpoint))
+
+    async def _show_cosigned(self, size: int, checkpoint: bytes) -> None:
+        async with self._turn:
+            if self._head is not None and self._head.size == size:
+                # It may have been signed, then cosigned, by a life that ended before showing it.
+                await self._show()
+                await self._files.put(_CHECKPOINT, checkpoint)
+
     async def _content(self, tile: Tile) -> bytes:
         if tile.level is None:
             return write_bundle(await self._record.log_entries(tile.start, tile.width))
@@ -185,7 +211,8 @@ class Log:
         except ReceiptInvalid as error:
             raise LogForked(f"the published checkpoint is none ({error}): {_MOVE}") from error
         known = await self._record.log_head(size)
-        if known is None or known.checkpoint != shown:
+        # Witnesses' lines may stand behind the log's own.
+        if known is None or not shown.startswith(known.checkpoint):
             raise LogForked(
                 f"readers were shown a log of {size} entries that this store does not have: is it "
                 f"an older copy of the store, or another one's log? Put the right store back, "
@@ -201,18 +228,23 @@ class Log:
         Raises:
             Unavailable: None was signed within 10 s.
         """
-        return await self._covering(-1)
+        return await self.covering(-1)
 
-    async def inclusion_proof(self, receipt: StoredReceipt) -> tuple[int, int, bytes]:
+    async def inclusion_proof(
+        self, receipt: StoredReceipt, covering: Covering | None = None
+    ) -> tuple[int, int, bytes]:
         """Prove that a receipt is in the log; give its index, the log's size, the proof's file.
 
         A receipt that no head covers yet is waited for.
+
+        Args:
+            covering: Gives the head to prove it by; absent: the latest one.
 
         Raises:
             Unavailable: No head covered it within 10 s.
         """
         index = receipt.sequence - 1
-        head = await self._covering(index)
+        head = await (covering or self.covering)(index)
         hashes = await self._record.fold_log(lambda read: inclusion_proof(index, head.size, read))
         proof = LogProof(index=index, hashes=hashes, checkpoint=head.checkpoint)
         return index, head.size, write_log_proof(proof)
@@ -232,12 +264,21 @@ class Log:
             )
         return await self._record.fold_log(lambda read: consistency_proof(first, second, read))
 
-    async def _covering(self, index: int) -> LogHead:
+    async def beyond(self, size: int) -> LogHead:
+        """Wait until a head has more entries than this."""
+        while self._head is None or self._head.size <= size:
+            await self._grown.wait()
+        return self._head
+
+    async def covering(self, index: int) -> LogHead:
+        """Wait for a head that covers an index.
+
+        Raises:
+            Unavailable: None was signed within 10 s.
+        """
         try:
             async with asyncio.timeout(_COVERED_WITHIN_S):
-                while self._head is None or self._head.size <= index:
-                    await self._grown.wait()
-                return self._head
+                return await self.beyond(index)
         except TimeoutError as error:
             raise Unavailable(
                 "the log does not cover this receipt yet, though a second suffices: its operator's "

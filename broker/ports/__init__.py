@@ -21,6 +21,7 @@ from broker.ports.record import (
 from broker.ports.sandbox import Sandbox, SandboxEngine
 from broker.ports.store import Store
 from broker.ports.telemetry import Telemetry
+from broker.ports.witness import WitnessGateway
 
 __all__ = [
     "HALTS_PREMISE",
@@ -49,5 +50,6 @@ __all__ = [
     "Store",
     "StoredReceipt",
     "Telemetry",
+    "WitnessGateway",
     "WorkspaceUpdate",
 ]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from broker.core.ids import Sha256
 from broker.core.merkle import ReadNodes
+from broker.core.witness import Cosignature
 
 T = TypeVar("T")
 
@@ -51,6 +53,24 @@ class LogRecord(Protocol):
             StaleLog: The latest head is another one; nothing was written.
             ValueError: The nodes are not those of so many entries, or the entries are not there.
         """
+
+    async def add_cosignature(self, size: int, cosignature: Cosignature) -> None:
+        """Keep a witness's cosignature of the head of a size; durable on return.
+
+        Where that key's is there already, the earlier one stays.
+
+        Raises:
+            ValueError: There is no head of this size.
+        """
+
+    async def cosignatures(self, size: int) -> Sequence[Cosignature]:
+        """Read the cosignatures of the head of a size, by key id."""
+
+    async def cosigned_size(self, witness: Sha256) -> int:
+        """Give the largest size that a key cosigned; 0 where it cosigned none."""
+
+    async def witnessed_head(self, witnesses: Sequence[Sha256], quorum: int) -> LogHead | None:
+        """Read the latest head that at least so many of these keys cosigned, if there is one."""
 
 
 class LogFiles(Protocol):

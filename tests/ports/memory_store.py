@@ -1,6 +1,7 @@
 """Keep the record in memory, as the real stores keep it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256, sha256_h
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.merkle import ReadNodes, stored_count, stored_place
 from broker.core.receipt import Position, ReceiptDraft
+from broker.core.witness import Cosignature
 from broker.errors import (
     DuplicateRequest,
     PremiseChanged,
@@ -81,6 +83,7 @@ class MemoryDisk:
     short_ids: dict[str, CallId] = field(default_factory=dict)
     log_nodes: list[bytes] = field(default_factory=list)
     log_heads: dict[int, LogHead] = field(default_factory=dict)
+    cosignatures: dict[tuple[int, Sha256], Cosignature] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
     def fail_next(self, fault: Fault) -> None:
@@ -380,6 +383,37 @@ class MemoryStore:
             disk.log_heads[to.size] = to
 
         await self._write(work)
+
+    async def add_cosignature(self, size: int, cosignature: Cosignature) -> None:
+        """Keep a witness's cosignature of the head of a size."""
+        disk = self._disk
+
+        def work() -> None:
+            if size not in disk.log_heads:
+                raise ValueError("a head is there before it is cosigned")
+            disk.cosignatures.setdefault((size, cosignature.witness), cosignature)
+
+        await self._write(work)
+
+    async def cosignatures(self, size: int) -> Sequence[Cosignature]:
+        """Read the cosignatures of the head of a size, by key id."""
+        kept = sorted((await self._read()).cosignatures.items())
+        return [each for (at, _), each in kept if at == size]
+
+    async def cosigned_size(self, witness: Sha256) -> int:
+        """Give the largest size that a key cosigned; 0 where it cosigned none."""
+        kept = (await self._read()).cosignatures
+        return max((size for size, by in kept if by == witness), default=0)
+
+    async def witnessed_head(self, witnesses: Sequence[Sha256], quorum: int) -> LogHead | None:
+        """Read the latest head that at least so many of these keys cosigned, if there is one."""
+        disk = await self._read()
+        counts = Counter(size for size, by in disk.cosignatures if by in witnesses)
+        return max(
+            (disk.log_heads[size] for size, count in counts.items() if count >= quorum),
+            key=lambda head: head.size,
+            default=None,
+        )
 
     async def list_receipts(
         self, *, after: int, limit: int, agent: AgentId | None = None

@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from broker.core.ids import Sha256
 from broker.core.lifecycle import CallState
-from broker.core.merkle import Frontier, Node, leaf_hash
+from broker.core.merkle import Frontier, Node, leaf_hash, stored_count
+from broker.core.signed_note import NoteSignature
+from broker.core.witness import Cosignature
 from broker.errors import StaleLog
 from broker.ports import Store
 from tests.ports.samples import first, log_head, new_call
@@ -113,4 +116,81 @@ class TestLog:
         store = await shelf.open()
         assert await store.log_head() == log_head(2)
         assert await store.fold_log(lambda read: list(read([Node(1, 0)]))) == [nodes(2)[2]]
+        await store.close()
+
+
+ONE, TWO, THREE = (Sha256(digit * 64) for digit in "123")
+
+
+def cosignature(witness: Sha256, signature: bytes = b"signed") -> Cosignature:
+    """Give what a witness signed, whatever it is."""
+    line = NoteSignature(name="witness.test", key_id=b"abcd", signature=signature)
+    return Cosignature(witness=witness, signature=line)
+
+
+async def add_heads(store: Store, *sizes: int) -> None:
+    """Sign heads of these sizes."""
+    await add_receipts(store, max(sizes))
+    before = None
+    for size in sizes:
+        fresh = nodes(size)[stored_count(before.size if before else 0) :]
+        await store.advance_log(expected=before, hashes=fresh, to=log_head(size))
+        before = log_head(size)
+
+
+class TestCosignatures:
+    async def test_none(self, store: Store) -> None:
+        """Where nobody cosigned there is nothing."""
+        await add_heads(store, 1)
+        assert list(await store.cosignatures(1)) == []
+        assert await store.cosigned_size(ONE) == 0
+        assert await store.witnessed_head([ONE], 1) is None
+
+    async def test_reads_back(self, store: Store) -> None:
+        """Cosignatures are read by their head; a witness's largest size is known."""
+        await add_heads(store, 1, 2, 5)
+        for size, witness in ((5, TWO), (2, ONE), (5, ONE), (1, TWO)):
+            await store.add_cosignature(size, cosignature(witness, b"%d" % size))
+        assert list(await store.cosignatures(5)) == [
+            cosignature(ONE, b"5"),
+            cosignature(TWO, b"5"),
+        ]
+        assert list(await store.cosignatures(2)) == [cosignature(ONE, b"2")]
+        assert [await store.cosigned_size(each) for each in (ONE, TWO, THREE)] == [5, 5, 0]
+
+    async def test_once(self, store: Store) -> None:
+        """A key cosigns a head once: the earlier one stays."""
+        await add_heads(store, 1)
+        await store.add_cosignature(1, cosignature(ONE, b"earlier"))
+        await store.add_cosignature(1, cosignature(ONE, b"later"))
+        assert list(await store.cosignatures(1)) == [cosignature(ONE, b"earlier")]
+
+    async def test_no_such_head(self, store: Store) -> None:
+        """What is no head cannot be cosigned."""
+        await add_heads(store, 1, 3)
+        with pytest.raises(ValueError, match=r"."):
+            await store.add_cosignature(2, cosignature(ONE))
+        assert list(await store.cosignatures(2)) == []
+
+    async def test_quorum(self, store: Store) -> None:
+        """The latest head that enough of the named keys cosigned is found, never another."""
+        await add_heads(store, 1, 2, 3, 4)
+        signed = ((1, ONE), (1, TWO), (2, ONE), (2, TWO), (3, ONE), (3, THREE), (4, THREE))
+        for size, witness in signed:
+            await store.add_cosignature(size, cosignature(witness))
+        assert await store.witnessed_head([ONE, TWO], 1) == log_head(3)
+        assert await store.witnessed_head([ONE, TWO], 2) == log_head(2)
+        assert await store.witnessed_head([ONE, TWO, THREE], 2) == log_head(3)
+        assert await store.witnessed_head([ONE, TWO, THREE], 3) is None
+        assert await store.witnessed_head([], 1) is None
+
+    async def test_later_life(self, shelf: Shelf) -> None:
+        """A later life has what witnesses signed."""
+        store = await shelf.open()
+        await add_heads(store, 2)
+        await store.add_cosignature(2, cosignature(ONE))
+        await store.close()
+        store = await shelf.open()
+        assert list(await store.cosignatures(2)) == [cosignature(ONE)]
+        assert await store.cosigned_size(ONE) == 2
         await store.close()

@@ -19,6 +19,7 @@ from broker.adapters.sqlite_store import (
     log_rows,
     queries,
     schema,
+    witness_rows,
 )
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.changes import Recorded
@@ -30,6 +31,7 @@ from broker.core.document import Document
 from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.merkle import ReadNodes
+from broker.core.witness import Cosignature
 from broker.errors import StoreUnavailable
 from broker.ports import CallFilter, Change, Event, EventDraft, LogHead, StagedFile, StoredReceipt
 
@@ -274,6 +276,24 @@ class SqliteStore:
         await self._write(
             lambda chronicle: log_rows.advance(chronicle.connection, expected, hashes, to)
         )
+
+    async def add_cosignature(self, size: int, cosignature: Cosignature) -> None:
+        """Keep a witness's cosignature of the head of a size."""
+        await self._write(
+            lambda chronicle: witness_rows.add(chronicle.connection, size, cosignature)
+        )
+
+    async def cosignatures(self, size: int) -> Sequence[Cosignature]:
+        """Read the cosignatures of the head of a size, by key id."""
+        return await self._read(partial(witness_rows.read, size=size))
+
+    async def cosigned_size(self, witness: Sha256) -> int:
+        """Give the largest size that a key cosigned; 0 where it cosigned none."""
+        return await self._read(partial(witness_rows.largest, witness=witness))
+
+    async def witnessed_head(self, witnesses: Sequence[Sha256], quorum: int) -> LogHead | None:
+        """Read the latest head that at least so many of these keys cosigned, if there is one."""
+        return await self._read(partial(witness_rows.witnessed, witnesses=witnesses, quorum=quorum))
 
     async def events(
         self, *, after: int, limit: int, call: CallId | None = None
