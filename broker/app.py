@@ -60,8 +60,9 @@ from broker.execute import Executor
 from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
-from broker.keyring import read_log_signer, read_server_pair, read_signer
+from broker.keyring import note_keys, read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
+from broker.leaves import Leaves
 from broker.ledger import Ledger
 from broker.log import Log
 from broker.notary import Notary
@@ -236,7 +237,9 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
         LogFolder(path.with_name(f"{path.name}.tlog")),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
+        write=_leaves(config, outside).write,
         clock=outside.clock,
+        entropy=SystemEntropy(),
         telemetry=outside.telemetry,
     )
     await log.open()
@@ -245,6 +248,15 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     stack.push_async_callback(tasks.cancel)
     tasks.start(log.run())
     return log
+
+
+def _leaves(config: Config, outside: _Outside) -> Leaves:
+    return Leaves(
+        installation=outside.store.installation,
+        key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        sign=outside.signer.sign,
+    )
 
 
 async def _world(config: Config, outside: _Outside) -> World:
@@ -258,6 +270,7 @@ async def _world(config: Config, outside: _Outside) -> World:
         outside.engine.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
+    await note_keys(store, clock, receipt=outside.signer.key_id, log=outside.log_signer.key_id)
     admission = _admission(config, outside.toolbox)
     await _remember(admission, store, clock.now() - _HISTORY)
     facts = BrokerFacts(
