@@ -69,9 +69,8 @@ from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
 from broker.pool import WarmPool
-from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
+from broker.ports import BUNDLE_PREMISE, EventDraft, PolicyEngine, SandboxEngine, Store
 from broker.read import Reader
-from broker.run import BUNDLE_PREMISE
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
 from broker.shipped import policies_dir, tools_dir

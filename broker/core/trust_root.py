@@ -31,6 +31,7 @@ class KeyRole(Enum):
     LOG = "log"
     WITNESS = "witness"
     ROOT = "root"
+    POLICY = "policy"
 
 
 class KeyStatus(Enum):

@@ -6,6 +6,7 @@ from broker.ports.keys import SecretProvider, Signer
 from broker.ports.log import LogFiles, LogHead, LogRecord
 from broker.ports.policy import PolicyAnswer, PolicyEngine
 from broker.ports.record import (
+    BUNDLE_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
     PIECE_BYTES,
@@ -14,6 +15,7 @@ from broker.ports.record import (
     Event,
     EventDraft,
     File,
+    KeptBundle,
     StagedFile,
     StoredReceipt,
     WorkspaceUpdate,
@@ -23,6 +25,7 @@ from broker.ports.store import Store
 from broker.ports.telemetry import Telemetry
 
 __all__ = [
+    "BUNDLE_PREMISE",
     "HALTS_PREMISE",
     "LABELS_PREMISE",
     "PIECE_BYTES",
@@ -34,6 +37,7 @@ __all__ = [
     "Event",
     "EventDraft",
     "File",
+    "KeptBundle",
     "LogFiles",
     "LogHead",
     "LogRecord",

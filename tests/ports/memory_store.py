@@ -19,11 +19,13 @@ from broker.errors import (
     PremiseChanged,
     QuotaSpent,
     ShortIdTaken,
+    StaleBundle,
     StaleCall,
     StaleLog,
     StoreUnavailable,
 )
 from broker.ports import (
+    BUNDLE_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
     PIECE_BYTES,
@@ -31,6 +33,7 @@ from broker.ports import (
     Change,
     Event,
     EventDraft,
+    KeptBundle,
     LogHead,
     StagedFile,
     StoredReceipt,
@@ -73,6 +76,7 @@ class MemoryDisk:
     staged: dict[StagedFile, tuple[AgentId, bytes]] = field(default_factory=dict)
     staged_so_far: int = 0
     premises: dict[str, str] = field(default_factory=dict)
+    bundle: KeptBundle | None = None
     halts: dict[HaltId, Halt] = field(default_factory=dict)
     labels: dict[AgentId, frozenset[str]] = field(default_factory=dict)
     workspaces: dict[tuple[AgentId, str], Sha256] = field(default_factory=dict)
@@ -155,6 +159,23 @@ class MemoryStore:
             self._append(event)
 
         await self._write(work)
+
+    async def keep_bundle(self, bundle: KeptBundle, event: EventDraft) -> None:
+        """Keep the bundle that becomes active, with its premise and event."""
+
+        def work() -> None:
+            kept = self._disk.bundle
+            if kept is not None and kept.number >= bundle.number:
+                raise StaleBundle(f"{kept.revision} is kept")
+            self._disk.bundle = bundle
+            self._disk.premises[BUNDLE_PREMISE] = bundle.sha256
+            self._append(event)
+
+        await self._write(work)
+
+    async def kept_bundle(self) -> KeptBundle | None:
+        """Read the bundle that was kept last."""
+        return (await self._read()).bundle
 
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""

@@ -10,7 +10,7 @@ from broker.adapters.opa_wasm.instance import Compiled, Instance, compile_bundle
 from broker.core.bundle import Bundle
 from broker.core.canary import CANARY, check_canary
 from broker.core.canonical import JsonObject, JsonValue
-from broker.errors import PolicyError, PolicyInvalid, PolicyTimeout, PolicyUnavailable
+from broker.errors import CanaryWrong, PolicyError, PolicyInvalid, PolicyTimeout, PolicyUnavailable
 
 _Job = tuple[bytes, "asyncio.Future[JsonValue]"]
 
@@ -53,7 +53,7 @@ class Worker:
         try:
             return self._instance.evaluate(CANARY, lambda: False)
         except PolicyError as error:
-            raise PolicyUnavailable(f"the policy fails its canary: {error.message}") from error
+            raise CanaryWrong(f"the policy fails its canary: {error.message}") from error
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:

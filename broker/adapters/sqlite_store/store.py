@@ -12,6 +12,9 @@ from queue import SimpleQueue
 from typing import Self, TypeVar
 
 from broker.adapters.sqlite_store import (
+    bundle as bundle_row,
+)
+from broker.adapters.sqlite_store import (
     changes,
     file_rows,
     halts,
@@ -31,7 +34,16 @@ from broker.core.halt import Halt
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.merkle import ReadNodes
 from broker.errors import StoreUnavailable
-from broker.ports import CallFilter, Change, Event, EventDraft, LogHead, StagedFile, StoredReceipt
+from broker.ports import (
+    CallFilter,
+    Change,
+    Event,
+    EventDraft,
+    KeptBundle,
+    LogHead,
+    StagedFile,
+    StoredReceipt,
+)
 
 _READERS = 4
 _BUSY_TIMEOUT_S = 5.0
@@ -124,6 +136,14 @@ class SqliteStore:
     async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
         """Set what decisions rest on, with the event that says so."""
         await self._write(lambda chronicle: changes.write_premise(chronicle, name, value, event))
+
+    async def keep_bundle(self, bundle: KeptBundle, event: EventDraft) -> None:
+        """Keep the bundle that becomes active, with its premise and event."""
+        await self._write(lambda chronicle: bundle_row.keep_bundle(chronicle, bundle, event))
+
+    async def kept_bundle(self) -> KeptBundle | None:
+        """Read the bundle that was kept last."""
+        return await self._read(bundle_row.kept_bundle)
 
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""
