@@ -56,7 +56,7 @@ class _Bundles:
             return False
         digest, rule = self.known[call.decision.policy_revision]
         statement = json.loads(base64.b64decode(json.loads(call.receipt)["payload"]))
-        (entry,) = statement["predicate"]["decision"]
+        (entry,) = statement["predicate"]["decision"]["evaluations"]
         rules = {reason.rule for reason in call.decision.reasons}
         return (
             rule in rules
