@@ -116,7 +116,7 @@ def _figures(stays: _Side, exchanged: _Side, bundles: _Bundles) -> list[Figure]:
             conditions=f"{conditions}; lost {exchanged.asked - len(exchanged.answers)} "
             f"{dict(exchanged.failures)}, mixed {len(exchanged.answers) - whole['exchanged']}; "
             f"without activations lost {stays.asked - len(stays.answers)} "
-            f"{dict(stays.failures)}, mixed {len(stays.answers) - whole['stays']}; policy too slow for "
+            f"{dict(stays.failures)}, mixed {len(stays.answers) - whole['stays']}; late "
             f"{sum(map(_is_late, exchanged.answers))} and {sum(map(_is_late, stays.answers))}",
         ),
         Figure(
