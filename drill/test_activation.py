@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from queue import SimpleQueue
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.e2e.crash.load import Load
 from tests.e2e.crash.proof import check_record, read_record
 
 LATEST_S = 1.5
+WAIT_S = 120
 
 
 @pytest.mark.timeout(3600)
@@ -38,9 +40,13 @@ def test_random_moments(start: Start, is_short: bool, seed: int) -> None:
     load.start()
     number = 0
     with ThreadPoolExecutor(1) as pool:
-        for _ in range(moments):
-            activating = pool.submit(activate_on, served, numbered, number)
+        for moment in range(moments):
+            heard: SimpleQueue[int] = SimpleQueue()
+            activating = pool.submit(activate_on, served, numbered, number, heard)
             load.wait_for_answers(1)
+            if moment % 2:
+                # However slow the machine: some die after one that somebody was told of.
+                heard.get(timeout=WAIT_S)
             time.sleep(chance.uniform(0, LATEST_S))
             load.dies()
             served.kill()
@@ -59,13 +65,16 @@ def test_random_moments(start: Start, is_short: bool, seed: int) -> None:
     print(f"seed {seed}: {moments} moments, bundle {number}, {len(decided)} that decided")
 
 
-def activate_on(served: Served, numbered: Callable[[int], bytes], number: int) -> tuple[int, int]:
+def activate_on(
+    served: Served, numbered: Callable[[int], bytes], number: int, heard: "SimpleQueue[int]"
+) -> tuple[int, int]:
     """Activate one bundle after the other until the broker is gone; give the last told, tried."""
     client = served.client("policy")
     try:
         while True:
             client.activate(numbered(number + 1))
             number += 1
+            heard.put(number)
     # Its channel is closed, where it is not the broker that went first.
     except (ClientError, ValueError):
         return number, number + 1
