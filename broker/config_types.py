@@ -66,6 +66,10 @@ def _secret_uri(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _secret_uri_or_empty(value: str, info: ValidationInfo) -> str:
+    return _secret_uri(value, info) if value else value
+
+
 def _engine_url(value: str) -> str:
     if not value.startswith(("unix:///", "tcp://", "http://")):
         raise ValueError(
@@ -91,6 +95,7 @@ Cidr = Annotated[str, AfterValidator(_cidr)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
+OptionalSecretUri = Annotated[str, AfterValidator(_secret_uri_or_empty)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]
