@@ -61,7 +61,7 @@ class TestActivated:
         assert first.data["by"] == rig.disk.people["security-person"]
         assert second.data["source"] == "folder /srv/policy"
         assert second.data["previous_revision"] == first.data["revision"] == done.revision
-        assert second.data["previous_bundle"] == first.data["bundle"] == done.sha256
+        assert second.data["previous"] == first.data["bundle"] == done.sha256
 
     async def test_the_same_again_changes_nothing(self, rig, nth):
         """The same bytes, or the same files signed anew, are active already."""
