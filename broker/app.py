@@ -16,11 +16,12 @@ from pathlib import Path
 import uvloop
 from grpc import aio
 
+from broker.activation import Activation, Means
+from broker.active_policy import ActivePolicy
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
-from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
@@ -40,10 +41,10 @@ from broker.api.workspace import WorkspaceService
 from broker.approve import Approvals
 from broker.board import Board
 from broker.brake import Brake
+from broker.bundle_choice import configured_bundle, first_bundle
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
-from broker.core.bundle import Bundle
 from broker.core.checkpoint import log_origin
 from broker.core.decision import Limits
 from broker.core.ids import AgentId
@@ -53,7 +54,7 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
-from broker.core.trust_root import KeyRole
+from broker.core.trust_root import KeyRole, TrustRoot
 from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
@@ -71,12 +72,11 @@ from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
-from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Signer, Store
+from broker.ports import BUNDLE_PREMISE, EventDraft, SandboxEngine, Signer, Store
 from broker.read import Reader
-from broker.run import BUNDLE_PREMISE
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
-from broker.shipped import policies_dir, tools_dir
+from broker.shipped import tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
@@ -152,11 +152,13 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         )
         world = await _world(config, outside)
         executor = Executor(world)
+        activation = _activation(config, outside, world)
+        stack.push_async_callback(activation.close)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log, witnessing),
+            _services(config, outside, world, executor, log, witnessing, activation),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -185,12 +187,12 @@ class _Outside:
     log_signer: Signer
     tls: Tls
     trust_root: str
+    keys: TrustRoot
     secrets: ConfiguredSecrets
     toolbox: Toolbox
     telemetry: Telemetry
     clock: SystemClock
-    bundle: Bundle
-    engine: PolicyEngine
+    policy: ActivePolicy
     store: SqliteStore
     sandboxes: SandboxEngine
     sandbox_facts: Mapping[str, str]
@@ -204,19 +206,22 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
     log_signer = read_log_signer(config.receipts, trust_root)
+    keys = open_trust_root(trust_root.encode())
     toolbox = _toolbox(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
         return seal(draft, position, signer.sign)
 
-    bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
-    engine = await open_policy_engine(config.policy, bundle, os.environ)
-    stack.push_async_callback(engine.close)
+    configured = configured_bundle(config.policy, keys)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
     telemetry = Telemetry()
+    bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
+    engine = await open_policy_engine(config.policy, bundle, os.environ)
+    policy = ActivePolicy(engine, bundle, telemetry)
+    stack.push_async_callback(policy.close)
     docker_engine = _docker(config, store.installation, boot)
     sandboxes = _pooled(config, docker_engine, clock, telemetry)
     stack.push_async_callback(sandboxes.close)
@@ -227,12 +232,12 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         log_signer=log_signer,
         tls=tls,
         trust_root=trust_root,
+        keys=keys,
         secrets=ring,
         toolbox=toolbox,
         telemetry=telemetry,
         clock=clock,
-        bundle=bundle,
-        engine=engine,
+        policy=policy,
         store=store,
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
@@ -274,10 +279,10 @@ async def _world(config: Config, outside: _Outside) -> World:
     identities = {name: entry.identity(name) for name, entry in config.identities.items()}
     people = People(identities, clock)
     await people.load(store, entropy)
-    started = {"boot": outside.boot, "bundle": outside.engine.bundle_sha256, "version": _version()}
+    started = {"boot": outside.boot, "bundle": outside.policy.bundle_sha256, "version": _version()}
     await store.set_premise(
         BUNDLE_PREMISE,
-        outside.engine.bundle_sha256,
+        outside.policy.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
     admission = _admission(config, outside.toolbox)
@@ -317,13 +322,27 @@ async def _world(config: Config, outside: _Outside) -> World:
 
 def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
     return Judge(
-        outside.engine,
+        outside.policy,
         outside.clock,
         entropy,
         outside.telemetry,
         _ceilings(config),
         config.sandbox.runtimes,
     )
+
+
+def _activation(config: Config, outside: _Outside, world: World) -> Activation:
+    means = Means(
+        load=lambda bundle: open_policy_engine(config.policy, bundle, os.environ),
+        root=outside.keys,
+        store=outside.store,
+        people=world.people,
+        sandboxes=outside.sandboxes,
+        clock=outside.clock,
+        telemetry=outside.telemetry,
+        external=config.policy.opa_url,
+    )
+    return Activation(outside.policy, means)
 
 
 def _services(
@@ -333,6 +352,7 @@ def _services(
     executor: Executor,
     log: Log,
     witnessing: Witnessing,
+    activation: Activation,
 ) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
@@ -340,7 +360,7 @@ def _services(
         version=_version(),
         installation=outside.store.installation,
         epoch=outside.store.epoch,
-        policy_engine=outside.engine.name,
+        policy_engine=outside.policy.name,
         receipt_key_id=outside.signer.key_id,
         development=config.receipts.development,
         engine=dict(outside.sandbox_facts),
@@ -351,11 +371,15 @@ def _services(
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
         receipts=ReceiptService(reader, log, witnessing, outside.trust_root),
-        policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
+        policy=PolicyService(
+            Explainer(reader, outside.store, lambda: outside.policy.bundle),
+            outside.policy,
+            activation,
+        ),
         admin=AdminService(
             facts,
-            outside.engine,
-            EngineHealth(outside.engine, world.clock),
+            outside.policy,
+            EngineHealth(outside.policy, world.clock),
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),

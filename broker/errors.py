@@ -3,11 +3,13 @@
 BrokerError                     everything below; has a reason and a message for its reader
 ├── Refusal                     the caller's request cannot be served as it stands
 │   ├── InvalidArgument         malformed; names the field
+│   │   └── BundleInvalid       a policy bundle that is never taken; the active one stays
 │   ├── Unauthenticated         no usable client certificate
 │   ├── PermissionDenied        this identity may not use this RPC
 │   ├── NotFound                no such thing, or not the caller's
 │   ├── RequestIdReused         same request_id, another request
 │   ├── FailedPrecondition      the thing is in another state than the request needs
+│   │   └── BundleNotNewer      a policy bundle that is no step forward; the active one stays
 │   ├── ResourceExhausted       over a rate or a limit; says when to retry
 │   ├── UploadBroken            an upload came too slowly; nothing of it was kept
 │   └── Unavailable             the broker cannot serve now; says when to retry
@@ -19,10 +21,13 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── DuplicateRequest        this agent's request_id is recorded already
 │   ├── ShortIdTaken            draw another short id
 │   ├── StaleLog                another head of the log came first
+│   ├── StaleBundle             a bundle that is as new, or newer, is kept already
 │   ├── QuotaSpent              the agent would keep more files than it may
 │   └── StoreUnavailable        nothing was written; the store cannot take changes
 ├── PolicyError                 policy gave no usable decision: always a denial
-│   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyUnavailable  PolicyStale
+│   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyStale
+│   └── PolicyUnavailable       the engine cannot be reached, or has no policy
+│       └── CanaryWrong         it answers a call whose answer is known with another one
 ├── SandboxError                the sandbox certainly never began the tool
 │   └── RuntimeMissing          the Engine lacks the demanded runtime; another is never taken
 ├── SecretUnavailable           a secret's value cannot be had now; names the secret
@@ -75,6 +80,18 @@ class InvalidArgument(Refusal):
         self.description = message
 
 
+class BundleInvalid(InvalidArgument):
+    """A policy bundle is not taken, whatever is active; what was active still is.
+
+    Its reason says why: BUNDLE_TOO_LARGE, BUNDLE_BROKEN, BUNDLE_UNSIGNED, ...
+    """
+
+    reason = "BUNDLE_BROKEN"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__("bundle", message, reason=reason)
+
+
 class Unauthenticated(Refusal):
     """The caller showed no client certificate that names exactly one known identity."""
 
@@ -111,6 +128,15 @@ class FailedPrecondition(Refusal):
     def __init__(self, message: str, *, subject: str, reason: str) -> None:
         super().__init__(message, reason=reason)
         self.subject = subject
+
+
+class BundleNotNewer(FailedPrecondition):
+    """A policy bundle is no step forward from the active one, which stays."""
+
+    reason = "BUNDLE_OLDER"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message, subject="policy.bundle", reason=reason or self.reason)
 
 
 class ResourceExhausted(Refusal):
@@ -226,6 +252,12 @@ class StaleLog(StoreError):
     reason = "STALE_LOG"
 
 
+class StaleBundle(StoreError):
+    """A policy bundle that is as new, or newer, is kept already."""
+
+    reason = "STALE_BUNDLE"
+
+
 class QuotaSpent(StoreError):
     """The agent would keep more bytes of files than it may."""
 
@@ -271,6 +303,12 @@ class PolicyUnavailable(PolicyError):
 
     reason = "POLICY_UNAVAILABLE"
     rule = "broker.policy_unavailable"
+
+
+class CanaryWrong(PolicyUnavailable):
+    """The engine, or its policy, answers a call whose answer is known with another one."""
+
+    reason = "POLICY_CANARY_WRONG"
 
 
 class PolicyStale(PolicyError):

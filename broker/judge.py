@@ -39,6 +39,14 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The bundle that was asked; when it is known to give no answer another may be active."""
+
+    bundle_sha256: Sha256
+    bundle_revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """Policy's answer to one case, with the documents that prove it.
 
@@ -88,9 +96,9 @@ class Judge:
         now = self._clock.now()
         asked = self._seal(DocumentKind.POLICY_INPUT, self._input(case, now))
         begun_s = self._clock.monotonic_s()
-        answer: PolicyAnswer | None = None
+        by: PolicyAnswer | _Asked = self._active()
         try:
-            answer = await self._engine.evaluate(asked.body_text)
+            by = answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits, self._runtimes)
             _check_labels(decision, case.labels)
             obligations = self._obligations(case.tool, decision)
@@ -99,12 +107,14 @@ class Judge:
             decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
             obligations = None
         self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
-        return self._judgement(asked, decision, obligations, now, answer, case.labels)
+        return self._judgement(asked, decision, obligations, now, by, case.labels)
 
     def refuse(self, rule: str, message: str, tool: str) -> Judgement:
         """Deny a call without asking policy; a note of the tool stands for the policy input."""
         asked = self._seal(DocumentKind.POLICY_INPUT, {"schema": _REFUSAL, "tool": tool})
-        return self._judgement(asked, denial(rule, message, message), None, self._clock.now())
+        return self._judgement(
+            asked, denial(rule, message, message), None, self._clock.now(), self._active()
+        )
 
     def overrule(self, judgement: Judgement, rule: str, message: str) -> Judgement:
         """Turn a judgement into a denial of the broker's own, keeping what policy was shown."""
@@ -128,6 +138,10 @@ class Judge:
             runtimes=self._runtimes,
         )
 
+    def _active(self) -> _Asked:
+        engine = self._engine
+        return _Asked(bundle_sha256=engine.bundle_sha256, bundle_revision=engine.bundle_revision)
+
     def _obligations(self, tool: BoundTool, decision: Decision) -> Obligations | None:
         """Clamp what policy allows.
 
@@ -144,11 +158,9 @@ class Judge:
         decision: Decision,
         obligations: Obligations | None,
         now: datetime,
-        by: PolicyAnswer | Evaluation | None = None,
+        by: PolicyAnswer | Evaluation | _Asked,
         labels_seen: frozenset[str] = frozenset(),
     ) -> Judgement:
-        # The bundle that answered: another may be active by now.
-        bundle = by or self._engine
         answered = self._seal(DocumentKind.DECISION, decision.output)
         return Judgement(
             decision=decision,
@@ -158,8 +170,8 @@ class Judge:
                 effect=decision.effect,
                 policy_input_sha256=asked.sha256,
                 decision_sha256=answered.sha256,
-                bundle_sha256=bundle.bundle_sha256,
-                bundle_revision=bundle.bundle_revision,
+                bundle_sha256=by.bundle_sha256,
+                bundle_revision=by.bundle_revision,
                 engine=self._engine.name,
                 risk=decision.risk,
                 rule=decision.reasons[0].rule,

@@ -8,6 +8,8 @@ from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, Pseudonym
 from broker.ports import Clock, Entropy, Store
 
+_ACTORS = frozenset({Role.ADMIN, Role.POLICY})
+
 
 class People:
     """Look identities up; name people by pseudonym. Used from one event loop."""
@@ -21,7 +23,7 @@ class People:
         """Draw or read the pseudonym of every person who may act."""
         who_acts = self._identities.values()
         names = {name for who in who_acts for name in who.people}
-        names |= {_actor(who) for who in who_acts if Role.ADMIN in who.roles}
+        names |= {_actor(who) for who in who_acts if who.roles & _ACTORS}
         for person in sorted(names):
             fresh = Pseudonym(f"p-{entropy.random_bytes(8).hex()}")
             self._pseudonyms[person] = await store.pseudonym(person, fresh)
@@ -36,7 +38,7 @@ class People:
         return self._pseudonyms[person]
 
     def actor(self, identity: Identity) -> Pseudonym:
-        """Give the pseudonym of who acts as an administrator, a machine's where it is one."""
+        """Give the pseudonym of an administrator, or of who acts for policy; maybe a machine's."""
         return self._pseudonyms[_actor(identity)]
 
     def named(self, pseudonym: Pseudonym) -> str:

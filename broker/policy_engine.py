@@ -32,7 +32,8 @@ async def open_policy_engine(
         PolicyError: There is no engine that answers as it must.
     """
     if policy.engine == "wasm":
-        return WasmEngine(bundle, timeout_s=policy.timeout_s)
+        # Compiling takes a processor for a while, and calls may go on meanwhile.
+        return await asyncio.to_thread(WasmEngine, bundle, timeout_s=policy.timeout_s)
     if policy.opa_url:
         return await OpaServerEngine.connect(
             policy.opa_url,

@@ -29,7 +29,8 @@ class WarmPool:
     A container waits for exactly its profile, is made and read back as any other, knows nothing of
     the call, is handed out once, and never taken back. Where none waits, or one with sockets of
     its own is asked for, it is made while the call waits, as without a pool. Containers of an
-    earlier boot are never here: image, catalogue and policy change with a restart alone.
+    earlier boot are never here: image and catalogue change with a restart alone. With the policy
+    `renew` discards them.
 
     Used from one event loop.
 
@@ -58,6 +59,7 @@ class WarmPool:
         self._lacks_since_s = inf
         self._is_closed = False
         self._being_made_for_calls = 0
+        self._generation = 0
         self._tasks = Tasks()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -84,6 +86,18 @@ class WarmPool:
             self._demand.note(profile, self._clock.monotonic_s())
             self._refill()
         return sandbox
+
+    def renew(self) -> None:
+        """Let no call have a container that waits now, or is just being made to wait."""
+        self._generation += 1
+        waiting = [sandbox for each in self._waiting.values() for sandbox in each]
+        # The queues stay: the keeper may be in the midst of one.
+        for each in self._waiting.values():
+            each.clear()
+        self._tell_waiting()
+        for sandbox in waiting:
+            self._tasks.start(self._discard(sandbox))
+        self._asked.set()
 
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
@@ -215,6 +229,7 @@ class WarmPool:
             await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left_s))
 
     async def _make_ahead(self, profile: Profile) -> None:
+        generation = self._generation
         try:
             sandbox = await self._engine.prepare(profile, slot=self._entropy.random_bytes(8).hex())
         except Exception as error:
@@ -222,6 +237,9 @@ class WarmPool:
             # its own asks for more; one that gets none hears why.
             self._telemetry.alarm("no container could be made ahead", error)
             self._demand.forget(profile)
+            return
+        if generation != self._generation:
+            await self._discard(sandbox)
             return
         self._waiting.setdefault(profile, deque()).append(sandbox)
         self._tell_waiting()

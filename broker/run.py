@@ -25,13 +25,12 @@ from broker.errors import (
 )
 from broker.finish import Ran, deny, end_run, expire, finish
 from broker.job import job_of, profile_of
-from broker.ports import Sandbox
+from broker.ports import BUNDLE_PREMISE, Sandbox
 from broker.release import judge_again
 from broker.slots import Slots
 from broker.tasks import Tasks
 from broker.world import World
 
-BUNDLE_PREMISE = "policy.bundle"
 _STARTS = 3
 # Of the event loop, of which an answer takes a few from the commit to the wire.
 _TURNS = 10

@@ -24,6 +24,10 @@ class Tasks:
         """Do work to its end even if the one who waits for it is cancelled."""
         return await asyncio.shield(self.start(work))
 
+    async def done(self) -> None:
+        """Wait until every task has ended."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def cancel(self) -> None:
         """Stop every task, wait until all have ended."""
         for task in list(self._tasks):

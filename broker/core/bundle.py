@@ -20,6 +20,10 @@ _BLOCK: Final = 512
 _MAX_UNPACKED_BYTES: Final = 64 * 2**20
 _GZIP_WINDOW: Final = 31
 _REMEDY: Final = "build it with `toolwarrant policy build`"
+SIGNATURES: Final = ".signatures.json"
+"""The member that holds a bundle's signature; see `broker.core.bundle_signature`."""
+MAX_NUMBER: Final = 2**53 - 1
+_MEMBERS: Final = frozenset({".manifest", SIGNATURES, "data.json", "policy.wasm"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +31,16 @@ class Bundle:
     """A policy bundle: one Wasm module beside the Rego that it was compiled from.
 
     Args:
-        sha256: Over the members in order of name, each as two netstrings, name then bytes: the
-            same whatever compressed them.
+        number: Orders the bundles of one broker, the later the higher; 0: it has no place there.
+        sha256: Over the members in order of name, each as two netstrings, name then bytes, without
+            the signature: the same whatever compressed them, whoever signed them.
         data: The base documents, `data.json`.
         rego: Source text by path; an OPA server evaluates these, our own engine the module.
         archive: The bytes that were read, a gzipped tar.
     """
 
     revision: str
+    number: int = 0
     sha256: Sha256
     wasm: bytes = field(repr=False)
     data: JsonObject = field(repr=False)
@@ -57,6 +63,9 @@ def read_bundle(archive: bytes, file: str) -> Bundle:
     if "policy.wasm" not in members:
         raise ConfigurationError(file, None, f"has no policy.wasm: {_REMEDY}")
     rego = {name: text for name, text in members.items() if name.endswith(".rego")}
+    if others := sorted(members.keys() - rego.keys() - _MEMBERS):
+        # An OPA server would take a further data.json for policy's data; the module knows none.
+        raise ConfigurationError(file, None, f"has a member that is refused: {others[0]!r}")
     if not rego:
         raise ConfigurationError(file, None, f"has no Rego sources: {_REMEDY}")
     try:
@@ -65,7 +74,8 @@ def read_bundle(archive: bytes, file: str) -> Bundle:
         raise ConfigurationError(file, None, f"has Rego that is not UTF-8: {error}") from error
     return Bundle(
         revision=str(manifest["revision"]),
-        sha256=members_sha256(members),
+        number=_number(manifest, file),
+        sha256=members_sha256({name: data for name, data in members.items() if name != SIGNATURES}),
         wasm=members["policy.wasm"],
         data=_json_member(members, "data.json", file),
         rego=sources,
@@ -73,7 +83,7 @@ def read_bundle(archive: bytes, file: str) -> Bundle:
     )
 
 
-def pack_bundle(built: bytes, sources: Mapping[str, bytes], file: str) -> bytes:
+def pack_bundle(built: bytes, sources: Mapping[str, bytes], file: str, *, number: int = 0) -> bytes:
     """Pack what `opa build -t wasm` wrote with the sources it was built from.
 
     `opa build` cuts the entry point out of the Rego that it packs, since the module has it. Put
@@ -83,6 +93,7 @@ def pack_bundle(built: bytes, sources: Mapping[str, bytes], file: str) -> bytes:
     Args:
         built: The gzipped tar of `opa build`.
         sources: Path with bytes of every `.rego` file, tests apart.
+        number: See `Bundle`; 0: none.
     """
     members = unpack(built, file)
     manifest = dict(_json_member(members, ".manifest", file))
@@ -90,11 +101,17 @@ def pack_bundle(built: bytes, sources: Mapping[str, bytes], file: str) -> bytes:
     kept = {name: text for name, text in members.items() if name in built_names}
     content = {**sources, "data.json": kept.get("data.json", b"{}")}
     manifest.pop("wasm", None)
-    base = str(manifest.get("revision") or "policy")
-    manifest["revision"] = f"{base}-{members_sha256(content)[:12]}"
-    manifest["metadata"] = {"schema": SCHEMA, "entrypoint": ENTRYPOINT}
+    names = [str(manifest.get("revision") or "policy"), *([str(number)] if number else [])]
+    manifest["revision"] = "-".join([*names, members_sha256(content)[:12]])
+    numbered = {"number": number} if number else {}
+    manifest["metadata"] = {"schema": SCHEMA, "entrypoint": ENTRYPOINT, **numbered}
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-    return _pack({**kept, **sources, ".manifest": text})
+    return pack_members({**kept, **sources, ".manifest": text})
+
+
+def with_signature(archive: bytes, signatures: bytes, file: str) -> bytes:
+    """Put a signature into a bundle, in the place of one that it may have."""
+    return pack_members({**unpack(archive, file), SIGNATURES: signatures})
 
 
 def members_sha256(members: Mapping[str, bytes]) -> Sha256:
@@ -151,7 +168,8 @@ def _header(block: bytes, file: str) -> tarfile.TarInfo:
     return header
 
 
-def _pack(members: Mapping[str, bytes]) -> bytes:
+def pack_members(members: Mapping[str, bytes]) -> bytes:
+    """Write members as a gzipped tar: by name, without times, so that the same give the same."""
     blocks: list[bytes] = []
     for name in sorted(members):
         header = tarfile.TarInfo(name)
@@ -181,5 +199,16 @@ def _check_manifest(manifest: JsonObject, file: str) -> None:
         raise ConfigurationError(
             file, None, f"is not packed for entry point {ENTRYPOINT}: {_REMEDY}"
         )
+    if not isinstance(metadata, Mapping) or metadata.get("schema") != SCHEMA:
+        raise ConfigurationError(file, None, f"does not answer in the form of {SCHEMA}: {_REMEDY}")
     if not isinstance(manifest.get("revision"), str) or not manifest["revision"]:
         raise ConfigurationError(file, None, f"has no revision in its manifest: {_REMEDY}")
+
+
+def _number(manifest: JsonObject, file: str) -> int:
+    metadata = manifest["metadata"]
+    assert isinstance(metadata, Mapping)
+    number = metadata.get("number", 0)
+    if type(number) is not int or not 0 <= number <= MAX_NUMBER:
+        raise ConfigurationError(file, None, f"has a number that is none: {_REMEDY}")
+    return number

@@ -6,6 +6,7 @@ from broker.ports.keys import SecretProvider, Signer
 from broker.ports.log import EventRange, LogEntry, LogFiles, LogHead, LogRecord
 from broker.ports.policy import PolicyAnswer, PolicyEngine
 from broker.ports.record import (
+    BUNDLE_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
     PIECE_BYTES,
@@ -14,6 +15,7 @@ from broker.ports.record import (
     Event,
     EventDraft,
     File,
+    KeptBundle,
     StagedFile,
     StoredReceipt,
     WorkspaceUpdate,
@@ -24,6 +26,7 @@ from broker.ports.telemetry import Telemetry
 from broker.ports.witness import WitnessGateway
 
 __all__ = [
+    "BUNDLE_PREMISE",
     "HALTS_PREMISE",
     "LABELS_PREMISE",
     "PIECE_BYTES",
@@ -36,6 +39,7 @@ __all__ = [
     "EventDraft",
     "EventRange",
     "File",
+    "KeptBundle",
     "LogEntry",
     "LogFiles",
     "LogHead",

@@ -11,6 +11,9 @@ from broker.core.ids import AgentId, CallId, Sha256
 from broker.core.lifecycle import CallState, Step
 from broker.core.receipt import ReceiptDraft
 
+BUNDLE_PREMISE = "policy.bundle"
+"""Names the digest of the policy bundle that is active; what starts was decided by it."""
+
 HALTS_PREMISE = "halts"
 """Names what `PremiseChanged` says of a start that a halt forbids."""
 
@@ -125,3 +128,18 @@ class CallFilter:
     states: frozenset[CallState] = frozenset()
     session_id: str | None = None
     tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptBundle:
+    """The last policy bundle with a number that was active: what a restart goes on with.
+
+    Args:
+        number: At least 1; see `broker.core.bundle.Bundle`.
+        archive: Its bytes, as `read_bundle` takes them.
+    """
+
+    number: int
+    revision: str
+    sha256: Sha256
+    archive: bytes = field(repr=False)

@@ -60,6 +60,9 @@ class SandboxEngine(Protocol):
     def at_hand(self, profile: Profile) -> Sandbox | None:
         """Hand out a started container of exactly this profile; None where none waits."""
 
+    def renew(self) -> None:
+        """Let no call have a container that waits now, or is just being made to wait."""
+
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 

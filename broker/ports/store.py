@@ -13,6 +13,7 @@ from broker.ports.record import (
     Change,
     Event,
     EventDraft,
+    KeptBundle,
     StagedFile,
     StoredReceipt,
 )
@@ -56,6 +57,18 @@ class Store(Protocol):
 
     async def premise(self, name: str) -> str | None:
         """Read a premise; None where nobody set it."""
+
+    async def keep_bundle(self, bundle: KeptBundle, event: EventDraft) -> None:
+        """Keep the bundle that becomes active, set `BUNDLE_PREMISE` to its digest, with the event.
+
+        One bundle is kept; it takes the place of the one before.
+
+        Raises:
+            StaleBundle: The kept one has this number or a higher one.
+        """
+
+    async def kept_bundle(self) -> KeptBundle | None:
+        """Read the bundle that was kept last; None where none ever was."""
 
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt; one that is there already is left as it is, with no new event.

@@ -11,6 +11,8 @@ import pytest
 from broker.adapters.policy_files import load_bundle
 from tests.docs.fences import Ran, Reader, blocks_of, clean_environment, free_address
 
+# The page, followed whole, is one fixture.
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "policy.md"
 INIT = "toolwarrant init dev\n"
@@ -100,6 +102,12 @@ class TestPolicyGuide:
         (explained,) = (ran.out for ran in followed if "policy explain" in ran.block.text)
         assert "default.fetch_closed [low]: no destination is listed" in explained
         assert "teams/default/fetch.rego:" in explained
+
+    def test_the_signed_bundle_decides(self, followed):
+        """Activated beside a broker that goes on, it denies what the shipped one allowed."""
+        (activated,) = (ran for ran in followed if "activate policy.tar.gz\ntool" in ran.block.text)
+        assert "in the place of toolwarrant-default-" in activated.err
+        assert activated.out.endswith("exit code 3\n")
 
     def test_the_copied_pack_is_what_decides(self, followed, folder):
         """The last bundle has the pack as a team, with what it imports of the library alone."""

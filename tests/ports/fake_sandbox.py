@@ -165,6 +165,9 @@ class FakeSandboxEngine:
             await self.dawdle()
         return made
 
+    def renew(self) -> None:
+        """Do nothing: what this host keeps, it makes when it is asked for."""
+
     def at_hand(self, profile: Profile) -> FakeSandbox | None:
         """Hand out a container, where this host keeps some."""
         if not self.host.keeps_some:

@@ -22,11 +22,13 @@ from broker.errors import (
     PremiseChanged,
     QuotaSpent,
     ShortIdTaken,
+    StaleBundle,
     StaleCall,
     StaleLog,
     StoreUnavailable,
 )
 from broker.ports import (
+    BUNDLE_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
     PIECE_BYTES,
@@ -35,6 +37,7 @@ from broker.ports import (
     Event,
     EventDraft,
     EventRange,
+    KeptBundle,
     LogEntry,
     LogHead,
     StagedFile,
@@ -78,6 +81,7 @@ class MemoryDisk:
     staged: dict[StagedFile, tuple[AgentId, bytes]] = field(default_factory=dict)
     staged_so_far: int = 0
     premises: dict[str, str] = field(default_factory=dict)
+    bundle: KeptBundle | None = None
     halts: dict[HaltId, Halt] = field(default_factory=dict)
     labels: dict[AgentId, frozenset[str]] = field(default_factory=dict)
     workspaces: dict[tuple[AgentId, str], Sha256] = field(default_factory=dict)
@@ -169,6 +173,23 @@ class MemoryStore:
         """Read a premise."""
         self._refuse_if_lost()
         return self._disk.premises.get(name)
+
+    async def keep_bundle(self, bundle: KeptBundle, event: EventDraft) -> None:
+        """Keep the bundle that becomes active, with its premise and event."""
+
+        def work() -> None:
+            kept = self._disk.bundle
+            if kept is not None and kept.number >= bundle.number:
+                raise StaleBundle(f"{kept.revision} is kept")
+            self._disk.bundle = bundle
+            self._disk.premises[BUNDLE_PREMISE] = bundle.sha256
+            self._append(event)
+
+        await self._write(work)
+
+    async def kept_bundle(self) -> KeptBundle | None:
+        """Read the bundle that was kept last."""
+        return (await self._read()).bundle
 
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""

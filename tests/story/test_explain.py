@@ -45,7 +45,8 @@ async def stage() -> Stage:
 def explainer(stage: Stage) -> Explainer:
     """Explain by the sources of the shipped bundle."""
     world = stage.life.world
-    return Explainer(Reader(world), world.store, load_bundle(policies_dir() / "bundle.tar.gz"))
+    bundle = load_bundle(policies_dir() / "bundle.tar.gz")
+    return Explainer(Reader(world), world.store, lambda: bundle)
 
 
 class TestExplain:
@@ -68,7 +69,7 @@ class TestExplain:
         await stage.start()
         call = await stage.call()
         world = stage.life.world
-        asked = Explainer(Reader(world), world.store, bundle)
+        asked = Explainer(Reader(world), world.store, lambda: bundle)
         _, (found,) = await asked.explain(SECURITY, call.name)
         await stage.policy.close()
         (reason,) = found.reasons
@@ -95,7 +96,7 @@ class TestExplain:
         await stage.start()
         call = await stage.call()
         world = stage.life.world
-        _, (found,) = await Explainer(Reader(world), world.store, bundle).explain(
+        _, (found,) = await Explainer(Reader(world), world.store, lambda: bundle).explain(
             SECURITY, call.name
         )
         await stage.policy.close()
@@ -178,7 +179,7 @@ class TestTrials:
         stage = Stage()
         stage.policy = WasmEngine(bundle, timeout_s=5)  # type: ignore[assignment]
         await stage.start()
-        yield stage, Explainer(Reader(stage.life.world), stage.life.world.store, bundle)
+        yield stage, Explainer(Reader(stage.life.world), stage.life.world.store, lambda: bundle)
         await stage.policy.close()
 
     async def test_the_call_runs_as_if_they_were_not_there(self, asked):

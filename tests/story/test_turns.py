@@ -34,6 +34,8 @@ from tests.verify.receipts import new_signer
 READER = AgentId("reader")
 # No service looks at its context.
 CONTEXT: Any = None
+# No read activates anything.
+ACTIVATION: Any = None
 
 
 class Desk:
@@ -51,8 +53,8 @@ class Desk:
             self.reader, self.log, without_witnesses(self.log, world.store), "{}"
         )
         bundle = load_bundle(policies_dir() / "bundle.tar.gz")
-        explainer = Explainer(self.reader, world.store, bundle)
-        self.policy = PolicyService(explainer, stage.policy)
+        explainer = Explainer(self.reader, world.store, lambda: bundle)
+        self.policy = PolicyService(explainer, stage.policy, ACTIVATION)
 
     async def get(self, call: str) -> None:
         """Read the call."""

@@ -115,6 +115,9 @@ class DockerEngine:
     def at_hand(self, profile: Profile) -> None:
         """Hand out nothing: this makes containers when they are asked for, and keeps none."""
 
+    def renew(self) -> None:
+        """Do nothing: this keeps no containers that wait."""
+
     async def sweep(self) -> int:
         """Remove this installation's containers of earlier boots; return how many.
 

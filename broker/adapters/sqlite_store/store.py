@@ -12,6 +12,9 @@ from queue import SimpleQueue
 from typing import Self, TypeVar
 
 from broker.adapters.sqlite_store import (
+    bundle as bundle_row,
+)
+from broker.adapters.sqlite_store import (
     changes,
     file_rows,
     halts,
@@ -38,6 +41,7 @@ from broker.ports import (
     Change,
     Event,
     EventDraft,
+    KeptBundle,
     LogEntry,
     LogHead,
     StagedFile,
@@ -139,6 +143,14 @@ class SqliteStore:
     async def premise(self, name: str) -> str | None:
         """Read a premise; None where nobody set it."""
         return await self._read(partial(queries.premise, name=name))
+
+    async def keep_bundle(self, bundle: KeptBundle, event: EventDraft) -> None:
+        """Keep the bundle that becomes active, with its premise and event."""
+        await self._write(lambda chronicle: bundle_row.keep_bundle(chronicle, bundle, event))
+
+    async def kept_bundle(self) -> KeptBundle | None:
+        """Read the bundle that was kept last."""
+        return await self._read(bundle_row.kept_bundle)
 
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""

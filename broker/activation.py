@@ -1,0 +1,319 @@
+"""Exchange the policy bundle of a broker that takes calls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from broker.active_policy import ActivePolicy
+from broker.core.bundle import Bundle, read_bundle
+from broker.core.canonical import JsonObject
+from broker.core.ids import Sha256, sha256_hex
+from broker.core.trust_root import TrustRoot
+from broker.errors import (
+    BundleInvalid,
+    BundleNotNewer,
+    CanaryWrong,
+    ConfigurationError,
+    FailedPrecondition,
+    PermissionDenied,
+    PolicyError,
+    PolicyUndefined,
+    Refusal,
+    StaleBundle,
+    StoreUnavailable,
+    Unavailable,
+)
+from broker.people import People
+from broker.ports import (
+    Clock,
+    EventDraft,
+    KeptBundle,
+    PolicyEngine,
+    SandboxEngine,
+    Store,
+    Telemetry,
+)
+from broker.tasks import Tasks
+from broker.verify.bundle import verify_bundle
+
+MAX_BUNDLE_BYTES: Final = 16 * 2**20
+"""Largest bundle that is read, as it comes, compressed."""
+
+_NAME: Final = "the bundle"
+_RETRY: Final = timedelta(seconds=1)
+
+Load = Callable[[Bundle], Awaitable[PolicyEngine]]
+"""Start an engine with a bundle; it has answered the canary then, or a PolicyError is raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activator:
+    """Who activates: an identity, or a source that the operator configured; exactly one of them.
+
+    Args:
+        identity: The name in a certificate.
+        source: Where the bundle comes from by itself, without any credential.
+    """
+
+    identity: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.identity) == bool(self.source):
+            raise ValueError("an identity activates, or a source: exactly one of them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activated:
+    """What is active now, and what was before.
+
+    Args:
+        is_new: False where this very bundle was active already: then nothing was done.
+        previous: Revision before; the same where it is not new.
+    """
+
+    revision: str
+    number: int
+    sha256: Sha256
+    is_new: bool
+    previous: str
+    previous_number: int
+    previous_sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What an activation works with.
+
+    Args:
+        load: Makes the engine for a bundle.
+        root: Names the policy keys.
+        external: Where the OPA server is that is not the broker's own; empty: there is none.
+    """
+
+    load: Load
+    root: TrustRoot
+    store: Store
+    people: People
+    sandboxes: SandboxEngine
+    clock: Clock
+    telemetry: Telemetry
+    external: str = ""
+
+
+class Activation:
+    """Let another bundle decide, from one moment to the next. Used from one event loop.
+
+    The new bundle is checked and loaded beside the old one. Then one transaction keeps its bytes,
+    sets the premise that starts of calls rest on, and says who did it; when it is durable, and
+    before anything else happens on the event loop, the engine is exchanged. What fails before
+    leaves the old bundle as it was; a crash leaves the old one or the new one.
+    """
+
+    def __init__(self, policy: ActivePolicy, means: Means) -> None:
+        self._policy = policy
+        self._means = means
+        self._tasks = Tasks()
+        self._turn = asyncio.Lock()
+
+    @property
+    def active(self) -> Bundle:
+        """Give the active bundle."""
+        return self._policy.bundle
+
+    async def activate(self, bundle: bytes, *, by: Activator) -> Activated:
+        """Check a bundle, then let it decide.
+
+        Goes on to its end where the one who waits for it is cancelled. The same bundle once more
+        changes nothing.
+
+        Raises:
+            BundleInvalid: It is broken, not signed by a policy key, or decides nothing.
+            BundleNotNewer: Its number is not above that of the active one.
+            FailedPrecondition: An OPA server that is not the broker's own decides.
+            StoreUnavailable: It could not be made durable, so the old one still decides.
+            Unavailable: The machine could not start an engine for it.
+        """
+        return await self._tasks.detached(self._activate(bundle, by))
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._tasks.cancel()
+
+    async def _activate(self, archive: bytes, by: Activator) -> Activated:
+        async with self._turn:
+            who = self._who(by)
+            try:
+                return await self._exchange(archive, who)
+            except Refusal as error:
+                await self._note_refused(archive, who, error)
+                raise
+
+    async def _exchange(self, archive: bytes, who: JsonObject) -> Activated:
+        self._refuse_external()
+        # Unpacking what is large takes its time, which calls are not to wait for.
+        fresh = await asyncio.to_thread(read_signed, archive, self._means.root)
+        before = self._policy.bundle
+        if fresh.sha256 == before.sha256:
+            return _activated(fresh, before)
+        check_newer(fresh, before)
+        engine = await self._load(fresh)
+        try:
+            await self._keep(fresh, before, who)
+        except BaseException:
+            await engine.close()
+            raise
+        # In the step that learns of the commit, before those whose starts it refuses learn of that:
+        # they ask the new bundle at once.
+        self._policy.exchange(engine, fresh)
+        self._means.sandboxes.renew()
+        self._means.telemetry.policy_active(fresh.revision, before.revision)
+        return _activated(fresh, before)
+
+    async def _load(self, bundle: Bundle) -> PolicyEngine:
+        try:
+            return await self._means.load(bundle)
+        except PolicyError as error:
+            raise _unfit(error) from error
+        except OSError as error:
+            # A disk that is full, a process that cannot be had: not the bundle's fault.
+            raise Unavailable(
+                f"no engine could be started for it: {error.strerror}; look at its machine"
+            ) from error
+
+    async def _keep(self, fresh: Bundle, before: Bundle, who: JsonObject) -> None:
+        means = self._means
+        data = {
+            **who,
+            "revision": fresh.revision,
+            "number": fresh.number,
+            "bundle": fresh.sha256,
+            "previous_revision": before.revision,
+            "previous": before.sha256,
+        }
+        event = EventDraft(type="policy.activated", at=means.clock.now(), data=data)
+        try:
+            await means.store.keep_bundle(kept(fresh), event)
+        except StaleBundle as error:
+            raise BundleNotNewer(error.message) from error
+        except StoreUnavailable as error:
+            if not await self._was_kept(fresh, error):
+                raise
+
+    async def _was_kept(self, fresh: Bundle, error: StoreUnavailable) -> bool:
+        """Find out whether a change whose answer was lost was made."""
+        means = self._means
+        while True:
+            try:
+                stored = await means.store.kept_bundle()
+            except StoreUnavailable:
+                means.telemetry.alarm("an activation waits for the store", error)
+                await means.clock.sleep_until(means.clock.now() + _RETRY)
+            else:
+                return stored is not None and stored.sha256 == fresh.sha256
+
+    def _refuse_external(self) -> None:
+        if self._means.external:
+            raise FailedPrecondition(
+                f"an OPA server that is not the broker's decides, {self._means.external}: give "
+                "it the bundle, name the same file as `bundle` in [policy], restart the broker",
+                subject="policy.bundle",
+                reason="POLICY_ENGINE_EXTERNAL",
+            )
+
+    def _who(self, by: Activator) -> JsonObject:
+        if by.source:
+            return {"source": by.source}
+        people = self._means.people
+        identity = people.identity(by.identity)
+        if identity is None:
+            raise PermissionDenied("this identity is not known, or has expired")
+        return {"by": people.actor(identity)}
+
+    async def _note_refused(self, archive: bytes, who: JsonObject, error: Refusal) -> None:
+        """Record an attempt; that it cannot be recorded is no reason to take the bundle."""
+        means = self._means
+        means.telemetry.alarm("a policy bundle was refused", error)
+        data = {**who, "archive": sha256_hex(archive), "reason": error.reason}
+        event = EventDraft(type="policy.refused", at=means.clock.now(), data=data)
+        try:
+            await means.store.append_event(event)
+        except StoreUnavailable as fault:
+            means.telemetry.alarm("a refused bundle is not in the record", fault)
+
+
+def read_signed(archive: bytes, root: TrustRoot) -> Bundle:
+    """Read a bundle that somebody sends.
+
+    Raises:
+        BundleInvalid: Too large, broken, or not signed by a policy key.
+    """
+    if len(archive) > MAX_BUNDLE_BYTES:
+        raise BundleInvalid(
+            f"has {len(archive)} bytes, more than {MAX_BUNDLE_BYTES}: take data out of it",
+            reason="BUNDLE_TOO_LARGE",
+        )
+    try:
+        # Before the rest is looked at: only what a policy key signed is worth it.
+        verify_bundle(archive, root)
+        return read_bundle(archive, _NAME)
+    except ConfigurationError as error:
+        raise BundleInvalid(error.message) from error
+
+
+def check_newer(fresh: Bundle, before: Bundle) -> None:
+    """Check that a bundle is a step forward.
+
+    Raises:
+        BundleNotNewer: It is none.
+    """
+    if not fresh.number:
+        raise BundleNotNewer(
+            f"{fresh.revision} has no number, so nobody could tell what it follows: build it with "
+            "`toolwarrant policy build --sign`",
+            reason="BUNDLE_UNNUMBERED",
+        )
+    if fresh.number == before.number:
+        raise BundleNotNewer(
+            f"{fresh.revision} has the number of the active {before.revision}, with other content: "
+            "build it again, which gives it a number of its own",
+            reason="BUNDLE_NUMBER_TAKEN",
+        )
+    if fresh.number < before.number:
+        raise BundleNotNewer(
+            f"{fresh.revision} is older than the active {before.revision}: to go back, build the "
+            "older sources again",
+        )
+
+
+def kept(bundle: Bundle) -> KeptBundle:
+    """Give what a store keeps of a bundle with a number."""
+    return KeptBundle(
+        number=bundle.number,
+        revision=bundle.revision,
+        sha256=bundle.sha256,
+        archive=bundle.archive,
+    )
+
+
+def _unfit(error: PolicyError) -> BundleInvalid:
+    """Say why a bundle that was loaded may not decide."""
+    if isinstance(error, PolicyUndefined) or isinstance(error.__cause__, PolicyUndefined):
+        return BundleInvalid(error.message, reason="BUNDLE_UNDEFINED")
+    if isinstance(error, CanaryWrong):
+        return BundleInvalid(error.message, reason="BUNDLE_CANARY_WRONG")
+    return BundleInvalid(error.message, reason="BUNDLE_UNUSABLE")
+
+
+def _activated(fresh: Bundle, before: Bundle) -> Activated:
+    return Activated(
+        revision=fresh.revision,
+        number=fresh.number,
+        sha256=fresh.sha256,
+        is_new=fresh.sha256 != before.sha256,
+        previous=before.revision,
+        previous_number=before.number,
+        previous_sha256=before.sha256,
+    )
