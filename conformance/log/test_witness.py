@@ -214,8 +214,8 @@ class TestBroker:
             get("after", call.name)
             assert verify("after")["log"]["witnesses"] == key_ids
             (tmp_path / "kept").write_text(auditor.checkpoint(witnessed=True).checkpoint)
-            run("receipts", "export", tmp_path / "export")
-            audit = ("audit", "verify", tmp_path / "export", "--trust-root", root)
+            folder_of_log = served.folder.store.with_name("toolwarrant.db.tlog")
+            audit = ("audit", "verify", folder_of_log, "--trust-root", root)
             asked = ("--checkpoint", tmp_path / "kept", "--witness-quorum", "1")
             assert run(*audit, *asked, online=False).startswith("VALID: whole: ")
 
