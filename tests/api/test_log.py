@@ -9,6 +9,7 @@ import pytest
 
 from broker.core.log_proof import read_log_proof
 from broker.core.merkle_proof import check_consistency
+from broker.core.signed_note import read_note
 from broker.core.trust_root import read_trust_root
 from broker.v1 import receipt_pb2
 from broker.verify.log import open_checkpoint
@@ -145,6 +146,13 @@ class TestCommandLine:
         run(*verify, "--proof", proof, "--witness-quorum", "1", code=1, online=False)
         run(*verify, "--witness-quorum", "1", code=2, online=False)
         run("receipts", "get", call.name, "--proof-out", proof, code=2)
+
+    def test_without_witnesses(self, agent, run, tmp_path):
+        """A log that has none proves by its own head; a witnessed one cannot be had of it."""
+        call, proof = agent.execute("no_such_tool"), tmp_path / "receipt.tlog-proof"
+        run("receipts", "get", call.name, "--unwitnessed", "--proof-out", proof, "--as", "agent")
+        assert len(read_note(read_log_proof(proof.read_bytes()).checkpoint).signatures) == 1
+        assert run("receipts", "checkpoint", "--witnessed", code=7) == ""
 
     def test_audit(self, agent, run, served, tmp_path):
         """The folder beside the store is verified with a head kept from earlier; an export, which
