@@ -31,7 +31,7 @@ RAW = bytes(range(32))
 VKEY = verifier_key(NAME, COSIGNATURE_V1, RAW)
 KEY = TrustedKey.from_pem(KeyRole.WITNESS, ed25519_pem(RAW))
 OTHER = TrustedKey.from_pem(KeyRole.WITNESS, ed25519_pem(bytes(range(1, 33))))
-LOG = TrustedKey.from_pem(KeyRole.LOG, ed25519_pem(RAW))
+LOG = TrustedKey.from_pem(KeyRole.LOG, ed25519_pem(bytes(range(2, 34))))
 URL = 'url = "https://witness.test/"'
 
 
