@@ -63,6 +63,7 @@ from broker.judge import Judge
 from broker.key_record import record_keys
 from broker.keyring import read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
+from broker.leaves import Leaves
 from broker.ledger import Ledger
 from broker.log import Log
 from broker.notary import Notary
@@ -246,7 +247,9 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
         LogFolder(path.with_name(f"{path.name}.tlog")),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
+        write=_leaves(config, outside).write,
         clock=outside.clock,
+        entropy=SystemEntropy(),
         telemetry=outside.telemetry,
     )
     await log.open()
@@ -255,6 +258,15 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     stack.push_async_callback(tasks.cancel)
     tasks.start(log.run())
     return log
+
+
+def _leaves(config: Config, outside: _Outside) -> Leaves:
+    return Leaves(
+        installation=outside.store.installation,
+        key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        sign=outside.signer.sign,
+    )
 
 
 async def _world(config: Config, outside: _Outside) -> World:

@@ -48,7 +48,7 @@ async def record_keys(
     for role, signer in signers.items():
         name = f"key.{role.value}"
         if (before := await store.premise(name)) != signer.key_id:
-            data = {"role": role.value, "key_id": signer.key_id, "before": before or ""}
+            data = {"role": role.value, "key_id": signer.key_id, "previous": before or ""}
             draft = EventDraft(type="key.in_use", at=clock.now(), data=data)
             await store.set_premise(name, signer.key_id, draft)
 

@@ -1,17 +1,20 @@
-"""Keep the transparency log over the receipts.
+"""Keep the transparency log.
 
-One step, `advance`, does everything: it covers the receipts that no head covers yet by a new one,
-makes that durable, then shows it to readers. What a crash leaves undone the next step finds undone,
-by the same code, since it looks at the record and at what readers see, never at what it meant to
-do. A head is signed before it is durable, but nobody sees it before: Ed25519 gives the same bytes
-for the same tree again.
+One step, `advance`, does everything: it covers the entries that no head covers yet by a new one,
+makes that durable, then shows it to readers. Entries have their places already, each from the
+transaction that wrote what it is about; once a second one more covers all events since the last.
+The bytes of those that are no receipts are made here, and are durable with their head. What a crash
+leaves undone the next step finds undone, by the same code, since it looks at the record and at what
+readers see, never at what it meant to do. A head is signed before it is durable, but nobody sees it
+before: Ed25519 gives the same bytes for the same tree again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from broker.core.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from broker.core.log_leaf import SALT_BYTES, LeafKind
 from broker.core.log_proof import LogProof, write_log_proof
 from broker.core.merkle import Frontier, leaf_hash
 from broker.core.merkle_proof import consistency_proof, inclusion_proof
@@ -19,7 +22,17 @@ from broker.core.signed_note import ED25519, read_note, verifier_key
 from broker.core.tiles import WIDTH, Tile, tiles_between, write_bundle
 from broker.core.trust_root import KeyRole, TrustedKey
 from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
-from broker.ports import Clock, LogFiles, LogHead, LogRecord, Signer, StoredReceipt, Telemetry
+from broker.ports import (
+    Clock,
+    Entropy,
+    LogEntry,
+    LogFiles,
+    LogHead,
+    LogRecord,
+    Signer,
+    StoredReceipt,
+    Telemetry,
+)
 from broker.tasks import Tasks
 
 _EVERY = timedelta(seconds=1)
@@ -36,6 +49,7 @@ class Log:
     Args:
         signer: An Ed25519 key of role log.
         origin: The log's name, which never changes.
+        write: Gives the exact bytes of an entry that is no receipt; called in a thread.
     """
 
     def __init__(
@@ -45,7 +59,9 @@ class Log:
         signer: Signer,
         *,
         origin: str,
+        write: Callable[[LogEntry], bytes],
         clock: Clock,
+        entropy: Entropy,
         telemetry: Telemetry,
     ) -> None:
         key = TrustedKey.from_pem(KeyRole.LOG, signer.public_key_pem).ed25519_key
@@ -56,7 +72,9 @@ class Log:
         self._signer = signer
         self._key = key
         self._origin = origin
+        self._write = write
         self._clock = clock
+        self._entropy = entropy
         self._telemetry = telemetry
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
@@ -107,8 +125,9 @@ class Log:
             await self._clock.sleep_until(self._clock.now() + _EVERY)
 
     async def catch_up(self) -> None:
-        """Advance until every receipt is covered."""
+        """Let every event be in the log, and every entry covered."""
         try:
+            await self._record.close_batch(self._entropy.random_bytes(SALT_BYTES))
             while await self.advance():
                 pass
         # Broad, because an error that left this loop would end the log without a word.
@@ -139,10 +158,10 @@ class Log:
             await self._load(await self._record.log_head())
         frontier = self._frontier or Frontier.empty()
         room = WIDTH - frontier.size % WIDTH
-        entries = await self._record.log_entries(frontier.size, room)
+        entries = await self._record.log_sources(frontier.size, room)
         if not entries and self._head is not None:
             return False
-        grown, hashes = await asyncio.to_thread(_grow, frontier, entries)
+        grown, hashes, leaves = await asyncio.to_thread(self._grow, frontier, entries)
         if self._head is None:
             # Before the first head: a record with heads whose files have no place has lost them.
             await self._files.make()
@@ -151,11 +170,24 @@ class Log:
         to = LogHead(size=grown.size, at=self._clock.now(), checkpoint=checkpoint)
         # Whatever becomes of the write, the record says it; memory is believed only after it.
         self._frontier = None
-        await self._record.advance_log(expected=self._head, hashes=hashes, to=to)
+        await self._record.advance_log(expected=self._head, hashes=hashes, to=to, leaves=leaves)
         self._frontier, self._head = grown, to
         self._grown.set()
         self._grown = asyncio.Event()
-        return len(entries) == room
+        # Behind a batch there may be more: the record gives few at once that cover many events.
+        return len(entries) == room or (bool(entries) and entries[-1].kind is LeafKind.BATCH)
+
+    def _grow(
+        self, frontier: Frontier, entries: Sequence[LogEntry]
+    ) -> tuple[Frontier, list[bytes], Mapping[int, bytes]]:
+        leaves = {
+            entry.index: self._write(entry)
+            for entry in entries
+            if entry.kind is not LeafKind.RECEIPT
+        }
+        texts = (leaves.get(entry.index, entry.receipt or b"") for entry in entries)
+        grown, hashes = frontier.extended(map(leaf_hash, texts))
+        return grown, hashes, leaves
 
     def _sign(self, frontier: Frontier) -> bytes:
         checkpoint = Checkpoint(origin=self._origin, size=frontier.size, root=frontier.root)
@@ -245,7 +277,7 @@ class Log:
         Raises:
             Unavailable: No head covered it within 10 s.
         """
-        index = receipt.sequence - 1
+        index = await self._record.log_index(receipt.sequence)
         head = await (covering or self.covering)(index)
         hashes = await self._record.fold_log(lambda read: inclusion_proof(index, head.size, read))
         proof = LogProof(index=index, hashes=hashes, checkpoint=head.checkpoint)
@@ -292,7 +324,3 @@ class Log:
 
 _EMPTY = "make an empty one: readers who kept a later checkpoint will see that the log went back"
 _MOVE = f"move the folder away, then {_EMPTY}"
-
-
-def _grow(frontier: Frontier, entries: Sequence[bytes]) -> tuple[Frontier, list[bytes]]:
-    return frontier.extended(leaf_hash(entry) for entry in entries)

@@ -8,7 +8,7 @@ from broker.adapters.sqlite_store import LogPlace, resting_log
 from broker.config import FILE_SCHEME, Config
 from broker.core.root_change import rotated
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, is_signed_trust_root
-from broker.errors import ConfigurationError, InvalidArgument, ReceiptInvalid
+from broker.errors import ConfigurationError, FailedPrecondition, InvalidArgument, ReceiptInvalid
 from broker.keyring import open_signer
 from broker.root_file import read_root_text, replace_root, root_text, unreadable
 from broker.verify.trust_root import open_trust_root
@@ -48,6 +48,7 @@ def rotate(config: Config, role: KeyRole, uri: str | None) -> Rotation:
         StoreUnavailable: A broker owns the store.
         ConfigurationError: A file cannot be read or written, or is none of ours.
         InvalidArgument: Keys of this role are not rotated so, or the key is of no use.
+        FailedPrecondition: The log is not covered, as after a crash.
         TokenUnavailable: The key's token does not answer.
     """
     if role not in ROLES:
@@ -87,6 +88,15 @@ def _followed(root: TrustRoot, role: KeyRole, uri: str, place: LogPlace) -> Trus
         raise InvalidArgument("key", "a log is signed by an Ed25519 key")
     # The log's own key signs heads: what no head covers yet, the next key's first one will.
     index = place.covered if role is KeyRole.LOG else place.entries
+    if role is KeyRole.RECEIPT and place.covered < place.entries:
+        # Their bytes are made with the head that covers them, by the key that is there then.
+        raise FailedPrecondition(
+            f"the log has {place.entries - place.covered} entries that no head covers, which the "
+            "next key would sign though they stand before its beginning: start the broker with "
+            "the key it has, stop it with SIGTERM, rotate then",
+            subject="log",
+            reason="LOG_BEHIND",
+        )
     try:
         return rotated(root, role, key, index)
     except ReceiptInvalid as error:

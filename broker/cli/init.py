@@ -10,8 +10,6 @@ import typer
 from broker.cli.terminal import note, say
 from broker.config_template import Settings
 from broker.errors import InvalidArgument
-from broker.init import initialise
-from broker.production import Elsewhere, Names, initialise_production
 
 
 def init(
@@ -62,6 +60,10 @@ def init(
     production one has the server's keys, a request for its certificate, a trust root to be signed.
     Everything or nothing is written; keys that are there are never overwritten.
     """
+    # Here, not above: they load the Engine's SDK, which other commands do without.
+    from broker.init import initialise
+    from broker.production import Elsewhere, Names, initialise_production
+
     settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}
     if production:
         if ca is None or not root_key:

@@ -3,7 +3,7 @@
 from broker.ports.clock import Clock, Entropy
 from broker.ports.egress import EgressGateway, Outlet, Resolver
 from broker.ports.keys import SecretProvider, Signer
-from broker.ports.log import LogFiles, LogHead, LogRecord
+from broker.ports.log import EventRange, LogEntry, LogFiles, LogHead, LogRecord
 from broker.ports.policy import PolicyAnswer, PolicyEngine
 from broker.ports.record import (
     HALTS_PREMISE,
@@ -34,7 +34,9 @@ __all__ = [
     "Entropy",
     "Event",
     "EventDraft",
+    "EventRange",
     "File",
+    "LogEntry",
     "LogFiles",
     "LogHead",
     "LogRecord",

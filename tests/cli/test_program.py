@@ -104,6 +104,17 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dev"
 
 
+class TestStart:
+    def test_no_command_waits_for_what_others_need(self):
+        """Neither a policy engine nor Docker's SDK is loaded before a command asks for it."""
+        heavy = {"aiohttp", "docker", "requests", "wasmtime"}
+        program = f"import sys, broker.cli.main; print(*{heavy} & set(sys.modules))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "\n"
+
+
 class TestHelp:
     """`--help`."""
 

@@ -1,6 +1,7 @@
 """A broker whose keys change, and one whose log key is on a token."""
 
 import json
+import re
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -8,14 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from broker.config import load
+from broker.core.lifecycle import CallState
 from broker.core.root_change import next_version
 from broker.core.trust_root import KeyRole, TrustedKey, read_trust_root, write_trust_root
+from broker.errors import FailedPrecondition
 from broker.keyring import open_signer
+from broker.rotation import rotate
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity, Verdict
 from tests.broker_process import NotServed, Served
 from tests.cli.within import toolwarrant
 from tests.e2e.halting import until
+from tests.ports.samples import first, new_call
+from tests.ports.shelf import SqliteShelf
 from tests.softhsm import Token, new_token
 
 
@@ -56,9 +63,10 @@ class TestRotation:
         assert (running.returncode, "owns the store" in running.stderr) == (1, True)
         broker.stop()
         before = file.read_bytes()
+        size = int((folder / "toolwarrant.db.tlog" / "checkpoint").read_text().split("\n")[1])
         for role, setting in (("receipt", "key"), ("log", "log_key")):
             said = json.loads(self.rotate(broker, role).stdout)
-            assert (said["valid_from_index"], said["to_sign"]) == (1, False)
+            assert (said["valid_from_index"], said["to_sign"]) == (size, False)
             if role == "receipt":
                 code, words = not_served(broker)
                 assert (code, "[KEY_ENDED]" in words) == (2, True)
@@ -77,6 +85,18 @@ class TestRotation:
         self.check_events(folder, before, root)
         self.check_refusals(broker, before, root)
 
+    async def test_a_log_that_is_behind(self, development_folder, tmp_path):
+        """What the next key would sign before its own beginning is for the old one to sign."""
+        folder = development_folder.copy(tmp_path / "dev")
+        store = await SqliteShelf(folder.path / "toolwarrant.db").open()
+        await store.commit(first(new_call(1, CallState.DENIED)))
+        await store.close()
+        with pytest.raises(FailedPrecondition, match="entries that no head covers") as caught:
+            rotate(load(folder.config), KeyRole.RECEIPT, None)
+        assert caught.value.reason == "LOG_BEHIND"
+        key = rotate(load(folder.config), KeyRole.LOG, None).key
+        assert key.valid_from_index == 0
+
     @staticmethod
     def rotate(broker: Served, role: str) -> subprocess.CompletedProcess[str]:
         """Rotate a key, as an operator does."""
@@ -87,7 +107,8 @@ class TestRotation:
     def check_refusals(broker: Served, before: bytes, after: bytes) -> None:
         """A key whose time has not come signs nothing; the trust root goes to no older version."""
         file = broker.folder.path / "trust-root.json"
-        file.write_bytes(after.replace(b'"valid_from_index": 1', b'"valid_from_index": 3'))
+        later = re.sub(rb'("valid_from_index": )[1-9]\d*', rb"\g<1>1000000", after)
+        file.write_bytes(later)
         code, words = not_served(broker)
         assert (code, "[KEY_NOT_YET_VALID]" in words) == (2, True)
         file.write_bytes(before)
@@ -106,12 +127,12 @@ class TestRotation:
         assert key_events(folder) == [
             ("key.trust_root", {"version": "1"}),
             *[
-                ("key.in_use", {"role": role, "key_id": old[role], "before": ""})
+                ("key.in_use", {"role": role, "key_id": old[role], "previous": ""})
                 for role in ("receipt", "log")
             ],
             ("key.trust_root", {"version": "3"}),
             *[
-                ("key.in_use", {"role": role, "key_id": new[role], "before": old[role]})
+                ("key.in_use", {"role": role, "key_id": new[role], "previous": old[role]})
                 for role in ("receipt", "log")
             ],
         ]

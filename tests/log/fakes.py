@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.adapters.file_signer import FileSigner
+from broker.adapters.system import SystemEntropy
 from broker.core.checkpoint import Checkpoint, read_checkpoint
 from broker.core.lifecycle import CallState
 from broker.core.signed_note import read_note
 from broker.core.tiles import WIDTH, Tile, read_bundle, read_hashes, tiles_between
 from broker.core.witness import Answer
 from broker.log import Log
-from broker.ports import LogRecord, Store
+from broker.ports import LogEntry, LogRecord, Store
 from broker.verify.signature import is_signed
 from broker.witnessing import Witnessing
 from tests.core import rfc6962
@@ -129,7 +130,9 @@ def new_log(
         files,
         signer,
         origin=ORIGIN,
+        write=leaf_of,
         clock=clock or FakeClock(),
+        entropy=SystemEntropy(),
         telemetry=alarms or Alarms(),
     )
 
@@ -154,3 +157,8 @@ def without_witnesses(log: Log, record: LogRecord) -> Witnessing:
         clock=FakeClock(),
         telemetry=Alarms(),
     )
+
+
+def leaf_of(entry: LogEntry) -> bytes:
+    """Give some bytes for an entry that is no receipt, the same ones again for the same entry."""
+    return f"{entry.kind.value} at {entry.index}".encode()

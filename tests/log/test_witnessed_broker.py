@@ -61,9 +61,9 @@ def test_proofs(served: Served, witness: HttpWitness) -> None:
     assert plain.witnessed is False
     assert verdict(second, plain.proof) == (Validity.INVALID, "witnesses")
     latest, witnessed = auditor.checkpoint(), auditor.checkpoint(witnessed=True)
-    assert (latest.tree_size, latest.witnessed) == (2, False)
-    assert (witnessed.tree_size, witnessed.witnessed) == (1, True)
-    assert found.proof.endswith(witnessed.checkpoint)
+    assert (latest.witnessed, witnessed.witnessed) == (False, True)
+    # A batch of events may have been cosigned in between.
+    assert found.tree_size <= witnessed.tree_size <= plain.index < latest.tree_size
     witness.lie = None
     later = agent.inclusion_proof(second.name)
     assert (later.witnessed, verdict(second, later.proof)) == (True, (Validity.VALID, None))

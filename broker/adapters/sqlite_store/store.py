@@ -33,7 +33,16 @@ from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256
 from broker.core.merkle import ReadNodes
 from broker.core.witness import Cosignature
 from broker.errors import StoreUnavailable
-from broker.ports import CallFilter, Change, Event, EventDraft, LogHead, StagedFile, StoredReceipt
+from broker.ports import (
+    CallFilter,
+    Change,
+    Event,
+    EventDraft,
+    LogEntry,
+    LogHead,
+    StagedFile,
+    StoredReceipt,
+)
 
 _READERS = 4
 _BUSY_TIMEOUT_S = 5.0
@@ -269,16 +278,33 @@ class SqliteStore:
         """Read entries of the log from an index on."""
         return await self._read(partial(log_rows.entries, start=start, limit=limit))
 
+    async def log_sources(self, start: int, limit: int) -> Sequence[LogEntry]:
+        """Read what entries of the log are made from."""
+        return await self._read(partial(log_rows.sources, start=start, limit=limit))
+
+    async def log_index(self, receipt: int) -> int:
+        """Give the index of the receipt of a sequence."""
+        return await self._read(partial(log_rows.index_of, receipt=receipt))
+
+    async def close_batch(self, salt: bytes) -> bool:
+        """Append an entry to the log that covers the events which no batch covers."""
+        return await self._write(lambda chronicle: log_rows.close_batch(chronicle, salt))
+
     async def fold_log(self, work: Callable[[ReadNodes], T]) -> T:
         """Run a pure function that reads nodes of the log, in a reader's thread."""
         return await self._read(partial(log_rows.fold, work=work))
 
     async def advance_log(
-        self, *, expected: LogHead | None, hashes: Sequence[bytes], to: LogHead
+        self,
+        *,
+        expected: LogHead | None,
+        hashes: Sequence[bytes],
+        to: LogHead,
+        leaves: Mapping[int, bytes],
     ) -> None:
-        """Append nodes of the log with the head that covers them, by compare-and-set."""
+        """Append to the log what a new head covers, by compare-and-set."""
         await self._write(
-            lambda chronicle: log_rows.advance(chronicle.connection, expected, hashes, to)
+            lambda chronicle: log_rows.advance(chronicle.connection, expected, hashes, to, leaves)
         )
 
     async def add_cosignature(self, size: int, cosignature: Cosignature) -> None:
