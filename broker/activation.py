@@ -167,6 +167,7 @@ class Activation:
         # they ask the new bundle at once.
         self._policy.exchange(engine, fresh)
         self._means.sandboxes.renew()
+        self._means.telemetry.policy_active(fresh.revision, before.revision)
         return _activated(fresh, before)
 
     async def _load(self, bundle: Bundle) -> PolicyEngine:
@@ -227,6 +228,7 @@ class Activation:
     async def _note_refused(self, archive: bytes, who: JsonObject, error: Refusal) -> None:
         """Record an attempt; that it cannot be recorded is no reason to take the bundle."""
         means = self._means
+        means.telemetry.alarm("a policy bundle was refused", error)
         data = {**who, "archive": sha256_hex(archive), "reason": error.reason}
         event = EventDraft(type="policy.refused", at=means.clock.now(), data=data)
         try:

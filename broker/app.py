@@ -16,6 +16,8 @@ from pathlib import Path
 import uvloop
 from grpc import aio
 
+from broker.activation import Activation, Means
+from broker.active_policy import ActivePolicy
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.file_signer import FileSigner
@@ -23,7 +25,6 @@ from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
 from broker.adapters.opa_server import OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
-from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
@@ -43,6 +44,7 @@ from broker.api.workspace import WorkspaceService
 from broker.approve import Approvals
 from broker.board import Board
 from broker.brake import Brake
+from broker.bundle_choice import configured_bundle, first_bundle
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
@@ -56,6 +58,7 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
+from broker.core.trust_root import TrustRoot, read_trust_root
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
@@ -73,7 +76,7 @@ from broker.ports import BUNDLE_PREMISE, EventDraft, PolicyEngine, SandboxEngine
 from broker.read import Reader
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
-from broker.shipped import policies_dir, tools_dir
+from broker.shipped import tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
@@ -129,11 +132,13 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         log = await _log(config, outside, stack)
         world = await _world(config, outside)
         executor = Executor(world)
+        activation = _activation(config, outside, world)
+        stack.push_async_callback(activation.close)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log),
+            _services(config, outside, world, executor, log, activation),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -162,12 +167,12 @@ class _Outside:
     log_signer: FileSigner
     tls: Tls
     trust_root: str
+    keys: TrustRoot
     secrets: ConfiguredSecrets
     toolbox: Toolbox
     telemetry: Telemetry
     clock: SystemClock
-    bundle: Bundle
-    engine: PolicyEngine
+    policy: ActivePolicy
     store: SqliteStore
     sandboxes: SandboxEngine
     sandbox_facts: Mapping[str, str]
@@ -181,19 +186,21 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
     log_signer = read_log_signer(config.receipts, trust_root)
+    keys = read_trust_root(trust_root.encode())
     toolbox = _toolbox(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
         return seal(draft, position, signer.sign)
 
-    bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
-    engine = await _policy_engine(config, bundle)
-    stack.push_async_callback(engine.close)
+    configured = configured_bundle(config.policy, keys)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
     telemetry = Telemetry()
+    bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
+    policy = ActivePolicy(await _policy_engine(config, bundle), bundle, telemetry)
+    stack.push_async_callback(policy.close)
     docker_engine = _docker(config, store.installation, boot)
     sandboxes = _pooled(config, docker_engine, clock, telemetry)
     stack.push_async_callback(sandboxes.close)
@@ -204,12 +211,12 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         log_signer=log_signer,
         tls=tls,
         trust_root=trust_root,
+        keys=keys,
         secrets=ring,
         toolbox=toolbox,
         telemetry=telemetry,
         clock=clock,
-        bundle=bundle,
-        engine=engine,
+        policy=policy,
         store=store,
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
@@ -240,10 +247,10 @@ async def _world(config: Config, outside: _Outside) -> World:
     identities = {name: entry.identity(name) for name, entry in config.identities.items()}
     people = People(identities, clock)
     await people.load(store, entropy)
-    started = {"boot": outside.boot, "bundle": outside.engine.bundle_sha256, "version": _version()}
+    started = {"boot": outside.boot, "bundle": outside.policy.bundle_sha256, "version": _version()}
     await store.set_premise(
         BUNDLE_PREMISE,
-        outside.engine.bundle_sha256,
+        outside.policy.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
     admission = _admission(config, outside.toolbox)
@@ -283,7 +290,7 @@ async def _world(config: Config, outside: _Outside) -> World:
 
 def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
     return Judge(
-        outside.engine,
+        outside.policy,
         outside.clock,
         entropy,
         outside.telemetry,
@@ -292,8 +299,27 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
     )
 
 
+def _activation(config: Config, outside: _Outside, world: World) -> Activation:
+    means = Means(
+        load=partial(_policy_engine, config),
+        root=outside.keys,
+        store=outside.store,
+        people=world.people,
+        sandboxes=outside.sandboxes,
+        clock=outside.clock,
+        telemetry=outside.telemetry,
+        external=config.policy.opa_url,
+    )
+    return Activation(outside.policy, means)
+
+
 def _services(
-    config: Config, outside: _Outside, world: World, executor: Executor, log: Log
+    config: Config,
+    outside: _Outside,
+    world: World,
+    executor: Executor,
+    log: Log,
+    activation: Activation,
 ) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
@@ -301,7 +327,7 @@ def _services(
         version=_version(),
         installation=outside.store.installation,
         epoch=outside.store.epoch,
-        policy_engine=outside.engine.name,
+        policy_engine=outside.policy.name,
         receipt_key_id=outside.signer.key_id,
         development=config.receipts.development,
         engine=dict(outside.sandbox_facts),
@@ -312,10 +338,14 @@ def _services(
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
         receipts=ReceiptService(reader, log, outside.trust_root),
-        policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
+        policy=PolicyService(
+            Explainer(reader, outside.store, lambda: outside.policy.bundle),
+            outside.policy,
+            activation,
+        ),
         admin=AdminService(
             facts,
-            outside.engine,
+            outside.policy,
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
@@ -348,7 +378,8 @@ def _toolbox(config: Config) -> Toolbox:
 async def _policy_engine(config: Config, bundle: Bundle) -> PolicyEngine:
     policy = config.policy
     if policy.engine == "wasm":
-        return WasmEngine(bundle, timeout_s=policy.timeout_s)
+        # Compiling takes processors for a while, and calls go on meanwhile.
+        return await asyncio.to_thread(WasmEngine, bundle, timeout_s=policy.timeout_s)
     if policy.opa_url:
         return await OpaServerEngine.connect(policy.opa_url, bundle, timeout_s=policy.timeout_s)
     opa = str(policy.opa_binary or "opa")

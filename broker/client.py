@@ -421,6 +421,21 @@ class Client:
         """Show the active policy with its rules."""
         return self._attempts.repeated(self._policy.GetPolicy, policy_pb2.GetPolicyRequest())
 
+    def activate(self, bundle: bytes) -> policy_pb2.ActivateBundleResponse:
+        """Let a policy bundle decide from now on; for the security team.
+
+        The same bundle again changes nothing, so it is safe to send this once more.
+
+        Args:
+            bundle: As `toolwarrant policy build --sign` writes it.
+
+        Raises:
+            ClientError: It was refused, and what was active still is; the reason begins with BUNDLE
+                where the bundle itself is why.
+        """
+        request = policy_pb2.ActivateBundleRequest(bundle=bundle)
+        return self._attempts.repeated(self._policy.ActivateBundle, request)
+
     def explain(self, call: str) -> policy_pb2.ExplainCallResponse:
         """Say which rules decided a call; for auditors and the security team."""
         return self._attempts.repeated(

@@ -107,6 +107,13 @@ class PolicySection(Section):
     bundle: OptionalPath = Field(
         default=None, description="Compiled policy bundle (.tar.gz); empty: the shipped one."
     )
+    unsigned_bundle: bool = Field(
+        default=False,
+        description=(
+            "Take `bundle` although no policy key signed it: whoever can write that file then "
+            "decides every call. What is activated while the broker runs is always signed."
+        ),
+    )
     opa_url: str = Field(
         default="",
         description='With engine "opa": an OPA server of yours; empty: the broker starts its own.',

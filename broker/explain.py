@@ -1,6 +1,6 @@
 """Say why policy decided a call as it did."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from broker.core.bundle import Bundle
@@ -9,6 +9,7 @@ from broker.core.canonical import JsonObject
 from broker.core.decision import Effect, Requirement
 from broker.core.document import Document
 from broker.core.identity import Identity, Role
+from broker.core.ids import Sha256
 from broker.core.rule_index import RuleSource, read_rules
 from broker.ports import Store
 from broker.read import Reader
@@ -47,18 +48,30 @@ class Explanation:
 
 
 class Explainer:
-    """Explain decisions by the sources of the active bundle."""
+    """Explain decisions by the sources of the active bundle.
 
-    def __init__(self, reader: Reader, store: Store, bundle: Bundle) -> None:
+    Args:
+        active: Gives that bundle, which may be another one each time.
+    """
+
+    def __init__(self, reader: Reader, store: Store, active: Callable[[], Bundle]) -> None:
         self._reader = reader
         self._store = store
-        self._bundle = bundle
-        self.rules: Sequence[RuleSource] = read_rules(bundle.rego)
+        self._active = active
+        self._indexed: tuple[Sha256, Sequence[RuleSource]] | None = None
 
     @property
     def bundle(self) -> Bundle:
-        """Give the bundle whose sources it knows."""
-        return self._bundle
+        """Give the active bundle."""
+        return self._active()
+
+    @property
+    def rules(self) -> Sequence[RuleSource]:
+        """Give the rules of the active bundle."""
+        bundle = self._active()
+        if self._indexed is None or self._indexed[0] != bundle.sha256:
+            self._indexed = bundle.sha256, read_rules(bundle.rego)
+        return self._indexed[1]
 
     async def explain(self, reader: Identity, reference: str) -> tuple[Call, list[Explanation]]:
         """Explain each decision on a call, the first first.
@@ -85,7 +98,7 @@ class Explainer:
             reasons=reasons,
             requirements=requirements,
             remedies=tuple(self._remedies(evaluation.effect, reasons, requirements)),
-            is_active_bundle=evaluation.bundle_sha256 == self._bundle.sha256,
+            is_active_bundle=evaluation.bundle_sha256 == self.bundle.sha256,
             asked=await self._store.document(evaluation.policy_input_sha256),
             answered=answered,
         )

@@ -168,15 +168,20 @@ def _fill(draft: Path, config: str, images: Mapping[str, str], now: datetime) ->
     _fill_pki(draft / "pki", now)
     (draft / "keys").mkdir(mode=0o700)
     keys = tuple(
-        trusted_new_key(role, draft / "keys" / name)
-        for role, name in ((KeyRole.RECEIPT, "receipt.key"), (KeyRole.LOG, "log.key"))
+        trusted_new_key(role, draft / "keys" / name, algorithm=algorithm)
+        for role, name, algorithm in (
+            (KeyRole.RECEIPT, "receipt.key", "ed25519"),
+            (KeyRole.LOG, "log.key", "ed25519"),
+            # ES256 is what every OPA knows; older ones know no Ed25519.
+            (KeyRole.POLICY, "policy.key", "ecdsa-p256"),
+        )
     )
     _put(draft / "trust-root.json", write_trust_root(TrustRoot(version=1, keys=keys)).encode())
 
 
-def trusted_new_key(role: KeyRole, file: Path) -> TrustedKey:
+def trusted_new_key(role: KeyRole, file: Path, *, algorithm: str = "ed25519") -> TrustedKey:
     """Make a key in a new file; give what a trust root says of it."""
-    generate_key(file)
+    generate_key(file, algorithm=algorithm)
     return TrustedKey.from_pem(role, FileSigner(f"{FILE_SCHEME}{file}").public_key_pem)
 
 

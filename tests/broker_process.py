@@ -47,6 +47,8 @@ AS_SHIPPED: Settings = {
     "pool": {"containers": 0},
     # One agent makes the calls of most: tests/e2e/test_fairness.py leaves it as it is shipped.
     "sandbox": {"running_per_agent": 1024},
+    # Tests compile policies of their own: tests/activation has them signed.
+    "policy": {"unsigned_bundle": True},
 }
 
 

@@ -179,6 +179,10 @@ class Telemetry:
         """Note how long policy took to answer."""
         self._decision.labels(engine).observe(seconds)
 
+    def policy_active(self, revision: str, instead_of: str) -> None:
+        """Note a policy bundle that decides from now on."""
+        self._log.info("policy.active", revision=revision, instead_of=instead_of)
+
     def refused(self, rpc: str, reason: str) -> None:
         """Note an RPC that ended in an error."""
         self._refusals.labels(rpc, reason).inc()

@@ -11,6 +11,7 @@ _AUDITORS = frozenset({Role.AUDITOR})
 _APPROVERS = frozenset({Role.APPROVER})
 _REVIEWERS = frozenset({Role.APPROVER, Role.AUDITOR})
 _POLICY = frozenset({Role.AUDITOR, Role.POLICY})
+_POLICY_MAKERS = frozenset({Role.POLICY})
 _ADMIN = frozenset({Role.ADMIN})
 
 TABLE: dict[str, frozenset[Role]] = {
@@ -38,6 +39,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "/broker.v1.ReceiptService/GetConsistencyProof": _AUDITORS,
     "/broker.v1.ReceiptService/GetTrustRoot": _ANY,
     "/broker.v1.PolicyService/GetPolicy": _POLICY,
+    "/broker.v1.PolicyService/ActivateBundle": _POLICY_MAKERS,
     "/broker.v1.PolicyService/ExplainCall": _POLICY,
     "/broker.v1.AdminService/GetServerInfo": _ANY,
     "/broker.v1.AdminService/Drain": _ADMIN,

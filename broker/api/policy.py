@@ -1,5 +1,6 @@
 """Serve the security team's API."""
 
+from broker.activation import Activation, Activator
 from broker.api.edge import Context
 from broker.api.identity import caller
 from broker.api.wire import timestamp
@@ -11,11 +12,12 @@ from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
 
 
 class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
-    """Show which policy decides, and why it decided as it did."""
+    """Show which policy decides, let another decide, say why it decided as it did."""
 
-    def __init__(self, explainer: Explainer, engine: PolicyEngine) -> None:
+    def __init__(self, explainer: Explainer, engine: PolicyEngine, activation: Activation) -> None:
         self._explainer = explainer
         self._engine = engine
+        self._activation = activation
 
     async def GetPolicy(  # noqa: N802
         self, request: policy_pb2.GetPolicyRequest, context: Context
@@ -26,6 +28,23 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             bundle_sha256=self._engine.bundle_sha256,
             engine=self._engine.name,
             rules=map(_rule, self._explainer.rules),
+            number=self._explainer.bundle.number,
+        )
+
+    async def ActivateBundle(  # noqa: N802
+        self, request: policy_pb2.ActivateBundleRequest, context: Context
+    ) -> policy_pb2.ActivateBundleResponse:
+        """Let another bundle decide."""
+        by = Activator(identity=caller().id)
+        done = await self._activation.activate(request.bundle, by=by)
+        return policy_pb2.ActivateBundleResponse(
+            revision=done.revision,
+            number=done.number,
+            bundle_sha256=done.sha256,
+            is_new=done.is_new,
+            previous_revision=done.previous,
+            previous_number=done.previous_number,
+            previous_sha256=done.previous_sha256,
         )
 
     async def ExplainCall(  # noqa: N802

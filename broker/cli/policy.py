@@ -1,4 +1,4 @@
-"""`toolwarrant policy`: check, test, compile, replay, explain policy."""
+"""`toolwarrant policy`: check, test, compile, activate, replay, explain policy."""
 
 import os
 import shutil
@@ -11,15 +11,20 @@ import typer
 from broker.cli.documents import Plain
 from broker.cli.exits import OF_OTHERS, Exit
 from broker.cli.options import Output, OutputOption
+from broker.cli.policy_activate import activate_bundle
 from broker.cli.policy_explain import explain_call
 from broker.cli.policy_replay import CODES as REPLAY_CODES
 from broker.cli.policy_replay import replay_decisions
+from broker.cli.policy_signing import next_number, signing
 from broker.cli.terminal import document, lines, note, say
+from broker.core.bundle import MAX_NUMBER
 from broker.core.policy_finding import PolicyFinding
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
-app = typer.Typer(help="Check, test, compile, replay, explain policy.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, test, compile, activate, replay, explain policy.", no_args_is_help=True
+)
 
 _CODES = (
     "Exit codes: 0 nothing to mend; 1 something is; 2 wrong usage, no policy folder, or no opa."
@@ -30,6 +35,7 @@ FolderArgument = Annotated[
 ]
 OpaOption = Annotated[str, typer.Option(help="The opa program, by path or by name.")]
 
+app.command("activate", epilog=OF_OTHERS)(activate_bundle)
 app.command("explain", epilog=OF_OTHERS)(explain_call)
 app.command("replay", epilog=REPLAY_CODES)(replay_decisions)
 
@@ -95,18 +101,38 @@ def build(
     folder: FolderArgument,
     bundle: Annotated[Path, typer.Argument(help="File to write, such as policy.tar.gz.")],
     opa: OpaOption = "opa",
+    sign: Annotated[
+        str,
+        typer.Option(
+            help="The policy key, a file of mode 0600; without it the bundle is unsigned.",
+            metavar="KEY",
+        ),
+    ] = "",
+    number: Annotated[
+        int,
+        typer.Option(
+            help="Its place in the order of a broker's bundles, above the one before; 0: the time "
+            "in seconds, or one more than FILE has.",
+            min=0,
+            max=MAX_NUMBER,
+        ),
+    ] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check, test and compile a policy folder into a bundle.
+    """Check, test, compile and sign a policy folder into a bundle.
 
-    `bundle` in [policy] of the configuration names the one that a broker uses.
+    `policy activate` lets it decide; so does `bundle` in [policy] of the configuration, at a
+    broker's start.
     """
     from broker.adapters.policy_files import build_bundle, check_folder, load_bundle, run_tests
+
+    # Before what takes its time: a key that cannot be used stops the build.
+    signed = signing(sign)
 
     # Not linted: whether a bundle is built must not hang on what else is installed.
     _refuse(folder, check_folder(folder, opa, regal=None))
     _refuse(folder, run_tests(folder, opa).findings)
-    archive = build_bundle(folder, opa)
+    archive = signed(build_bundle(folder, opa, number=number or next_number(bundle)))
     # A broker that starts meanwhile reads the old bundle or the new one, never a half.
     fresh = bundle.with_name(f".{bundle.name}.{os.getpid()}")
     try:
@@ -121,10 +147,13 @@ def build(
         fresh.unlink(missing_ok=True)
     if output is Output.JSON:
         answer: dict[str, Plain] = {"bundle": str(bundle), "revision": built.revision}
-        document({**answer, "sha256": built.sha256})
+        document({**answer, "number": built.number, "sha256": built.sha256, "signed": bool(sign)})
         return
     say(lines(f"{built.revision} {built.sha256}"))
-    note(lines(f"wrote {bundle}: restart the broker to use it"))
+    if sign:
+        note(lines(f"wrote {bundle}: `toolwarrant policy activate {bundle}` lets it decide"))
+    else:
+        note(lines(f"wrote {bundle}, unsigned: a broker takes it with --sign KEY alone"))
 
 
 def _refuse(folder: Path, findings: Sequence[PolicyFinding]) -> None:

@@ -106,12 +106,12 @@ def pack_bundle(built: bytes, sources: Mapping[str, bytes], file: str, *, number
     numbered = {"number": number} if number else {}
     manifest["metadata"] = {"schema": SCHEMA, "entrypoint": ENTRYPOINT, **numbered}
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-    return _pack({**kept, **sources, ".manifest": text})
+    return pack_members({**kept, **sources, ".manifest": text})
 
 
 def with_signature(archive: bytes, signatures: bytes, file: str) -> bytes:
     """Put a signature into a bundle, in the place of one that it may have."""
-    return _pack({**unpack(archive, file), SIGNATURES: signatures})
+    return pack_members({**unpack(archive, file), SIGNATURES: signatures})
 
 
 def members_sha256(members: Mapping[str, bytes]) -> Sha256:
@@ -168,7 +168,8 @@ def _header(block: bytes, file: str) -> tarfile.TarInfo:
     return header
 
 
-def _pack(members: Mapping[str, bytes]) -> bytes:
+def pack_members(members: Mapping[str, bytes]) -> bytes:
+    """Write members as a gzipped tar: by name, without times, so that the same give the same."""
     blocks: list[bytes] = []
     for name in sorted(members):
         header = tarfile.TarInfo(name)

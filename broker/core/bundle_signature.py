@@ -10,11 +10,11 @@ Source: https://www.openpolicyagent.org/docs/management-bundles#signing, RFC 751
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from broker.core.bundle import SIGNATURES
+from broker.core.bundle import SIGNATURES, unpack, with_signature
 from broker.core.canonical import JsonObject
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.strict_json import parse_object
@@ -106,8 +106,20 @@ def algorithm_of(key: TrustedKey) -> str:
     return ES256 if key.ed25519_key is None else EDDSA
 
 
-def to_sign(members: Mapping[str, bytes], key: TrustedKey) -> bytes:
-    """Give what the key has to sign of a bundle."""
+def sign_bundle(
+    archive: bytes, key: TrustedKey, sign: Callable[[bytes], bytes], file: str
+) -> bytes:
+    """Sign a bundle, in the place of a signature that it may have.
+
+    Args:
+        key: The public half of the key that `sign` signs with, as `Signer.sign` does.
+        file: See `read_bundle`.
+    """
+    signed = _to_sign(unpack(archive, file), key)
+    return with_signature(archive, _signatures(signed, sign(signed), key), file)
+
+
+def _to_sign(members: Mapping[str, bytes], key: TrustedKey) -> bytes:
     header = {"alg": algorithm_of(key), "kid": key.key_id, "typ": "JWT"}
     files = [
         {"name": name, "hash": sha256, "algorithm": _HASH}
@@ -116,13 +128,7 @@ def to_sign(members: Mapping[str, bytes], key: TrustedKey) -> bytes:
     return b".".join(_encode(json.dumps(part).encode()) for part in (header, {"files": files}))
 
 
-def write_signatures(signed: bytes, signature: bytes, key: TrustedKey) -> bytes:
-    """Write `.signatures.json`.
-
-    Args:
-        signed: As `to_sign` gives it.
-        signature: As keys of a trust root sign.
-    """
+def _signatures(signed: bytes, signature: bytes, key: TrustedKey) -> bytes:
     raw = signature if algorithm_of(key) == EDDSA else _raw(signature)
     token = b".".join([signed, _encode(raw)]).decode()
     return json.dumps({"signatures": [token]}).encode()

@@ -20,6 +20,13 @@ class Telemetry(Protocol):
     def decided(self, engine: str, seconds: float) -> None:
         """Note how long policy took to answer."""
 
+    def policy_active(self, revision: str, instead_of: str) -> None:
+        """Note a policy bundle that decides from now on.
+
+        Args:
+            instead_of: What decided before, or was configured but is older; empty: nothing.
+        """
+
     def refused(self, rpc: str, reason: str) -> None:
         """Note an RPC that ended in an error."""
 

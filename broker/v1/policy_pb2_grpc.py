@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """Shows policy to those who own it.
+    """Shows policy to those who own it, and takes theirs.
     """
 
     def __init__(self, channel):
@@ -40,6 +40,11 @@ class PolicyServiceStub:
                 request_serializer=broker_dot_v1_dot_policy__pb2.GetPolicyRequest.SerializeToString,
                 response_deserializer=broker_dot_v1_dot_policy__pb2.GetPolicyResponse.FromString,
                 _registered_method=True)
+        self.ActivateBundle = channel.unary_unary(
+                '/broker.v1.PolicyService/ActivateBundle',
+                request_serializer=broker_dot_v1_dot_policy__pb2.ActivateBundleRequest.SerializeToString,
+                response_deserializer=broker_dot_v1_dot_policy__pb2.ActivateBundleResponse.FromString,
+                _registered_method=True)
         self.ExplainCall = channel.unary_unary(
                 '/broker.v1.PolicyService/ExplainCall',
                 request_serializer=broker_dot_v1_dot_policy__pb2.ExplainCallRequest.SerializeToString,
@@ -48,11 +53,18 @@ class PolicyServiceStub:
 
 
 class PolicyServiceServicer:
-    """Shows policy to those who own it.
+    """Shows policy to those who own it, and takes theirs.
     """
 
     def GetPolicy(self, request, context):
         """Shows the active policy with its rules.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateBundle(self, request, context):
+        """Lets another bundle decide from now on, or refuses it; then the active one still decides.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +85,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=broker_dot_v1_dot_policy__pb2.GetPolicyRequest.FromString,
                     response_serializer=broker_dot_v1_dot_policy__pb2.GetPolicyResponse.SerializeToString,
             ),
+            'ActivateBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateBundle,
+                    request_deserializer=broker_dot_v1_dot_policy__pb2.ActivateBundleRequest.FromString,
+                    response_serializer=broker_dot_v1_dot_policy__pb2.ActivateBundleResponse.SerializeToString,
+            ),
             'ExplainCall': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainCall,
                     request_deserializer=broker_dot_v1_dot_policy__pb2.ExplainCallRequest.FromString,
@@ -87,7 +104,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """Shows policy to those who own it.
+    """Shows policy to those who own it, and takes theirs.
     """
 
     @staticmethod
@@ -107,6 +124,33 @@ class PolicyService:
             '/broker.v1.PolicyService/GetPolicy',
             broker_dot_v1_dot_policy__pb2.GetPolicyRequest.SerializeToString,
             broker_dot_v1_dot_policy__pb2.GetPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.v1.PolicyService/ActivateBundle',
+            broker_dot_v1_dot_policy__pb2.ActivateBundleRequest.SerializeToString,
+            broker_dot_v1_dot_policy__pb2.ActivateBundleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -121,6 +121,9 @@ class Alarms:
     def stopping(self, running: int) -> None:
         """Forget it."""
 
+    def policy_active(self, revision: str, instead_of: str) -> None:
+        """Ignore it."""
+
     def alarm(self, what: str, error: BaseException) -> None:
         """Keep it."""
         self.heard.append(what)

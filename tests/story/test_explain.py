@@ -44,7 +44,8 @@ async def stage() -> Stage:
 def explainer(stage: Stage) -> Explainer:
     """Explain by the sources of the shipped bundle."""
     world = stage.life.world
-    return Explainer(Reader(world), world.store, load_bundle(policies_dir() / "bundle.tar.gz"))
+    bundle = load_bundle(policies_dir() / "bundle.tar.gz")
+    return Explainer(Reader(world), world.store, lambda: bundle)
 
 
 class TestExplain:
@@ -67,7 +68,7 @@ class TestExplain:
         await stage.start()
         call = await stage.call()
         world = stage.life.world
-        asked = Explainer(Reader(world), world.store, bundle)
+        asked = Explainer(Reader(world), world.store, lambda: bundle)
         _, (found,) = await asked.explain(SECURITY, call.name)
         await stage.policy.close()
         (reason,) = found.reasons
@@ -94,7 +95,7 @@ class TestExplain:
         await stage.start()
         call = await stage.call()
         world = stage.life.world
-        _, (found,) = await Explainer(Reader(world), world.store, bundle).explain(
+        _, (found,) = await Explainer(Reader(world), world.store, lambda: bundle).explain(
             SECURITY, call.name
         )
         await stage.policy.close()

@@ -49,7 +49,7 @@ class Desk:
         self.log = new_log(world.store, MemoryFiles(), signer)
         self.receipts = ReceiptService(self.reader, self.log, "{}")
         bundle = load_bundle(policies_dir() / "bundle.tar.gz")
-        explainer = Explainer(self.reader, world.store, bundle)
+        explainer = Explainer(self.reader, world.store, lambda: bundle)
         self.policy = PolicyService(explainer, stage.policy)
 
     async def get(self, call: str) -> None:

@@ -30,13 +30,14 @@ def load_bundle(file: Path) -> Bundle:
     return read_bundle(archive, str(file))
 
 
-def build_bundle(folder: Path, opa: str) -> bytes:
+def build_bundle(folder: Path, opa: str, *, number: int = 0) -> bytes:
     """Compile a folder of Rego into a bundle.
 
     Args:
         folder: Has `.manifest`, `capabilities.json` and the packages; rules are checked against
             its `schemas`, where it has them.
         opa: The program, by path or by name.
+        number: The bundle's place in the order of those that follow one another; 0: none.
 
     Raises:
         ConfigurationError: The program is missing, or it refuses the folder, with its words; or
@@ -51,7 +52,7 @@ def build_bundle(folder: Path, opa: str) -> bytes:
         argv = [opa, "build", "--bundle", "--target", "wasm", "--entrypoint", ENTRYPOINT]
         # From inside the folder: paths in the bundle, and roots, are relative to it.
         _run([*argv, *_SHARED, "--output", str(built), "."], folder)
-        return pack_bundle(built.read_bytes(), _sources(folder), str(folder))
+        return pack_bundle(built.read_bytes(), _sources(folder), str(folder), number=number)
 
 
 def _sources(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,102 @@
+"""Choose the policy bundle that a broker starts with."""
+
+from broker.activation import check_newer, kept
+from broker.adapters.policy_files import load_bundle
+from broker.config_sections import PolicySection
+from broker.core.bundle import Bundle, read_bundle
+from broker.core.canonical import JsonObject
+from broker.core.trust_root import TrustRoot
+from broker.errors import BundleInvalid, BundleNotNewer, ConfigurationError
+from broker.ports import Clock, EventDraft, Store, Telemetry
+from broker.shipped import policies_dir
+from broker.verify.bundle import verify_bundle
+
+_SOURCE = "configuration"
+_KEPT = "the policy bundle that was active last"
+
+
+def configured_bundle(policy: PolicySection, root: TrustRoot) -> Bundle:
+    """Read the bundle that the configuration names, the shipped one where it names none.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is not signed as it has to be.
+    """
+    shipped = _shipped()
+    if policy.bundle is None:
+        return shipped
+    bundle = load_bundle(policy.bundle)
+    _check_signed(bundle, policy, root, str(policy.bundle))
+    return bundle
+
+
+async def first_bundle(
+    configured: Bundle,
+    policy: PolicySection,
+    root: TrustRoot,
+    store: Store,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> Bundle:
+    """Choose between the configured bundle and the one that was active last; the newer counts.
+
+    The one that is chosen is what the next start goes on with, where it has a number.
+
+    Raises:
+        ConfigurationError: The one that was active last cannot be used any more.
+    """
+    last = await store.kept_bundle()
+    if last is not None and last.number >= configured.number:
+        bundle = read_bundle(last.archive, _KEPT)
+        _check_signed(bundle, policy, root, _KEPT)
+        _tell(bundle, configured, policy, telemetry)
+        return bundle
+    if configured.number:
+        data: JsonObject = {
+            "source": _SOURCE,
+            "revision": configured.revision,
+            "number": configured.number,
+            "bundle": configured.sha256,
+            "previous_revision": last.revision if last else "",
+            "previous_bundle": last.sha256 if last else "",
+        }
+        event = EventDraft(type="policy.activated", at=clock.now(), data=data)
+        await store.keep_bundle(kept(configured), event)
+    telemetry.policy_active(configured.revision, last.revision if last else "")
+    return configured
+
+
+def _tell(bundle: Bundle, configured: Bundle, policy: PolicySection, telemetry: Telemetry) -> None:
+    """Say that it is not the configured bundle that decides, where it is another one."""
+    if policy.bundle is None or bundle.sha256 == configured.sha256:
+        telemetry.policy_active(bundle.revision, "")
+        return
+    try:
+        check_newer(configured, bundle)
+    except BundleNotNewer as error:
+        # An older one is what a file is that stayed as it was while newer ones were activated.
+        if error.reason != BundleNotNewer.reason:
+            telemetry.alarm(f"{policy.bundle} was not taken, {bundle.revision} decides", error)
+    telemetry.policy_active(bundle.revision, configured.revision)
+
+
+def _check_signed(bundle: Bundle, policy: PolicySection, root: TrustRoot, file: str) -> None:
+    """Refuse a bundle that nobody vouches for.
+
+    Raises:
+        ConfigurationError: Neither a policy key does, nor the package, nor the operator.
+    """
+    # What the package carries is as trustworthy as the broker itself.
+    if bundle.sha256 == _shipped().sha256:
+        return
+    try:
+        verify_bundle(bundle.archive, root)
+    except BundleInvalid as error:
+        if error.reason != "BUNDLE_UNSIGNED":
+            raise ConfigurationError(file, None, error.description) from error
+        if not policy.unsigned_bundle:
+            remedy = f"{error.description}; or set unsigned_bundle in [policy] while you try things"
+            raise ConfigurationError(file, None, remedy) from error
+
+
+def _shipped() -> Bundle:
+    return load_bundle(policies_dir() / "bundle.tar.gz")
