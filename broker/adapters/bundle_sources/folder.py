@@ -88,8 +88,8 @@ class WatchedFolder:
                 return None
             archive = self._read(descriptor)
             self._settle()
-            # By descriptor and by name: written to, or another file renamed over it meanwhile.
-            if mark != _mark(os.fstat(descriptor)) or mark != _mark(self._file.stat()):
+            # By its name: written to, or another file there meanwhile.
+            if mark != _mark(self._file.stat()):
                 raise BundleSourceUnavailable(
                     f"{self._file} changes while it is read: write a bundle under another name "
                     "there, then rename it"

@@ -155,9 +155,11 @@ class TestRefused:
 
 class TestBody:
     async def test_largest(self, standing: StandingServer) -> None:
-        """As many bytes as may be are had, one more is not: by its header, before any is read."""
+        """As many bytes as may be are had, one more is not."""
+        source = client(standing.url)
+        assert await source.look() == ARCHIVE
         standing.answers = [gives(ARCHIVE + b"0")]
-        assert f"more than {MOST_BYTES} bytes" in await refusal(client(standing.url))
+        assert f"more than {MOST_BYTES} bytes" in await refusal(source)
 
     async def test_endless(self, standing: StandingServer) -> None:
         """A body of no announced size ends for its reader with the most that it takes."""
