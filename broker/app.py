@@ -38,13 +38,14 @@ from broker.api.execution import ExecutionService
 from broker.api.halting import Halting
 from broker.api.policy import PolicyService
 from broker.api.receipts import ReceiptService
-from broker.api.server import Services, Tls, build_server, listen, set_serving
+from broker.api.server import Services, Tls, build_server, listen, set_deciding, set_serving
 from broker.api.tools import ToolService
 from broker.api.workspace import WorkspaceService
 from broker.approve import Approvals
 from broker.board import Board
 from broker.brake import Brake
 from broker.bundle_choice import configured_bundle, first_bundle
+from broker.bundle_supply import first_look, go_on_looking, open_freshness, open_source
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
@@ -62,6 +63,7 @@ from broker.core.trust_root import TrustRoot, read_trust_root
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
+from broker.freshness import PolicyFreshness
 from broker.halts import Halts
 from broker.judge import Judge
 from broker.keyring import read_log_signer, read_server_pair, read_signer
@@ -72,7 +74,14 @@ from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
 from broker.pool import WarmPool
-from broker.ports import BUNDLE_PREMISE, EventDraft, PolicyEngine, SandboxEngine, Store
+from broker.ports import (
+    BUNDLE_PREMISE,
+    BundleSource,
+    EventDraft,
+    PolicyEngine,
+    SandboxEngine,
+    Store,
+)
 from broker.read import Reader
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
@@ -134,6 +143,14 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         executor = Executor(world)
         activation = _activation(config, outside, world)
         stack.push_async_callback(activation.close)
+        watch = await first_look(
+            config,
+            outside.source,
+            activation,
+            outside.freshness,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+        )
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
@@ -146,6 +163,11 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         if config.metrics.listen:
             _serve_metrics(outside.telemetry, config)
         await set_serving(health, serving=True)
+
+        async def announce(deciding: bool) -> None:
+            await set_deciding(health, deciding=deciding and not world.gate.draining)
+
+        go_on_looking(watch, outside.freshness, announce, stack)
         await server.start()
         stack.push_async_callback(server.stop, _FAREWELL_S)
         try:
@@ -172,7 +194,9 @@ class _Outside:
     toolbox: Toolbox
     telemetry: Telemetry
     clock: SystemClock
+    source: BundleSource | None
     policy: ActivePolicy
+    freshness: PolicyFreshness | None
     store: SqliteStore
     sandboxes: SandboxEngine
     sandbox_facts: Mapping[str, str]
@@ -183,6 +207,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     # Before anything could start a child, which would inherit the variables.
     ring = open_secrets(config, os.environ)
     stack.callback(ring.close)
+    source = open_source(config, os.environ, stack)
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
     log_signer = read_log_signer(config.receipts, trust_root)
@@ -201,6 +226,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
     policy = ActivePolicy(await _policy_engine(config, bundle), bundle, telemetry)
     stack.push_async_callback(policy.close)
+    freshness = await open_freshness(
+        config, source, policy, store=store, clock=clock, telemetry=telemetry
+    )
     docker_engine = _docker(config, store.installation, boot)
     sandboxes = _pooled(config, docker_engine, clock, telemetry)
     stack.push_async_callback(sandboxes.close)
@@ -216,7 +244,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         toolbox=toolbox,
         telemetry=telemetry,
         clock=clock,
+        source=source,
         policy=policy,
+        freshness=freshness,
         store=store,
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
@@ -296,6 +326,7 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
         outside.telemetry,
         _ceilings(config),
         config.sandbox.runtimes,
+        freshness=outside.freshness,
     )
 
 
@@ -342,10 +373,12 @@ def _services(
             Explainer(reader, outside.store, lambda: outside.policy.bundle),
             outside.policy,
             activation,
+            outside.freshness,
         ),
         admin=AdminService(
             facts,
             outside.policy,
+            outside.freshness,
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),

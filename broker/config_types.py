@@ -4,6 +4,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
@@ -66,6 +67,25 @@ def _secret_uri(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _secret_uri_or_empty(value: str, info: ValidationInfo) -> str:
+    return _secret_uri(value, info) if value else value
+
+
+def _bundle_url(value: str) -> str:
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        is_place = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_place = False
+    if not is_place or parts.scheme not in ("http", "https") or not value.isascii():
+        raise ValueError('must be a URL such as "https://policy.example.org/bundles/broker.tar.gz"')
+    if parts.username is not None or parts.fragment:
+        raise ValueError("must be without user, password and fragment: a token goes into token")
+    return value
+
+
 def _engine_url(value: str) -> str:
     if not value.startswith(("unix:///", "tcp://", "http://")):
         raise ValueError(
@@ -91,6 +111,8 @@ Cidr = Annotated[str, AfterValidator(_cidr)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
+OptionalSecretUri = Annotated[str, AfterValidator(_secret_uri_or_empty)]
+OptionalBundleUrl = Annotated[str, AfterValidator(_bundle_url)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]

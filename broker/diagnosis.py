@@ -29,6 +29,7 @@ from broker.finding import Finding, Level, ok
 from broker.isolation import isolation
 from broker.keyring import ADD_LOG_KEY, read_log_signer
 from broker.secret_ring import check_declared
+from broker.supply_findings import supply
 
 _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
@@ -54,6 +55,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_engine(config),
         *_egress(config),
         *_policy(config),
+        *supply(config, os.environ, now),
         *_ports(config),
     ]
 

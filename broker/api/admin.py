@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from broker.api.edge import Context
+from broker.api.freshness import confirmed, freshness_value
 from broker.api.halting import Halting
 from broker.api.identity import caller
 from broker.execute import Executor
+from broker.freshness import PolicyFreshness
 from broker.ports import PolicyEngine
 from broker.v1 import admin_pb2, admin_pb2_grpc
 from broker.world import Gate
@@ -31,12 +33,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self,
         facts: ServerFacts,
         policy: PolicyEngine,
+        freshness: PolicyFreshness | None,
         gate: Gate,
         executor: Executor,
         halting: Halting,
     ) -> None:
         self._facts = facts
         self._policy = policy
+        self._freshness = freshness
         self._gate = gate
         self._executor = executor
         self._halting = halting
@@ -57,6 +61,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             development=facts.development,
             draining=self._gate.draining,
             engine=facts.engine,
+            policy_freshness=freshness_value(self._freshness),
+            policy_confirmed_at=confirmed(self._freshness),
         )
 
     async def Drain(  # noqa: N802

@@ -2,11 +2,13 @@
 
 from broker.activation import Activation, Activator
 from broker.api.edge import Context
+from broker.api.freshness import confirmed, freshness_value
 from broker.api.identity import caller
 from broker.api.wire import timestamp
 from broker.core.document import Document
 from broker.core.rule_index import RuleSource
 from broker.explain import ExplainedReason, Explainer, Explanation
+from broker.freshness import PolicyFreshness
 from broker.ports import PolicyEngine
 from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
 
@@ -14,10 +16,17 @@ from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
 class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     """Show which policy decides, let another decide, say why it decided as it did."""
 
-    def __init__(self, explainer: Explainer, engine: PolicyEngine, activation: Activation) -> None:
+    def __init__(
+        self,
+        explainer: Explainer,
+        engine: PolicyEngine,
+        activation: Activation,
+        freshness: PolicyFreshness | None,
+    ) -> None:
         self._explainer = explainer
         self._engine = engine
         self._activation = activation
+        self._freshness = freshness
 
     async def GetPolicy(  # noqa: N802
         self, request: policy_pb2.GetPolicyRequest, context: Context
@@ -29,6 +38,9 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             engine=self._engine.name,
             rules=map(_rule, self._explainer.rules),
             number=self._explainer.bundle.number,
+            bundle_source=self._freshness.source if self._freshness else "",
+            freshness=freshness_value(self._freshness),
+            confirmed_at=confirmed(self._freshness),
         )
 
     async def ActivateBundle(  # noqa: N802
