@@ -9,7 +9,7 @@ from broker.bundle_supply import confirmation_file, open_source
 from broker.config import Config
 from broker.core.freshness import Freshness
 from broker.core.instant import rfc3339
-from broker.errors import BundleSourceUnavailable, ConfigurationError
+from broker.errors import BundleSourceUnavailable, ConfigurationError, SecretUnavailable
 from broker.finding import Finding, Level, ok
 
 _SOURCE = "bundle source"
@@ -48,7 +48,8 @@ async def _source(config: Config, environment: Mapping[str, str]) -> Finding:
             assert source is not None
             archive = await source.look() or b""
         except ConfigurationError as error:
-            if config.bundles.token.startswith(_SERVICES_OWN):
+            is_token = isinstance(error.__cause__, SecretUnavailable)
+            if is_token and config.bundles.token.startswith(_SERVICES_OWN):
                 remedy = "run doctor as the service runs, or see whether the service has it"
                 return Finding(Level.WARN, _SOURCE, f"cannot be told here: {error}", remedy)
             return Finding(Level.FAIL, _SOURCE, str(error), "mend [bundles]")

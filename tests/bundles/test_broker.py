@@ -125,3 +125,12 @@ async def test_server_comes_and_goes(
         )
         assert info.policy_freshness == FRESH
         assert info.policy_confirmed_at.ToDatetime(UTC) == confirmed_at
+
+        # There at a start: its newest bundle decides from the first call on.
+        await asyncio.to_thread(broker.stop)
+        folder_of.set({"bundles": {"interval_s": 800}})
+        async with StandingServer(tmp_path / "pair", port) as server:
+            server.answers = [gives(key.sign(variant(compiled, 9, {"rule": "probe.at_once"})))]
+            await asyncio.to_thread(broker.start)
+            assert call(broker) == ("CALL_STATE_DENIED", "probe.at_once")
+            assert len(server.asked) == 1

@@ -66,6 +66,12 @@ class TestSource:
         assert level is Level.FAIL
         assert said in text
 
+    def test_authority_besides(self, tmp_path: Path) -> None:
+        """What the service has in its environment excuses no other fault."""
+        bundles = "url = 'https://127.0.0.1:1/b'\nca_file = 'no.crt'\ntoken = 'env:BUNDLE_TOKEN'"
+        environment = {"BUNDLE_TOKEN": "t0ken-of-the-broker"}
+        assert found(config(tmp_path, bundles), environment)[0][0] is Level.FAIL
+
     def test_of_the_service(self, tmp_path: Path) -> None:
         """A token that the service has in its environment cannot be judged here."""
         read = config(tmp_path, "url = 'https://127.0.0.1:1/b'\ntoken = 'env:BUNDLE_TOKEN'")
