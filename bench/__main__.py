@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import (
+    activation,
     busy,
     cold,
     denied,
@@ -53,6 +54,11 @@ def _benches(*, short: bool) -> Mapping[str, _Bench]:
         "denied": _Bench(
             measure=lambda served: denied.measure(
                 served, calls=1_000 if short else 4_000, blocks=5 if short else 15
+            )
+        ),
+        "activation": _Bench(
+            measure=lambda served: activation.measure(
+                served, seconds=2 if short else 5, rounds=1 if short else 6
             )
         ),
         "busy": _Bench(

@@ -89,8 +89,8 @@ def deny(served: Served, count: int) -> None:
 @asynccontextmanager
 async def denied_side(served: Served) -> AsyncIterator[Side]:
     """Give the side of calls that policy denies, to be measured under other conditions."""
-    async with _channel(served, served.target) as channel:
-        side = Side(method=_method(channel, _EXECUTE), request=_request(BY_POLICY))
+    async with open_channel(served, served.target) as channel:
+        side = Side(method=method_of(channel, _EXECUTE), request=_request(BY_POLICY))
         _checked(await side.once())
         yield side
 
@@ -98,13 +98,13 @@ async def denied_side(served: Served) -> AsyncIterator[Side]:
 async def _compare(
     served: Served, by: str, call: tuple[str, str], calls: int, blocks: int
 ) -> list[Figure]:
-    async with _channel(served, served.target) as channel:
-        denied = Side(method=_method(channel, _EXECUTE), request=_request(call))
+    async with open_channel(served, served.target) as channel:
+        denied = Side(method=method_of(channel, _EXECUTE), request=_request(call))
         await denied.in_turn(_WARM_UP)
         answer = _checked(await denied.once())
         with echo(served.folder.path / "pki", len(answer)) as target:
-            async with _channel(served, target) as other:
-                bare = Side(method=_method(other, METHOD), request=denied.request)
+            async with open_channel(served, target) as other:
+                bare = Side(method=method_of(other, METHOD), request=denied.request)
                 await bare.in_turn(_WARM_UP)
                 sizes = f"{len(denied.request)} B in, {len(answer)} B out"
                 return [
@@ -150,7 +150,8 @@ async def _throughput(by: str, denied: Side, bare: Side, blocks: int, sizes: str
 
 
 @asynccontextmanager
-async def _channel(served: Served, target: str) -> AsyncIterator[aio.Channel]:
+async def open_channel(served: Served, target: str) -> AsyncIterator[aio.Channel]:
+    """Give a channel of `agent`, connected."""
     pki, pair = served.folder.path / "pki", served.folder.pair("agent")
     credentials = grpc.ssl_channel_credentials(
         (pki / "ca.crt").read_bytes(), pair.private_key_pem, pair.certificate_pem
@@ -160,7 +161,8 @@ async def _channel(served: Served, target: str) -> AsyncIterator[aio.Channel]:
         yield channel
 
 
-def _method(channel: aio.Channel, name: str) -> aio.UnaryUnaryMultiCallable[bytes, bytes]:
+def method_of(channel: aio.Channel, name: str) -> aio.UnaryUnaryMultiCallable[bytes, bytes]:
+    """Give a method that takes and gives bytes."""
     return channel.unary_unary(name)
 
 

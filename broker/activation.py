@@ -174,7 +174,7 @@ class Activation:
         try:
             return await self._means.load(bundle)
         except PolicyError as error:
-            raise BundleInvalid(error.message, reason=_reason(error)) from error
+            raise _unfit(error) from error
 
     async def _keep(self, fresh: Bundle, before: Bundle, who: JsonObject) -> None:
         means = self._means
@@ -291,10 +291,13 @@ def kept(bundle: Bundle) -> KeptBundle:
     )
 
 
-def _reason(error: PolicyError) -> str:
+def _unfit(error: PolicyError) -> BundleInvalid:
+    """Say why a bundle that was loaded may not decide."""
     if isinstance(error, PolicyUndefined) or isinstance(error.__cause__, PolicyUndefined):
-        return "BUNDLE_UNDEFINED"
-    return "BUNDLE_CANARY_WRONG" if isinstance(error, CanaryWrong) else "BUNDLE_UNUSABLE"
+        return BundleInvalid(error.message, reason="BUNDLE_UNDEFINED")
+    if isinstance(error, CanaryWrong):
+        return BundleInvalid(error.message, reason="BUNDLE_CANARY_WRONG")
+    return BundleInvalid(error.message, reason="BUNDLE_UNUSABLE")
 
 
 def _activated(fresh: Bundle, before: Bundle) -> Activated:

@@ -17,9 +17,9 @@ from broker import shipped
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.pki import key_fault, pair_fault, read_certificate
-from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.tool_files import read_catalog
+from broker.bundle_choice import configured_bundle
 from broker.config import Config
 from broker.config_sections import ReceiptsSection
 from broker.core.catalog import Tool
@@ -298,8 +298,12 @@ def _egress(config: Config) -> Iterator[Finding]:
 def _policy(config: Config) -> Iterator[Finding]:
     policy = config.policy
     try:
-        bundle = load_bundle(policy.bundle or shipped.policies_dir() / "bundle.tar.gz")
+        root = read_trust_root(config.receipts.trust_root.read_bytes())
+        bundle = configured_bundle(policy, root)
         yield ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
+    except (OSError, ReceiptInvalid):
+        said = f"cannot be checked without a trust root: {config.receipts.trust_root} is none"
+        yield Finding(Level.FAIL, "policy bundle", said, "mend [receipts] trust_root")
     except ConfigurationError as error:
         remedy = 'mend [policy] bundle; "": the shipped one'
         yield Finding(Level.FAIL, "policy bundle", str(error), remedy)

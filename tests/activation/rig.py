@@ -14,6 +14,7 @@ from broker.config_sections import PolicySection
 from broker.core.bundle import Bundle
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, Sha256
+from broker.core.replay import rules_of
 from broker.core.trust_root import TrustRoot
 from broker.errors import BrokerError, PolicyUnavailable
 from broker.people import People
@@ -107,7 +108,7 @@ class Rig:
     async def rule(self) -> str:
         """Give the rule by which the active policy denies."""
         answer = (await self.policy.evaluate(ASKED)).output
-        return str(answer["reasons"][0]["rule"])  # type: ignore[index,call-overload]
+        return next(rule for rule in rules_of(answer) if rule.startswith("probe."))
 
     async def stands(self) -> tuple[int, Sha256, str, Sha256 | None]:
         """Give what is active: number, digest by memory, by the premise, by what is kept."""

@@ -1,19 +1,22 @@
 """A bundle decides from one moment to the next, or not at all."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from broker.activation import MAX_BUNDLE_BYTES, Activator
+from broker.adapters.opa_wasm import WasmEngine
 from broker.core.bundle import Bundle, pack_members, unpack
 from broker.core.trust_root import TrustRoot
 from broker.errors import PolicyUnavailable, StoreUnavailable
 from broker.ports import PolicyEngine
 from tests.activation.bundles import Key, read, variant
 from tests.activation.rig import BY, Rig, SlowEngine, load
-from tests.policy.samples import compiled
-from tests.policy.test_engine_faults import OPEN_DOOR, UNDEFINED
+from tests.policy.samples import compiled, compiled_folder, without_teams
+from tests.policy.test_engine_faults import OPEN_DOOR, RUNAWAY, UNDEFINED
 from tests.ports.memory_store import Fault, MemoryDisk
 
 
@@ -31,19 +34,11 @@ def nth(probe: bytes, key: Key):
     return lambda number: key.sign(variant(probe, number, {"rule": f"probe.n{number}"}))
 
 
-@pytest.fixture(scope="module")
-def wrong(opa: str, probe: bytes, key: Key, tmp_path_factory: pytest.TempPathFactory):
-    """Signed bundles that no broker may decide by."""
-    folder = tmp_path_factory.mktemp("wrong")
-    undefined = {"broker/decision/main.rego": UNDEFINED}
-    made = {
-        "BUNDLE_UNDEFINED": compiled(folder / "a", opa, undefined, shipped=False).archive,
-        "BUNDLE_CANARY_WRONG": compiled(
-            folder / "b", opa, {"teams/open/o.rego": OPEN_DOOR}
-        ).archive,
-        "BUNDLE_UNUSABLE": _with(variant(probe, 9), "policy.wasm", b"\0asm\1\0\0\0"),
-    }
-    return {reason: key.sign(variant(archive, 9)) for reason, archive in made.items()}
+def of_teams(folder: Path, opa: str, rego: str) -> bytes:
+    """Compile the shipped policy with this text for its only team."""
+    (without_teams(folder) / "teams" / "open").mkdir(parents=True)
+    (folder / "teams" / "open" / "open.rego").write_text(rego)
+    return compiled_folder(folder, opa).archive
 
 
 class TestActivated:
@@ -90,63 +85,86 @@ class TestRefused:
         assert await rig.refused(archive) == reason
         assert await rig.stands() == before
         assert await rig.rule() == "probe.n5"
-        assert (rig.disk.events[-1].type, rig.disk.events[-1].data["reason"]) == (
-            "policy.refused",
-            reason,
-        )
+        event = rig.disk.events[-1]
+        assert (event.type, event.data["reason"]) == ("policy.refused", reason)
 
-    async def test_unsigned(self, rig, probe):
+    async def test_what_nobody_signed_so(self, rig, probe, key):
         """Whatever the configuration takes at the start."""
-        await self.check(rig, variant(probe, 6), "BUNDLE_UNSIGNED")
+        unsigned = variant(probe, 6)
+        await self.check(rig, unsigned, "BUNDLE_UNSIGNED")
+        await self.check(rig, Key().sign(unsigned), "BUNDLE_KEY_UNKNOWN")
+        tampered = _with(key.sign(unsigned), "data.json", b"{}")
+        await self.check(rig, tampered, "BUNDLE_TAMPERED")
 
-    async def test_older(self, rig, nth):
-        """A number below the active one's."""
+    async def test_what_is_no_step_forward(self, rig, nth, shipped, probe, key):
+        """An older number, the active one with other content, none at all."""
         await self.check(rig, nth(4), "BUNDLE_OLDER")
-
-    async def test_the_number_again(self, rig, probe, key):
-        """The active one's number, with other content."""
         await self.check(rig, key.sign(variant(probe, 5)), "BUNDLE_NUMBER_TAKEN")
-
-    async def test_no_number(self, rig, shipped, key):
-        """A bundle that has no place in the order, such as the shipped one."""
         await self.check(rig, key.sign(shipped), "BUNDLE_UNNUMBERED")
 
-    @pytest.mark.parametrize("text", [b"", b"garbage", b"\x1f\x8b\x08", b"\0" * 1024])
-    async def test_garbage(self, rig, text):
-        """No gzipped tar."""
-        await self.check(rig, text, "BUNDLE_BROKEN")
-
-    async def test_huge(self, rig):
-        """More than is read."""
+    async def test_what_is_no_bundle(self, rig):
+        """No gzipped tar, or more than is read."""
+        for text in (b"", b"garbage", b"\x1f\x8b\x08", b"\0" * 1024):
+            await self.check(rig, text, "BUNDLE_BROKEN")
         await self.check(rig, b"\0" * (MAX_BUNDLE_BYTES + 1), "BUNDLE_TOO_LARGE")
 
     async def test_a_bomb(self, rig, probe, key):
-        """Few bytes that come to many."""
-        bomb = key.sign(_with(variant(probe, 6), "policy.wasm", b"\0" * 2**27))
+        """Few bytes that come to many; nobody could have signed them as they are."""
+        bomb = _with(key.sign(variant(probe, 6)), "policy.wasm", b"\0" * 2**26)
         assert len(bomb) < MAX_BUNDLE_BYTES
         await self.check(rig, bomb, "BUNDLE_BROKEN")
 
-    @pytest.mark.parametrize(
-        ("name", "text"),
-        [
-            (".manifest", b'{"revision":"x","metadata":{"schema":"other/v1"}}'),
-            ("policy.wasm", None),
-            ("teams__x__data.json", b"{}"),
-            ("run.sh", b"#!"),
-        ],
-    )
-    async def test_another_form(self, rig, probe, key, name, text):
+    async def test_what_has_another_form(self, rig, probe, key):
         """Signed, but no bundle of this broker's."""
-        await self.check(rig, key.sign(_with(variant(probe, 6), name, text)), "BUNDLE_BROKEN")
+        plain = variant(probe, 6)
+        other = (
+            b'{"revision":"x","metadata":{"schema":"o/v1","entrypoint":"broker/decision/result"}}'
+        )
+        for broken in (
+            _with(plain, ".manifest", other),
+            _with(plain, ".manifest", b'{"revision":"x"}'),
+            _with(plain, "policy.wasm", None),
+            _with(plain, "teams/x/data.json", b"{}"),
+            _with(plain, "run.sh", b"#!"),
+            variant(probe, -1),
+            variant(probe, 2**53),
+        ):
+            await self.check(rig, key.sign(broken), "BUNDLE_BROKEN")
 
-    @pytest.mark.parametrize(
-        "reason", ["BUNDLE_UNDEFINED", "BUNDLE_CANARY_WRONG", "BUNDLE_UNUSABLE"]
-    )
-    async def test_what_cannot_decide(self, rig, wrong, reason):
-        """It defines nothing, lets a call of nobody pass, or is no module."""
-        await self.check(rig, wrong[reason], reason)
+    async def test_what_defines_nothing(self, rig, opa, key, tmp_path):
+        """Its entry point has no value."""
+        sources = {"broker/decision/main.rego": UNDEFINED}
+        silent = compiled(tmp_path / "p", opa, sources, shipped=False).archive
+        await self.check(rig, key.sign(variant(silent, 6)), "BUNDLE_UNDEFINED")
 
-    async def test_external(self, rig, nth, root, probe):
+    async def test_what_lets_nobody_pass(self, rig, opa, key, tmp_path):
+        """It allows the canary, a call of nobody to nothing."""
+        wide_open = of_teams(tmp_path / "p", opa, OPEN_DOOR)
+        await self.check(rig, key.sign(variant(wide_open, 6)), "BUNDLE_CANARY_WRONG")
+
+    async def test_what_computes_for_ever(self, probe, root, nth, opa, key, tmp_path):
+        """It is stopped, and the next bundle is not kept waiting."""
+
+        async def hurried(bundle: Bundle) -> PolicyEngine:
+            return await asyncio.to_thread(WasmEngine, bundle, timeout_s=0.1, threads=1)
+
+        runaway = RUNAWAY.replace('    input.tool.name == "python_run"\n', "")
+        endless = of_teams(tmp_path / "p", opa, runaway.replace("teams.runaway", "teams.open"))
+        configured = read(variant(probe, 5, {"rule": "probe.n5"}))
+        rig = await Rig(MemoryDisk(), root, configured, load=hurried).start()
+        await self.check(rig, key.sign(variant(endless, 6)), "BUNDLE_CANARY_WRONG")
+        assert (await rig.activate(nth(6))).is_new
+        await rig.stop()
+
+    async def test_what_is_no_module(self, rig, probe, key):
+        """Nothing stays behind of what was tried."""
+        threads = threading.active_count()
+        for wasm in (b"\0asm\1\0\0\0", b"", b"no wasm"):
+            broken = _with(variant(probe, 6), "policy.wasm", wasm)
+            await self.check(rig, key.sign(broken), "BUNDLE_UNUSABLE")
+        assert threading.active_count() <= threads + 1
+
+    async def test_external(self, rig, nth, root):
         """Where an OPA server of the operator's own decides the broker pushes nothing."""
         other = await Rig(MemoryDisk(), root, rig.policy.bundle, external="https://opa").start()
         await self.check(other, nth(6), "POLICY_ENGINE_EXTERNAL")

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from broker.adapters.file_signer import FileSigner, generate_key
 from broker.adapters.policy_files import build_bundle, load_bundle
 from broker.cli.exits import Exit
+from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
 from broker.errors import ConfigurationError
+from broker.verify.bundle import verify_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("toolwarrant")
@@ -69,9 +72,35 @@ class TestPolicyBuild:
         assert json.loads(done.stdout) == {
             "bundle": str(tmp_path / "policy.tar.gz"),
             "revision": loaded.revision,
+            "number": loaded.number,
             "sha256": loaded.sha256,
+            "signed": False,
         }
         assert loaded.sha256 != load_bundle(ROOT / "policies_rego" / "bundle.tar.gz").sha256
+
+    def test_it_is_signed_and_follows_the_one_before(self, folder, tmp_path, opa):
+        """Its number is the one that was asked for, and then one more, whatever the clock says."""
+        key, bundle = tmp_path / "policy.key", tmp_path / "policy.tar.gz"
+        generate_key(key, algorithm="ecdsa-p256")
+        trusted = TrustedKey.from_pem(KeyRole.POLICY, FileSigner(f"file:{key}").public_key_pem)
+        ahead = str(2**40)
+        argv = ("build", folder, bundle, "--opa", opa, "--sign", str(key))
+        assert policy(*argv, "--number", ahead).returncode == Exit.OK
+        done = policy(*argv)
+        assert (json.loads(done.stdout)["number"], json.loads(done.stdout)["signed"]) == (
+            2**40 + 1,
+            True,
+        )
+        root = TrustRoot(version=1, keys=(trusted,))
+        assert verify_bundle(bundle.read_bytes(), root) == trusted.key_id
+
+    def test_a_key_that_cannot_be_used_stops_it_first(self, folder, tmp_path):
+        """One that others may read signs nothing."""
+        key = tmp_path / "policy.key"
+        generate_key(key)
+        key.chmod(0o644)
+        done = policy("build", folder, tmp_path / "b", "--opa", "none", "--sign", str(key))
+        assert (done.returncode, "others may use the key" in done.stderr) == (Exit.USAGE, True)
 
     def test_a_broken_rule_leaves_the_old_bundle(self, folder, tmp_path, opa):
         """What opa refuses is shown in its words; the file that was there stays, alone."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.shipped import policies_dir
+from tests.activation.bundles import variant
 from tests.cli.test_program import toolwarrant
 
 
@@ -166,6 +168,15 @@ class TestDoctor:
         (dev / "policy.tar.gz").write_bytes(b"no bundle")
         replace(dev, 'bundle = ""', 'bundle = "policy.tar.gz"')
         assert "FAIL  policy bundle: " in run(dev, "doctor").stdout
+
+    def test_a_bundle_that_nobody_signed_is_found(self, dev: Path) -> None:
+        """Nor what `serve` refuses since no policy key signed it; with that word it takes it."""
+        shipped = (policies_dir() / "bundle.tar.gz").read_bytes()
+        (dev / "policy.tar.gz").write_bytes(variant(shipped, 1))
+        replace(dev, 'bundle = ""', 'bundle = "policy.tar.gz"')
+        assert "FAIL  policy bundle: " in run(dev, "doctor").stdout
+        replace(dev, "unsigned_bundle = false", "unsigned_bundle = true")
+        assert "ok    policy bundle: " in run(dev, "doctor").stdout
 
     def test_sockets_that_are_open_to_others_are_found(self, dev: Path) -> None:
         """No call with egress can run where others may enter the folder of sockets."""

@@ -69,11 +69,12 @@ class SlowEngine(FakeSandboxEngine):
         super().__init__(host, clock, boot="b")
         self.go_on = asyncio.Event()
         self.asked: list[str] = []
+        self.slow_ahead = False
 
     async def prepare(self, profile: Profile, *, slot: str) -> FakeSandbox:
         """Start a container, now or later."""
         self.asked.append(slot)
-        if slot == "slow":
+        if slot == "slow" or (self.slow_ahead and slot != "call"):
             await self.go_on.wait()
         return await super().prepare(profile, slot=slot)
 
@@ -405,3 +406,33 @@ class TestKeeper:
         await place.rest()
         await place.ask()
         assert place.told.waiting == 1
+
+
+class TestRenew:
+    async def test_nobody_gets_one_from_before(self, place: Place) -> None:
+        """What waits when the policy changes is removed; what is made after it is handed out."""
+        await place.ask()
+        (before,) = set(place.host.containers) - {"call"}
+        place.pool.renew()
+        # At once: a call that comes in the same moment finds none.
+        assert place.pool.at_hand(PROFILE) is None
+        await place.rest()
+        assert before not in place.host.containers
+        after = place.pool.at_hand(PROFILE)
+        assert after is not None
+        assert after.slot not in (before, "call")
+
+    async def test_nor_one_that_was_being_made(self, place: Place) -> None:
+        """A container that was begun before is removed when it is ready."""
+        place.engine.slow_ahead = True
+        await place.ask()
+        assert place.told.waiting == 0
+        place.pool.renew()
+        place.engine.slow_ahead = False
+        place.engine.go_on.set()
+        await place.rest()
+        begun_before, made_after = place.engine.asked[1:]
+        assert begun_before not in place.host.containers
+        waiting = place.pool.at_hand(PROFILE)
+        assert waiting is not None
+        assert waiting.slot == made_after

@@ -22,7 +22,7 @@ from broker.core.document import Document, DocumentKind
 from broker.core.ids import AgentId, CallId, Pseudonym, Sha256, sha256_hex, short_id, ulid
 from broker.core.lifecycle import CallState, Step, after
 from broker.core.receipt import Position, ReceiptDraft
-from broker.ports import Change, Event, EventDraft, File, LogHead
+from broker.ports import Change, Event, EventDraft, File, KeptBundle, LogHead
 
 START = datetime(2026, 11, 2, 9, 0, 0, 123457, tzinfo=UTC)
 AGENT = AgentId("spiffe://example.test/agent")
@@ -180,6 +180,17 @@ def document(name: str, kind: DocumentKind = DocumentKind.REQUEST) -> Document:
 def file(text: str) -> File:
     """Give a file that holds this text."""
     return File(sha256=digest(text), data=text.encode())
+
+
+def bundle(number: int) -> KeptBundle:
+    """Give a policy bundle to keep."""
+    archive = f"bundle {number}".encode()
+    return KeptBundle(
+        number=number,
+        revision=f"policy-{number}",
+        sha256=sha256_hex(archive),
+        archive=archive,
+    )
 
 
 def event(step: Step | str, at: datetime = START, **data: str | int) -> EventDraft:

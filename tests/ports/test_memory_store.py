@@ -18,6 +18,7 @@ WRITES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "commit": lambda store: store.commit(first(new_call(1, CallState.DENIED))),
     "append_event": lambda store: store.append_event(event("broker.started")),
     "set_premise": lambda store: store.set_premise("name", "value", event("premise.set")),
+    "keep_bundle": lambda store: store.keep_bundle(samples.bundle(1), event("policy.activated")),
     "pseudonym": lambda store: store.pseudonym("Ann", Pseudonym("p1")),
 }
 

@@ -231,7 +231,16 @@ class TestOpening:
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        tables = ("halts", "pieces", "files", "storage", "labels", "log_nodes", "log_checkpoints")
+        tables = (
+            "halts",
+            "pieces",
+            "files",
+            "storage",
+            "labels",
+            "log_nodes",
+            "log_checkpoints",
+            "bundle",
+        )
         for table in tables:
             query(shelf, f"DROP TABLE {table}")
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
@@ -580,3 +589,30 @@ class TestGroups:
         )
         assert [type(end) for end in ends] == [type(None), type(None), PremiseChanged]
         await store.close()
+
+    async def test_whoever_changed_the_premise_hears_first(self, shelf: SqliteShelf) -> None:
+        """Before those whose change it refuses: they find what it is that changed."""
+        store = await shelf.open()
+        heard: list[str] = []
+
+        async def start(number: int) -> None:
+            with pytest.raises(PremiseChanged):
+                await store.commit(first(new_call(number), premises=(("policy.bundle", "b1"),)))
+            heard.append("refused")
+
+        async def activate() -> None:
+            await store.keep_bundle(samples.bundle(1), samples.event("policy.activated"))
+            heard.append("kept")
+
+        await asyncio.gather(activate(), *(start(number) for number in range(1, 9)))
+        assert heard == ["kept", *["refused"] * 8]
+        await store.close()
+
+    async def test_the_bundle_never_goes_back(self, shelf: SqliteShelf) -> None:
+        """Not by a statement that the broker does not know, either."""
+        store = await shelf.open()
+        await store.keep_bundle(samples.bundle(2), samples.event("policy.activated"))
+        await store.close()
+        for statement in ("UPDATE bundle SET number = 1", "DELETE FROM bundle"):
+            with pytest.raises(sqlite3.IntegrityError):
+                query(shelf, statement)

@@ -16,6 +16,7 @@ from broker.errors import (
     DuplicateRequest,
     PremiseChanged,
     ShortIdTaken,
+    StaleBundle,
     StaleCall,
     StoreError,
     StoreUnavailable,
@@ -481,6 +482,39 @@ class TestListCalls:
             [call_id(0)],
             [],
         ]
+
+
+class TestBundle:
+    async def test_kept(self, store: Store) -> None:
+        """The bytes of the last one, its digest as the premise, its event; all or nothing."""
+        assert await store.kept_bundle() is None
+        for number in (1, 7):
+            await store.keep_bundle(samples.bundle(number), event("policy.activated"))
+        assert await store.kept_bundle() == samples.bundle(7)
+        premises = (("policy.bundle", samples.bundle(7).sha256),)
+        assert await store.commit(replace(full_change(), premises=premises)) is not None
+        assert len(await store.events(after=0, limit=9)) == 2 + len(full_change().events)
+
+    @pytest.mark.parametrize("number", [6, 7])
+    async def test_no_step_forward(self, store: Store, number: int) -> None:
+        """One with an older number, or with the same, leaves all as it was."""
+        await store.keep_bundle(samples.bundle(7), event("policy.activated"))
+        stale = replace(samples.bundle(number), sha256=samples.digest("other"))
+        with pytest.raises(StaleBundle):
+            await store.keep_bundle(stale, event("policy.activated"))
+        assert await store.kept_bundle() == samples.bundle(7)
+        assert len(await store.events(after=0, limit=9)) == 1
+        premises = (("policy.bundle", samples.bundle(7).sha256),)
+        assert await store.commit(replace(full_change(), premises=premises)) is not None
+
+    async def test_stays(self, shelf: Shelf) -> None:
+        """A later life finds it."""
+        store = await shelf.open()
+        await store.keep_bundle(samples.bundle(7), event("policy.activated"))
+        await store.close()
+        store = await shelf.open()
+        assert await store.kept_bundle() == samples.bundle(7)
+        await store.close()
 
 
 class TestEvents:

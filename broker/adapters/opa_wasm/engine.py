@@ -12,6 +12,9 @@ from broker.core.ids import Sha256
 from broker.errors import PolicyInvalid, PolicyTimeout, PolicyUnavailable
 from broker.ports import PolicyAnswer
 
+# The canary comes once, and may find a machine that is busy.
+_CANARY_DEADLINES: Final = 10
+
 
 class WasmEngine:
     """Policy in this process; implements `PolicyEngine`.
@@ -37,9 +40,16 @@ class WasmEngine:
         self._timeout_s = timeout_s
         compiled = compile_bundle(bundle)
         self._inline = Inline(compiled, bundle.data)
-        self._workers = [
-            Worker(compiled.for_another_thread(), bundle.data, number) for number in range(threads)
-        ]
+        self._workers: list[Worker] = []
+        try:
+            for number in range(threads):
+                another = compiled.for_another_thread()
+                canary_s = _CANARY_DEADLINES * timeout_s
+                self._workers.append(Worker(another, bundle.data, number, canary_s=canary_s))
+        except BaseException:
+            # What is refused while calls are decided must not leave its threads behind.
+            self._stop()
+            raise
         self._idle: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
         for worker in self._workers:
             self._idle.put_nowait(worker)
@@ -75,8 +85,12 @@ class WasmEngine:
     async def close(self) -> None:
         """Stop the threads; evaluations under way end in PolicyUnavailable."""
         self._closed = True
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
         self._inline.close()
-        await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in self._workers))
+        for worker in self._workers:
+            worker.stop()
 
     async def _evaluate_on_a_thread(self, policy_input: bytes, deadline: float) -> JsonValue:
         loop = asyncio.get_running_loop()

@@ -156,9 +156,9 @@ class Instance:
     def __init__(self, compiled: Compiled, data: JsonObject) -> None:
         self._store = Store(compiled.engine)
         self._store.set_epoch_deadline(1)
+        memory = _memory(self._store, compiled)
+        self._host = _Host(memory=memory, window=Window(memory))
         try:
-            memory = _memory(self._store, compiled)
-            self._host = _Host(memory=memory, window=Window(memory))
             self._bind(compiled.module)
             self._entrypoint = self._find_entrypoint()
             self._data = self._host.put(self._store, canonical_json(data))
@@ -256,11 +256,20 @@ class Instance:
 
 
 def _memory(store: Store, compiled: Compiled) -> Memory:
-    """Make the memory that the module imports, with our ceiling."""
+    """Make the memory that the module imports, with our ceiling.
+
+    Raises:
+        PolicyUnavailable: It imports none, or wants more.
+    """
     for wanted in compiled.module.imports:
         if isinstance(wanted.type, MemoryType):
             # OPA asks for a page too few where the static data ends just past one (seen with
             # 1.22.2), and data that does not fit traps before anything runs.
             least = wanted.type.limits.min + -(-compiled.data_bytes // _PAGE_BYTES)
-            return Memory(store, MemoryType(Limits(least, MEMORY_BYTES // _PAGE_BYTES)))
-    raise PolicyInvalid("it imports no memory")
+            most = MEMORY_BYTES // _PAGE_BYTES
+            if least <= most:
+                return Memory(store, MemoryType(Limits(least, most)))
+            raise PolicyUnavailable(
+                f"the bundle's policy.wasm wants more than {MEMORY_BYTES} bytes"
+            )
+    raise PolicyUnavailable("the bundle's policy.wasm cannot be hosted: it imports no memory")

@@ -21,16 +21,19 @@ class Worker:
         compiled: What is evaluated; the engine is this thread's alone.
         data: The bundle's.
         number: Names the thread.
+        canary_s: How long the canary may take, in seconds.
 
     Raises:
         PolicyUnavailable: The bundle cannot be run, or answers the canary wrongly.
     """
 
-    def __init__(self, compiled: Compiled, data: JsonObject, number: int) -> None:
+    def __init__(
+        self, compiled: Compiled, data: JsonObject, number: int, *, canary_s: float
+    ) -> None:
         self._compiled = compiled
         self._data = data
         self._instance: Instance | None = Instance(self._compiled, self._data)
-        check_canary(self._try_canary())
+        check_canary(self._try_canary(canary_s))
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stopping = False
         self._interrupted = False
@@ -56,12 +59,17 @@ class Worker:
         self.interrupt()
         self._thread.join(timeout=_JOIN_TIMEOUT_S)
 
-    def _try_canary(self) -> JsonValue:
+    def _try_canary(self, canary_s: float) -> JsonValue:
         assert self._instance is not None
+        # A policy that computes for ever would keep whoever loads it for ever.
+        timer = threading.Timer(canary_s, self._compiled.engine.increment_epoch)
+        timer.start()
         try:
             return self._instance.evaluate(CANARY, lambda: False)
         except PolicyError as error:
             raise CanaryWrong(f"the policy fails its canary: {error.message}") from error
+        finally:
+            timer.cancel()
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
