@@ -23,6 +23,7 @@ from broker.errors import (
     Refusal,
     StaleBundle,
     StoreUnavailable,
+    Unavailable,
 )
 from broker.people import People
 from broker.ports import (
@@ -133,6 +134,7 @@ class Activation:
             BundleNotNewer: Its number is not above that of the active one.
             FailedPrecondition: An OPA server that is not the broker's own decides.
             StoreUnavailable: It could not be made durable, so the old one still decides.
+            Unavailable: The machine could not start an engine for it.
         """
         return await self._tasks.detached(self._activate(bundle, by))
 
@@ -175,6 +177,11 @@ class Activation:
             return await self._means.load(bundle)
         except PolicyError as error:
             raise _unfit(error) from error
+        except OSError as error:
+            # A disk that is full, a process that cannot be had: not the bundle's fault.
+            raise Unavailable(
+                f"no engine could be started for it: {error.strerror}; look at its machine"
+            ) from error
 
     async def _keep(self, fresh: Bundle, before: Bundle, who: JsonObject) -> None:
         means = self._means

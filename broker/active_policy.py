@@ -69,7 +69,10 @@ class ActivePolicy:
         self._leave(before)
 
     async def close(self) -> None:
-        """Stop every engine; evaluations under way end in PolicyUnavailable."""
+        """Stop the active engine; evaluations under way on it end in PolicyUnavailable.
+
+        One that was exchanged ends with its last evaluation, which has a deadline.
+        """
         await self._seat.engine.close()
         await self._tasks.done()
 

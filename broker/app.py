@@ -23,8 +23,6 @@ from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
-from broker.adapters.opa_server import OpaServerEngine
-from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
@@ -49,7 +47,6 @@ from broker.bundle_supply import first_look, go_on_looking, open_freshness, open
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
-from broker.core.bundle import Bundle
 from broker.core.checkpoint import log_origin
 from broker.core.decision import Limits
 from broker.core.ids import AgentId
@@ -60,6 +57,7 @@ from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
 from broker.core.trust_root import TrustRoot, read_trust_root
+from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
@@ -73,15 +71,9 @@ from broker.log import Log
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
+from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
-from broker.ports import (
-    BUNDLE_PREMISE,
-    BundleSource,
-    EventDraft,
-    PolicyEngine,
-    SandboxEngine,
-    Store,
-)
+from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Store
 from broker.read import Reader
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
@@ -224,7 +216,8 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         clock.go_on_from(latest)
     telemetry = Telemetry()
     bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
-    policy = ActivePolicy(await _policy_engine(config, bundle), bundle, telemetry)
+    engine = await open_policy_engine(config.policy, bundle, os.environ)
+    policy = ActivePolicy(engine, bundle, telemetry)
     stack.push_async_callback(policy.close)
     freshness = await open_freshness(
         config, source, policy, store=store, clock=clock, telemetry=telemetry
@@ -332,7 +325,7 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 
 def _activation(config: Config, outside: _Outside, world: World) -> Activation:
     means = Means(
-        load=partial(_policy_engine, config),
+        load=lambda bundle: open_policy_engine(config.policy, bundle, os.environ),
         root=outside.keys,
         store=outside.store,
         people=world.people,
@@ -379,6 +372,7 @@ def _services(
             facts,
             outside.policy,
             outside.freshness,
+            EngineHealth(outside.policy, world.clock),
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
@@ -406,17 +400,6 @@ def _toolbox(config: Config) -> Toolbox:
                 "put it between weaker and stronger ones",
             )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
-
-
-async def _policy_engine(config: Config, bundle: Bundle) -> PolicyEngine:
-    policy = config.policy
-    if policy.engine == "wasm":
-        # Compiling takes processors for a while, and calls go on meanwhile.
-        return await asyncio.to_thread(WasmEngine, bundle, timeout_s=policy.timeout_s)
-    if policy.opa_url:
-        return await OpaServerEngine.connect(policy.opa_url, bundle, timeout_s=policy.timeout_s)
-    opa = str(policy.opa_binary or "opa")
-    return await OpaServerEngine.spawn(opa, bundle, timeout_s=policy.timeout_s)
 
 
 async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngine) -> None:

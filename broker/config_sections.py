@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +15,7 @@ from broker.config_types import (
     Name,
     OptionalAddress,
     OptionalPath,
+    OptionalSecretUri,
     RuntimeName,
 )
 from broker.core.decision import RUNTIMES
@@ -23,6 +25,7 @@ from broker.core.sandbox import UIDS
 
 # What a Docker Engine takes for a user: 31 bits.
 _MAX_UID = 2**31 - 1
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Section(BaseModel):
@@ -116,7 +119,31 @@ class PolicySection(Section):
     )
     opa_url: str = Field(
         default="",
-        description='With engine "opa": an OPA server of yours; empty: the broker starts its own.',
+        description=(
+            'With engine "opa": an OPA server of yours that has the bundle, https://host:port, '
+            "unix:///path, or http:// on this machine; empty: the broker starts its own."
+        ),
+    )
+    opa_ca_file: OptionalPath = Field(
+        default=None,
+        description=(
+            "PEM of the authorities that may sign that server's certificate, and no others then; "
+            "empty: the system's. Certificate and host name are always checked."
+        ),
+    )
+    opa_certificate: OptionalPath = Field(
+        default=None,
+        description="The broker's certificate for that server, PEM, where it demands one.",
+    )
+    opa_private_key: OptionalPath = Field(
+        default=None, description="Its private key, PEM, readable by the broker alone (mode 0600)."
+    )
+    opa_token: OptionalSecretUri = Field(
+        default="",
+        description=(
+            "Where the bearer token for that server is: file:PATH (read at each use), "
+            "credential:NAME or env:VARIABLE; empty: none is sent."
+        ),
     )
     opa_binary: OptionalPath = Field(
         default=None,
@@ -138,6 +165,47 @@ class PolicySection(Section):
         if self.engine == "wasm" and (self.opa_url or self.opa_binary is not None):
             raise ValueError('opa_url and opa_binary need engine = "opa"; leave them empty')
         return self
+
+    @model_validator(mode="after")
+    def _proven(self) -> "PolicySection":
+        """See that nobody between broker and server could decide, or read the token."""
+        url = _split(self.opa_url)
+        if url.scheme == "http" and url.hostname not in _THIS_MACHINE:
+            raise ValueError(
+                "opa_url must be https:// to another machine: who stands between could allow "
+                "every call"
+            )
+        files = (self.opa_ca_file, self.opa_certificate, self.opa_private_key)
+        if any(files) and url.scheme != "https":
+            raise ValueError(
+                "opa_ca_file, opa_certificate and opa_private_key need an opa_url with https://"
+            )
+        if bool(self.opa_certificate) != bool(self.opa_private_key):
+            raise ValueError("opa_certificate and opa_private_key go together: name both")
+        if self.opa_token and not self.opa_url:
+            raise ValueError("opa_token needs an opa_url")
+        return self
+
+
+def _split(url: str) -> SplitResult:
+    """Take apart the URL of an OPA server.
+
+    Raises:
+        ValueError: It has parts that would be left out, or lacks its port.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and (
+        parts.hostname is None
+        or parts.port is None
+        or parts.netloc.count("@")
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError(
+            'opa_url must have host and port alone, such as "https://opa.example.org:8181"'
+        )
+    return parts
 
 
 class SandboxSection(Section):

@@ -28,6 +28,7 @@ from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
 from broker.finding import Finding, Level, ok
 from broker.isolation import isolation
 from broker.keyring import ADD_LOG_KEY, read_log_signer
+from broker.policy_engine import engine_findings
 from broker.secret_ring import check_declared
 from broker.supply_findings import supply
 
@@ -296,7 +297,7 @@ def _egress(config: Config) -> Iterator[Finding]:
 
 
 def _policy(config: Config) -> Iterator[Finding]:
-    policy = config.policy
+    policy, bundle = config.policy, None
     try:
         root = read_trust_root(config.receipts.trust_root.read_bytes())
         bundle = configured_bundle(policy, root)
@@ -307,15 +308,7 @@ def _policy(config: Config) -> Iterator[Finding]:
     except ConfigurationError as error:
         remedy = 'mend [policy] bundle; "": the shipped one'
         yield Finding(Level.FAIL, "policy bundle", str(error), remedy)
-    if policy.engine == "wasm":
-        yield ok("policy engine", "wasm, inside the broker")
-    elif policy.opa_url:
-        yield ok("policy engine", f"opa at {policy.opa_url} (asked at the start)")
-    elif found := shutil.which(str(policy.opa_binary or "opa")):
-        yield ok("policy engine", f"opa, {found}")
-    else:
-        remedy = 'install opa, name it in [policy] opa_binary, or use engine = "wasm"'
-        yield Finding(Level.FAIL, "policy engine", "there is no opa program", remedy)
+    yield from engine_findings(policy, bundle)
 
 
 def _ports(config: Config) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from broker.api.edge import Context
 from broker.api.freshness import confirmed, freshness_value
 from broker.api.halting import Halting
 from broker.api.identity import caller
+from broker.engine_health import EngineHealth
 from broker.execute import Executor
 from broker.freshness import PolicyFreshness
 from broker.ports import PolicyEngine
@@ -34,6 +35,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         facts: ServerFacts,
         policy: PolicyEngine,
         freshness: PolicyFreshness | None,
+        health: EngineHealth,
         gate: Gate,
         executor: Executor,
         halting: Halting,
@@ -41,6 +43,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._facts = facts
         self._policy = policy
         self._freshness = freshness
+        self._health = health
         self._gate = gate
         self._executor = executor
         self._halting = halting
@@ -63,6 +66,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             engine=facts.engine,
             policy_freshness=freshness_value(self._freshness),
             policy_confirmed_at=confirmed(self._freshness),
+            policy_fault=await self._health.fault(),
         )
 
     async def Drain(  # noqa: N802

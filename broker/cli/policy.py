@@ -153,7 +153,7 @@ def build(
     if sign:
         note(lines(f"wrote {bundle}: `toolwarrant policy activate {bundle}` lets it decide"))
     else:
-        note(lines(f"wrote {bundle}, unsigned: a broker takes it with --sign KEY alone"))
+        note(lines(f"wrote {bundle}, unsigned: no broker activates it; --sign KEY signs it"))
 
 
 def _refuse(folder: Path, findings: Sequence[PolicyFinding]) -> None:

@@ -75,6 +75,7 @@ class GetServerInfoResponse(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     POLICY_FRESHNESS_FIELD_NUMBER: _builtins.int
     POLICY_CONFIRMED_AT_FIELD_NUMBER: _builtins.int
+    POLICY_FAULT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of Toolwarrant."""
     installation: _builtins.str
@@ -95,6 +96,10 @@ class GetServerInfoResponse(_message.Message):
     """Whether it is draining."""
     policy_freshness: _policy_pb2.PolicyFreshness.ValueType
     """How far the active policy bundle may be relied on."""
+    policy_fault: _builtins.str
+    """Why the policy engine decides no call, such as POLICY_UNAVAILABLE or POLICY_STALE, as of the last
+    second; empty where it does.
+    """
     @_builtins.property
     def engine(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the Engine says of itself: version, runtimes, cgroup version."""
@@ -118,10 +123,11 @@ class GetServerInfoResponse(_message.Message):
         engine: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         policy_freshness: _policy_pb2.PolicyFreshness.ValueType = ...,
         policy_confirmed_at: _timestamp_pb2.Timestamp | None = ...,
+        policy_fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy_confirmed_at", b"policy_confirmed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["development", b"development", "draining", b"draining", "engine", b"engine", "epoch", b"epoch", "installation", b"installation", "policy_confirmed_at", b"policy_confirmed_at", "policy_engine", b"policy_engine", "policy_freshness", b"policy_freshness", "policy_revision", b"policy_revision", "policy_sha256", b"policy_sha256", "receipt_key_id", b"receipt_key_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["development", b"development", "draining", b"draining", "engine", b"engine", "epoch", b"epoch", "installation", b"installation", "policy_confirmed_at", b"policy_confirmed_at", "policy_engine", b"policy_engine", "policy_fault", b"policy_fault", "policy_freshness", b"policy_freshness", "policy_revision", b"policy_revision", "policy_sha256", b"policy_sha256", "receipt_key_id", b"receipt_key_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -164,6 +164,23 @@ class TestRefused:
             await self.check(rig, key.sign(broken), "BUNDLE_UNUSABLE")
         assert threading.active_count() <= threads + 1
 
+    async def test_no_engine_can_be_had(self, probe, root, nth):
+        """Not the bundle's fault: it can be sent again."""
+        is_full = False
+
+        async def from_disk(bundle: Bundle) -> PolicyEngine:
+            if is_full:
+                raise OSError(28, "No space left on device")
+            return await load(bundle)
+
+        configured = read(variant(probe, 5, {"rule": "probe.n5"}))
+        rig = await Rig(MemoryDisk(), root, configured, load=from_disk).start()
+        is_full = True
+        await self.check(rig, nth(6), "UNAVAILABLE")
+        is_full = False
+        assert (await rig.activate(nth(6))).is_new
+        await rig.stop()
+
     async def test_external(self, rig, nth, root):
         """Where an OPA server of the operator's own decides the broker pushes nothing."""
         other = await Rig(MemoryDisk(), root, rig.policy.bundle, external="https://opa").start()

@@ -49,6 +49,7 @@ WANTED = {
     },
     "broker.v1.PolicyService": {
         "GetPolicy": {"auditor", "policy"},
+        "ActivateBundle": {"policy"},
         "ExplainCall": {"auditor", "policy"},
     },
     "broker.v1.AdminService": {

@@ -76,6 +76,56 @@ MISTAKES = {
         "[sandbox]\nmax_running = 5000",
         "dev.toml:2: sandbox.max_running: must be less than or equal to 1024, not 5000",
     ),
+    "policy asked where anybody may answer": (
+        "[policy]\nengine = 'opa'\nopa_url = 'http://opa.example.org:8181'",
+        (
+            "dev.toml:1: policy: opa_url must be https:// to another machine: who stands between "
+            "could allow every call"
+        ),
+    ),
+    "an authority that vouches for nobody": (
+        "[policy]\nengine = 'opa'\nopa_url = 'http://localhost:8181'\nopa_ca_file = 'ca.crt'",
+        (
+            "dev.toml:1: policy: opa_ca_file, opa_certificate and opa_private_key need an opa_url "
+            "with https://"
+        ),
+    ),
+    "half a pair": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://o:8181'\nopa_certificate = 'a.crt'",
+        "dev.toml:1: policy: opa_certificate and opa_private_key go together: name both",
+    ),
+    "a token for nobody": (
+        "[policy]\nengine = 'opa'\nopa_token = 'file:token'",
+        "dev.toml:1: policy: opa_token needs an opa_url",
+    ),
+    "a token in the open": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://o:8181'\nopa_token = 'hunter2'",
+        (
+            'dev.toml:4: policy.opa_token: must be "file:PATH", "credential:NAME" (systemd) or '
+            '"env:VARIABLE", such as "file:secrets/api_token"'
+        ),
+    ),
+    "an OPA without a port": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://opa.example.org'",
+        (
+            "dev.toml:1: policy: opa_url must have host and port alone, such as "
+            '"https://opa.example.org:8181"'
+        ),
+    ),
+    "an OPA with a password": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://a:b@opa.example.org:8181'",
+        (
+            "dev.toml:1: policy: opa_url must have host and port alone, such as "
+            '"https://opa.example.org:8181"'
+        ),
+    ),
+    "an OPA below a path": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://opa.example.org:8181/v1/data'",
+        (
+            "dev.toml:1: policy: opa_url must have host and port alone, such as "
+            '"https://opa.example.org:8181"'
+        ),
+    ),
     "another engine": (
         "[policy]\nengine = 'rego'",
         "dev.toml:2: policy.engine: must be 'wasm' or 'opa', not \"rego\"",
@@ -156,7 +206,7 @@ MISTAKES = {
             "into token"
         ),
     ),
-    "a token for nobody": (
+    "a bundle token for nobody": (
         "[bundles]\ntoken = 'file:t'",
         "dev.toml:1: bundles: token is for a url: name that, or leave token empty",
     ),

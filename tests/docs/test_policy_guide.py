@@ -91,7 +91,7 @@ class TestPolicyGuide:
         """Activated beside a broker that goes on, it denies what the shipped one allowed."""
         (activated,) = (ran for ran in followed if "activate policy.tar.gz\ntool" in ran.block.text)
         assert "in the place of toolwarrant-default-" in activated.err
-        assert activated.out.endswith("exit code 1\n")
+        assert activated.out.endswith("exit code 3\n")
 
     def test_the_copied_pack_is_what_decides(self, followed, folder):
         """The last bundle has the pack as a team, with what it imports of the library alone."""
