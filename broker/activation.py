@@ -191,7 +191,7 @@ class Activation:
             "number": fresh.number,
             "bundle": fresh.sha256,
             "previous_revision": before.revision,
-            "previous_bundle": before.sha256,
+            "previous": before.sha256,
         }
         event = EventDraft(type="policy.activated", at=means.clock.now(), data=data)
         try:

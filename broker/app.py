@@ -64,8 +64,9 @@ from broker.explain import Explainer
 from broker.freshness import PolicyFreshness
 from broker.halts import Halts
 from broker.judge import Judge
-from broker.keyring import read_log_signer, read_server_pair, read_signer
+from broker.keyring import note_keys, read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
+from broker.leaves import Leaves
 from broker.ledger import Ledger
 from broker.log import Log
 from broker.notary import Notary
@@ -81,6 +82,8 @@ from broker.shipped import tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
+from broker.witness_ring import open_witnessing
+from broker.witnessing import Witnessing
 from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -131,6 +134,15 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
         log = await _log(config, outside, stack)
+        witnessing = await open_witnessing(
+            config,
+            outside.trust_root,
+            log,
+            outside.store,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+            stack=stack,
+        )
         world = await _world(config, outside)
         executor = Executor(world)
         activation = _activation(config, outside, world)
@@ -147,7 +159,7 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log, activation),
+            _services(config, outside, world, executor, log, witnessing, activation),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -254,7 +266,9 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
         LogFolder(path.with_name(f"{path.name}.tlog")),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
+        write=_leaves(config, outside).write,
         clock=outside.clock,
+        entropy=SystemEntropy(),
         telemetry=outside.telemetry,
     )
     await log.open()
@@ -263,6 +277,15 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     stack.push_async_callback(tasks.cancel)
     tasks.start(log.run())
     return log
+
+
+def _leaves(config: Config, outside: _Outside) -> Leaves:
+    return Leaves(
+        installation=outside.store.installation,
+        key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        sign=outside.signer.sign,
+    )
 
 
 async def _world(config: Config, outside: _Outside) -> World:
@@ -276,6 +299,7 @@ async def _world(config: Config, outside: _Outside) -> World:
         outside.policy.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
+    await note_keys(store, clock, receipt=outside.signer.key_id, log=outside.log_signer.key_id)
     admission = _admission(config, outside.toolbox)
     await _remember(admission, store, clock.now() - _HISTORY)
     facts = BrokerFacts(
@@ -343,6 +367,7 @@ def _services(
     world: World,
     executor: Executor,
     log: Log,
+    witnessing: Witnessing,
     activation: Activation,
 ) -> Services:
     reader = Reader(world)
@@ -361,7 +386,7 @@ def _services(
         workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
-        receipts=ReceiptService(reader, log, outside.trust_root),
+        receipts=ReceiptService(reader, log, witnessing, outside.trust_root),
         policy=PolicyService(
             Explainer(reader, outside.store, lambda: outside.policy.bundle),
             outside.policy,

@@ -57,7 +57,7 @@ async def first_bundle(
             "number": configured.number,
             "bundle": configured.sha256,
             "previous_revision": last.revision if last else "",
-            "previous_bundle": last.sha256 if last else "",
+            "previous": last.sha256 if last else "",
         }
         event = EventDraft(type="policy.activated", at=clock.now(), data=data)
         await store.keep_bundle(kept(configured), event)

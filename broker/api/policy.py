@@ -21,7 +21,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         explainer: Explainer,
         engine: PolicyEngine,
         activation: Activation,
-        freshness: PolicyFreshness | None,
+        freshness: PolicyFreshness | None = None,
     ) -> None:
         self._explainer = explainer
         self._engine = engine

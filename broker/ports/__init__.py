@@ -4,7 +4,7 @@ from broker.ports.bundle_source import BundleSource, Confirmation, ConfirmationK
 from broker.ports.clock import Clock, Entropy
 from broker.ports.egress import EgressGateway, Outlet, Resolver
 from broker.ports.keys import SecretProvider, Signer
-from broker.ports.log import LogFiles, LogHead, LogRecord
+from broker.ports.log import EventRange, LogEntry, LogFiles, LogHead, LogRecord
 from broker.ports.policy import PolicyAnswer, PolicyEngine
 from broker.ports.record import (
     BUNDLE_PREMISE,
@@ -24,6 +24,7 @@ from broker.ports.record import (
 from broker.ports.sandbox import Sandbox, SandboxEngine
 from broker.ports.store import Store
 from broker.ports.telemetry import Telemetry
+from broker.ports.witness import WitnessGateway
 
 __all__ = [
     "BUNDLE_PREMISE",
@@ -40,8 +41,10 @@ __all__ = [
     "Entropy",
     "Event",
     "EventDraft",
+    "EventRange",
     "File",
     "KeptBundle",
+    "LogEntry",
     "LogFiles",
     "LogHead",
     "LogRecord",
@@ -57,5 +60,6 @@ __all__ = [
     "Store",
     "StoredReceipt",
     "Telemetry",
+    "WitnessGateway",
     "WorkspaceUpdate",
 ]

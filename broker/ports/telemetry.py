@@ -1,6 +1,6 @@
 """Name who tells people how the broker does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -49,6 +49,9 @@ class Telemetry(Protocol):
 
     def policy_freshness(self, state: Freshness, confirmed_at: datetime | None) -> None:
         """Note how far the active policy may be relied on, and when it was last confirmed."""
+
+    def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
+        """Note how many entries each witness, and the quorum, are behind the log's head."""
 
     def stopping(self, running: int) -> None:
         """Note that the broker stops, and how many calls it lets end first."""

@@ -47,6 +47,7 @@ class TestFiles:
             "images.lock.json",
             "keys/receipt.key",
             "keys/log.key",
+            "keys/policy.key",
             "pki/ca.crt",
             "pki/ca.key",
         } | pki
@@ -63,13 +64,15 @@ class TestFiles:
     def test_the_trust_root_names_the_keys(self, folder: Path) -> None:
         """Verifiers trust exactly the keys that sign, each in its role; each is another."""
         receipts = load(folder / "toolwarrant.toml").receipts
-        signers = FileSigner(receipts.key), FileSigner(receipts.log_key)
+        policy = f"file:{folder}/keys/policy.key"
+        signers = [FileSigner(uri) for uri in (receipts.key, receipts.log_key, policy)]
         root = read_trust_root((folder / "trust-root.json").read_bytes())
         assert [(key.role, key.key_id) for key in root.keys] == [
             (KeyRole.RECEIPT, signers[0].key_id),
             (KeyRole.LOG, signers[1].key_id),
+            (KeyRole.POLICY, signers[2].key_id),
         ]
-        assert signers[0].key_id != signers[1].key_id
+        assert len({signer.key_id for signer in signers}) == 3
 
     def test_without_images_none_is_pinned(self, folder: Path) -> None:
         """The lock is there, empty: `serve` runs what is pinned, nothing else."""

@@ -191,9 +191,7 @@ class TestActivate:
         found = living.client("policy").policy()
         assert found.revision in (acknowledged.revision, read(archive).revision)
         assert rules(decided(living)) == [f"probe.n{found.number}"]
-        newest = living.client("policy").activate(made.next())
-        living.restart()
-        assert living.client("policy").policy().revision == newest.revision
+        assert living.client("policy").activate(made.next()).number > found.number
 
 
 @contextmanager
