@@ -69,11 +69,15 @@ def serving(broker: Served, service: str) -> str:
     return health_pb2.HealthCheckResponse.ServingStatus.Name(status)
 
 
-async def until(broker: Served, holds: Callable[[policy_pb2.GetPolicyResponse], bool]) -> None:
-    """Ask a broker for its policy until that is as wanted."""
+async def until(
+    broker: Served,
+    server: StandingServer,
+    holds: Callable[[policy_pb2.GetPolicyResponse], bool],
+) -> None:
+    """Ask a broker for its policy, after each of its looks, until that is as wanted."""
     client = broker.client("policy")
     while not holds(await asyncio.to_thread(client.policy)):
-        pass
+        await server.looked()
 
 
 async def test_server_comes_and_goes(
@@ -96,18 +100,18 @@ async def test_server_comes_and_goes(
         async with StandingServer(tmp_path / "pair", port) as server:
             newest = key.sign(variant(compiled, 7, {"rule": "probe.from_server"}))
             server.answers = [gives(newest, '"7"')]
-            await until(broker, lambda policy: policy.number == 7)
+            await until(broker, server, lambda policy: policy.number == 7)
             assert call(broker) == ("CALL_STATE_DENIED", "probe.from_server")
             await until(
-                broker, lambda _: serving(broker, "broker.v1.ExecutionService") == "SERVING"
+                broker, server, lambda _: serving(broker, "broker.v1.ExecutionService") == "SERVING"
             )
-            await until(broker, lambda _: "If-None-Match" in server.asked[-1])
+            await until(broker, server, lambda _: "If-None-Match" in server.asked[-1])
             assert server.asked[-1]["Authorization"] == f"Bearer {TOKEN}"
 
             # What is refused is told once, however often it is offered.
             server.answers = [gives(variant(compiled, 8), '"8"')]
             seen = len(server.asked)
-            await until(broker, lambda _: len(server.asked) > seen + 3)
+            await until(broker, server, lambda _: len(server.asked) > seen + 3)
             assert broker.words().count('"reason":"BUNDLE_UNSIGNED"') == 1
             policy = await asyncio.to_thread(broker.client("policy").policy)
             assert (policy.number, policy.freshness) == (7, FRESH)

@@ -1,5 +1,6 @@
 """An OPA bundle server on loopback whose every answer the test sets."""
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ class StandingServer:
     def __init__(self, pair: Path | None = None, port: int = 0) -> None:
         self.asked: list[CIMultiDict[str]] = []
         self.answers: list[Answer] = []
+        self._looked = asyncio.Event()
         self._pair = pair
         self._port = port
         app = web.Application()
@@ -37,6 +39,11 @@ class StandingServer:
         """Where its bundle is."""
         scheme = "https" if self._pair else "http"
         return f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}/bundles/broker.tar.gz"
+
+    async def looked(self) -> None:
+        """Return when somebody has asked once more."""
+        self._looked.clear()
+        await self._looked.wait()
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
@@ -50,6 +57,7 @@ class StandingServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(CIMultiDict(request.headers))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self._looked.set()
         return await answer(request)
 
 
