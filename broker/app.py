@@ -35,13 +35,14 @@ from broker.api.execution import ExecutionService
 from broker.api.halting import Halting
 from broker.api.policy import PolicyService
 from broker.api.receipts import ReceiptService
-from broker.api.server import Services, Tls, build_server, listen, set_serving
+from broker.api.server import Services, Tls, build_server, listen, set_deciding, set_serving
 from broker.api.tools import ToolService
 from broker.api.workspace import WorkspaceService
 from broker.approve import Approvals
 from broker.board import Board
 from broker.brake import Brake
 from broker.bundle_choice import configured_bundle, first_bundle
+from broker.bundle_supply import first_look, go_on_looking, open_freshness, open_source
 from broker.check import Checker
 from broker.config import Config, load
 from broker.core.admission import Admission, Quotas
@@ -59,6 +60,7 @@ from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
+from broker.freshness import PolicyFreshness
 from broker.halts import Halts
 from broker.judge import Judge
 from broker.key_record import record_keys
@@ -72,7 +74,7 @@ from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
-from broker.ports import BUNDLE_PREMISE, EventDraft, SandboxEngine, Signer, Store
+from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Signer, Store
 from broker.read import Reader
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
@@ -154,6 +156,14 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         executor = Executor(world)
         activation = _activation(config, outside, world)
         stack.push_async_callback(activation.close)
+        watch = await first_look(
+            config,
+            outside.source,
+            activation,
+            outside.freshness,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+        )
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
@@ -166,6 +176,11 @@ async def running(config: Config) -> AsyncIterator[Broker]:
         if config.metrics.listen:
             _serve_metrics(outside.telemetry, config)
         await set_serving(health, serving=True)
+
+        async def announce(deciding: bool) -> None:
+            await set_deciding(health, deciding=deciding and not world.gate.draining)
+
+        go_on_looking(watch, outside.freshness, announce, stack)
         await server.start()
         stack.push_async_callback(server.stop, _FAREWELL_S)
         try:
@@ -192,7 +207,9 @@ class _Outside:
     toolbox: Toolbox
     telemetry: Telemetry
     clock: SystemClock
+    source: BundleSource | None
     policy: ActivePolicy
+    freshness: PolicyFreshness | None
     store: SqliteStore
     sandboxes: SandboxEngine
     sandbox_facts: Mapping[str, str]
@@ -203,6 +220,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     # Before anything could start a child, which would inherit the variables.
     ring = open_secrets(config, os.environ)
     stack.callback(ring.close)
+    source = open_source(config, os.environ, stack)
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
     log_signer = read_log_signer(config.receipts, trust_root)
@@ -222,6 +240,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     engine = await open_policy_engine(config.policy, bundle, os.environ)
     policy = ActivePolicy(engine, bundle, telemetry)
     stack.push_async_callback(policy.close)
+    freshness = await open_freshness(
+        config, source, policy, store=store, clock=clock, telemetry=telemetry
+    )
     docker_engine = _docker(config, store.installation, boot)
     sandboxes = _pooled(config, docker_engine, clock, telemetry)
     stack.push_async_callback(sandboxes.close)
@@ -237,7 +258,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         toolbox=toolbox,
         telemetry=telemetry,
         clock=clock,
+        source=source,
         policy=policy,
+        freshness=freshness,
         store=store,
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
@@ -328,6 +351,7 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
         outside.telemetry,
         _ceilings(config),
         config.sandbox.runtimes,
+        freshness=outside.freshness,
     )
 
 
@@ -375,10 +399,12 @@ def _services(
             Explainer(reader, outside.store, lambda: outside.policy.bundle),
             outside.policy,
             activation,
+            outside.freshness,
         ),
         admin=AdminService(
             facts,
             outside.policy,
+            outside.freshness,
             EngineHealth(outside.policy, world.clock),
             world.gate,
             executor,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from broker.config_bundles import BundlesSection
 from broker.config_faults import as_json, configuration_error, first_fault, parse_toml
 from broker.config_sections import (
     CeilingsSection,
@@ -50,6 +51,7 @@ class Config(Section):
     store: StoreSection
     receipts: ReceiptsSection
     policy: PolicySection
+    bundles: BundlesSection
     sandbox: SandboxSection
     pool: PoolSection
     egress: EgressSection
@@ -77,6 +79,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "store": StoreSection,
     "receipts": ReceiptsSection,
     "policy": PolicySection,
+    "bundles": BundlesSection,
     "sandbox": SandboxSection,
     "pool": PoolSection,
     "egress": EgressSection,

@@ -84,6 +84,21 @@ def _secret_uri_or_empty(value: str, info: ValidationInfo) -> str:
     return _secret_uri(value, info) if value else value
 
 
+def _bundle_url(value: str) -> str:
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        is_place = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_place = False
+    if not is_place or parts.scheme not in ("http", "https") or not value.isascii():
+        raise ValueError('must be a URL such as "https://policy.example.org/bundles/broker.tar.gz"')
+    if parts.username is not None or parts.fragment:
+        raise ValueError("must be without user, password and fragment: a token goes into token")
+    return value
+
+
 def _engine_url(value: str) -> str:
     if not value.startswith(("unix:///", "tcp://", "http://")):
         raise ValueError(
@@ -130,6 +145,7 @@ SignerUri = Annotated[str, AfterValidator(_signer_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
 OptionalSecretUri = Annotated[str, AfterValidator(_secret_uri_or_empty)]
+OptionalBundleUrl = Annotated[str, AfterValidator(_bundle_url)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
 WitnessUrl = Annotated[str, AfterValidator(_witness_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]

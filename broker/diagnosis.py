@@ -38,6 +38,7 @@ from broker.keyring import ADD_LOG_KEY, check_key, read_log_signer
 from broker.outstanding import unsigned_certificate, unsigned_root
 from broker.policy_engine import engine_findings
 from broker.secret_ring import check_declared
+from broker.supply_findings import supply
 from broker.verify.trust_root import open_trust_root
 from broker.witness_ring import read_addresses, read_witnesses
 
@@ -68,6 +69,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_engine(config),
         *_egress(config),
         *_policy(config),
+        *supply(config, os.environ, now),
         *_ports(config),
     ]
 

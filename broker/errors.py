@@ -25,9 +25,12 @@ BrokerError                     everything below; has a reason and a message for
 │   ├── QuotaSpent              the agent would keep more files than it may
 │   └── StoreUnavailable        nothing was written; the store cannot take changes
 ├── PolicyError                 policy gave no usable decision: always a denial
-│   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout  PolicyStale
+│   ├── PolicyUndefined  PolicyInvalid  PolicyTimeout
+│   ├── PolicyStale             the engine decided by another bundle than the active one
+│   │   └── PolicyUnconfirmed   where bundles come from has not confirmed it for too long
 │   └── PolicyUnavailable       the engine cannot be reached, or has no policy
 │       └── CanaryWrong         it answers a call whose answer is known with another one
+├── BundleSourceUnavailable     where bundles come from has none to give; the active one stays
 ├── SandboxError                the sandbox certainly never began the tool
 │   └── RuntimeMissing          the Engine lacks the demanded runtime; another is never taken
 ├── SecretUnavailable           a secret's value cannot be had now; names the secret
@@ -316,6 +319,18 @@ class PolicyStale(PolicyError):
 
     reason = "POLICY_STALE"
     rule = "broker.policy_stale"
+
+
+class PolicyUnconfirmed(PolicyStale):
+    """The source of bundles has not confirmed the active one for longer than it may."""
+
+    reason = "POLICY_UNCONFIRMED"
+
+
+class BundleSourceUnavailable(BrokerError):
+    """Where bundles come from has none to give now; the active one stays."""
+
+    reason = "BUNDLE_SOURCE_UNAVAILABLE"
 
 
 class SandboxError(BrokerError):

@@ -16,6 +16,7 @@ from broker.core.policy_input import History, PolicySession, policy_input
 from broker.core.toolbox import BoundTool
 from broker.core.workspace import Tree
 from broker.errors import PolicyError, PolicyInvalid
+from broker.freshness import PolicyFreshness
 from broker.ports import Clock, Entropy, PolicyAnswer, PolicyEngine, Telemetry
 
 _REFUSAL = "broker.refusal/v1"
@@ -63,7 +64,11 @@ class Judgement:
 
 
 class Judge:
-    """Turn a case into a judgement: whatever goes wrong is a denial with its own rule."""
+    """Turn a case into a judgement: whatever goes wrong is a denial with its own rule.
+
+    Args:
+        freshness: Asked before policy is; None where nothing could confirm a bundle.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,8 @@ class Judge:
         telemetry: Telemetry,
         ceilings: Limits,
         runtimes: tuple[str, ...] = RUNTIMES,
+        *,
+        freshness: PolicyFreshness | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -80,6 +87,7 @@ class Judge:
         self._telemetry = telemetry
         self._ceilings = ceilings
         self._runtimes = runtimes
+        self._freshness = freshness
 
     @property
     def bundle_sha256(self) -> Sha256:
@@ -98,6 +106,8 @@ class Judge:
         begun_s = self._clock.monotonic_s()
         by: PolicyAnswer | _Asked = self._active()
         try:
+            if self._freshness is not None:
+                self._freshness.check()
             by = answer = await self._engine.evaluate(asked.body_text)
             decision = read_decision(answer.output, case.tool.tool.limits, self._runtimes)
             _check_labels(decision, case.labels)

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from broker.core.call import Call
+from broker.core.freshness import Freshness
 from broker.core.halt import Halt
 from broker.core.lifecycle import CallState, Step
 from broker.errors import BrokerError
@@ -21,6 +22,7 @@ from broker.errors import BrokerError
 _FAST_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _RUN_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 _HELD_S = (1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0)
+_RANKS = {Freshness.FRESH: 0, Freshness.STALE: 1, Freshness.REFUSING: 2}
 
 
 def configure_logs(level: str, form: str) -> None:
@@ -147,10 +149,28 @@ class Telemetry:
             ["rpc", "reason"],
             registry=self.registry,
         )
+        self._looks = Counter(
+            "toolwarrant_bundle_looks",
+            "Looks for a new policy bundle.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._freshness = Gauge(
+            "toolwarrant_policy_freshness",
+            "0: the source of bundles confirms the active one, or there is none; 1: stale; "
+            "2: refusing.",
+            registry=self.registry,
+        )
+        self._confirmed = Gauge(
+            "toolwarrant_policy_confirmed_timestamp_seconds",
+            "When the source of bundles last confirmed the active one; 0: never, or no source.",
+            registry=self.registry,
+        )
         self._alarms = Counter(
             "toolwarrant_alarms", "Faults to look at.", ["reason"], registry=self.registry
         )
         self._states: dict[str, CallState] = {}
+        self._last_freshness = Freshness.FRESH
 
     def serve(self, host: str, port: int) -> None:
         """Answer Prometheus on a listener of its own, in a thread of its own.
@@ -216,6 +236,19 @@ class Telemetry:
     def sandboxes_waiting(self, containers: int) -> None:
         """Note how many containers wait for calls."""
         self._waiting.set(containers)
+
+    def bundle_looked(self, outcome: str) -> None:
+        """Note how a look for a new bundle ended."""
+        self._looks.labels(outcome).inc()
+        self._log.debug("bundle.looked", outcome=outcome)
+
+    def policy_freshness(self, state: Freshness, confirmed_at: datetime | None) -> None:
+        """Note how far the active policy may be relied on; becoming worse is an alarm besides."""
+        self._freshness.set(_RANKS[state])
+        self._confirmed.set(confirmed_at.timestamp() if confirmed_at else 0)
+        if state is Freshness.FRESH and self._last_freshness is not state:
+            self._log.info("policy.confirmed", was=self._last_freshness.value)
+        self._last_freshness = state
 
     def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
         """See `broker.ports.Telemetry`."""

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from broker.api.edge import Context
+from broker.api.freshness import confirmed, freshness_value
 from broker.api.halting import Halting
 from broker.api.identity import caller
 from broker.engine_health import EngineHealth
 from broker.execute import Executor
+from broker.freshness import PolicyFreshness
 from broker.ports import PolicyEngine
 from broker.v1 import admin_pb2, admin_pb2_grpc
 from broker.world import Gate
@@ -32,6 +34,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self,
         facts: ServerFacts,
         policy: PolicyEngine,
+        freshness: PolicyFreshness | None,
         health: EngineHealth,
         gate: Gate,
         executor: Executor,
@@ -39,6 +42,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> None:
         self._facts = facts
         self._policy = policy
+        self._freshness = freshness
         self._health = health
         self._gate = gate
         self._executor = executor
@@ -60,6 +64,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             development=facts.development,
             draining=self._gate.draining,
             engine=facts.engine,
+            policy_freshness=freshness_value(self._freshness),
+            policy_confirmed_at=confirmed(self._freshness),
             policy_fault=await self._health.fault(),
         )
 

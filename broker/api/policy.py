@@ -2,12 +2,14 @@
 
 from broker.activation import Activation, Activator
 from broker.api.edge import Context
+from broker.api.freshness import confirmed, freshness_value
 from broker.api.identity import caller
 from broker.api.wire import timestamp
 from broker.core.document import Document
 from broker.core.rule_index import RuleSource
 from broker.core.team_modes import team_modes
 from broker.explain import ExplainedReason, ExplainedTrial, Explainer, Explanation
+from broker.freshness import PolicyFreshness
 from broker.ports import PolicyEngine
 from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
 
@@ -15,10 +17,17 @@ from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
 class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     """Show which policy decides, let another decide, say why it decided as it did."""
 
-    def __init__(self, explainer: Explainer, engine: PolicyEngine, activation: Activation) -> None:
+    def __init__(
+        self,
+        explainer: Explainer,
+        engine: PolicyEngine,
+        activation: Activation,
+        freshness: PolicyFreshness | None = None,
+    ) -> None:
         self._explainer = explainer
         self._engine = engine
         self._activation = activation
+        self._freshness = freshness
 
     async def GetPolicy(  # noqa: N802
         self, request: policy_pb2.GetPolicyRequest, context: Context
@@ -31,6 +40,9 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             rules=map(_rule, self._explainer.rules),
             modes=team_modes(self._explainer.bundle.rego, self._explainer.bundle.data),
             number=self._explainer.bundle.number,
+            bundle_source=self._freshness.source if self._freshness else "",
+            freshness=freshness_value(self._freshness),
+            confirmed_at=confirmed(self._freshness),
         )
 
     async def ActivateBundle(  # noqa: N802

@@ -111,6 +111,14 @@ async def set_serving(health: HealthServicer, *, serving: bool) -> None:
         await health.set(name, status)
 
 
+async def set_deciding(health: HealthServicer, *, deciding: bool) -> None:
+    """Say of the services that take calls whether these are decided, rather than all denied."""
+    known = health_pb2.HealthCheckResponse
+    for file in (execution_pb2, workspace_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            await health.set(service.full_name, known.SERVING if deciding else known.NOT_SERVING)
+
+
 def _service_names() -> Sequence[str]:
     files = (
         execution_pb2,

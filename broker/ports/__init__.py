@@ -1,5 +1,6 @@
 """Name what the story needs of the world, a module for each side; each adapter is one of these."""
 
+from broker.ports.bundle_source import BundleSource, Confirmation, ConfirmationKeeper
 from broker.ports.clock import Clock, Entropy
 from broker.ports.egress import EgressGateway, Outlet, Resolver
 from broker.ports.keys import SecretProvider, Signer
@@ -30,9 +31,12 @@ __all__ = [
     "HALTS_PREMISE",
     "LABELS_PREMISE",
     "PIECE_BYTES",
+    "BundleSource",
     "CallFilter",
     "Change",
     "Clock",
+    "Confirmation",
+    "ConfirmationKeeper",
     "EgressGateway",
     "Entropy",
     "Event",

@@ -1,9 +1,11 @@
 """Name who tells people how the broker does."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from broker.core.call import Call
+from broker.core.freshness import Freshness
 from broker.core.halt import Halt
 from broker.core.lifecycle import Step
 
@@ -41,6 +43,12 @@ class Telemetry(Protocol):
 
     def sandboxes_waiting(self, containers: int) -> None:
         """Note how many containers wait for calls."""
+
+    def bundle_looked(self, outcome: str) -> None:
+        """Note how a look for a new bundle ended, in one of few words."""
+
+    def policy_freshness(self, state: Freshness, confirmed_at: datetime | None) -> None:
+        """Note how far the active policy may be relied on, and when it was last confirmed."""
 
     def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
         """Note how many entries each witness, and the quorum, are behind the log's head."""

@@ -3,6 +3,7 @@
 isort:skip_file
 The administrators' API."""
 
+from broker.v1 import policy_pb2 as _policy_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -72,6 +73,8 @@ class GetServerInfoResponse(_message.Message):
     DEVELOPMENT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    POLICY_FRESHNESS_FIELD_NUMBER: _builtins.int
+    POLICY_CONFIRMED_AT_FIELD_NUMBER: _builtins.int
     POLICY_FAULT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of Toolwarrant."""
@@ -91,6 +94,8 @@ class GetServerInfoResponse(_message.Message):
     """Whether its keys and certificates are the development set."""
     draining: _builtins.bool
     """Whether it is draining."""
+    policy_freshness: _policy_pb2.PolicyFreshness.ValueType
+    """How far the active policy bundle may be relied on."""
     policy_fault: _builtins.str
     """Why the policy engine decides no call, such as POLICY_UNAVAILABLE or POLICY_STALE, as of the last
     second; empty where it does.
@@ -98,6 +103,10 @@ class GetServerInfoResponse(_message.Message):
     @_builtins.property
     def engine(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the Engine says of itself: version, runtimes, cgroup version."""
+
+    @_builtins.property
+    def policy_confirmed_at(self) -> _timestamp_pb2.Timestamp:
+        """When the source of bundles last confirmed it; unset: not as far as is known."""
 
     def __init__(
         self,
@@ -112,11 +121,13 @@ class GetServerInfoResponse(_message.Message):
         development: _builtins.bool = ...,
         draining: _builtins.bool = ...,
         engine: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        policy_freshness: _policy_pb2.PolicyFreshness.ValueType = ...,
+        policy_confirmed_at: _timestamp_pb2.Timestamp | None = ...,
         policy_fault: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy_confirmed_at", b"policy_confirmed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["development", b"development", "draining", b"draining", "engine", b"engine", "epoch", b"epoch", "installation", b"installation", "policy_engine", b"policy_engine", "policy_fault", b"policy_fault", "policy_revision", b"policy_revision", "policy_sha256", b"policy_sha256", "receipt_key_id", b"receipt_key_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["development", b"development", "draining", b"draining", "engine", b"engine", "epoch", b"epoch", "installation", b"installation", "policy_confirmed_at", b"policy_confirmed_at", "policy_engine", b"policy_engine", "policy_fault", b"policy_fault", "policy_freshness", b"policy_freshness", "policy_revision", b"policy_revision", "policy_sha256", b"policy_sha256", "receipt_key_id", b"receipt_key_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

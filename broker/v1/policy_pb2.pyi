@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PolicyFreshness:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PolicyFreshnessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PolicyFreshness.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POLICY_FRESHNESS_UNSPECIFIED: _PolicyFreshness.ValueType  # 0
+    """Bundles come from nowhere by themselves, so nothing confirms one."""
+    POLICY_FRESHNESS_FRESH: _PolicyFreshness.ValueType  # 1
+    """Its source confirmed it lately."""
+    POLICY_FRESHNESS_STALE: _PolicyFreshness.ValueType  # 2
+    """Its source has not for `bundles.stale_after_s`; calls are decided."""
+    POLICY_FRESHNESS_REFUSING: _PolicyFreshness.ValueType  # 3
+    """Its source has not for `bundles.refuse_after_s`: every call is denied."""
+
+class PolicyFreshness(_PolicyFreshness, metaclass=_PolicyFreshnessEnumTypeWrapper):
+    """How far the active bundle may be relied on."""
+
+POLICY_FRESHNESS_UNSPECIFIED: PolicyFreshness.ValueType  # 0
+"""Bundles come from nowhere by themselves, so nothing confirms one."""
+POLICY_FRESHNESS_FRESH: PolicyFreshness.ValueType  # 1
+"""Its source confirmed it lately."""
+POLICY_FRESHNESS_STALE: PolicyFreshness.ValueType  # 2
+"""Its source has not for `bundles.stale_after_s`; calls are decided."""
+POLICY_FRESHNESS_REFUSING: PolicyFreshness.ValueType  # 3
+"""Its source has not for `bundles.refuse_after_s`: every call is denied."""
+Global___PolicyFreshness: _TypeAlias = PolicyFreshness  # noqa: Y015
 
 @_typing.final
 class GetPolicyRequest(_message.Message):
@@ -127,6 +156,9 @@ class GetPolicyResponse(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     MODES_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    BUNDLE_SOURCE_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    CONFIRMED_AT_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """Revision of the bundle."""
     bundle_sha256: _builtins.str
@@ -135,6 +167,10 @@ class GetPolicyResponse(_message.Message):
     """`wasm` or `opa`."""
     number: _builtins.int
     """Its number: the bundles that follow have higher ones. 0: none, as the shipped bundle."""
+    bundle_source: _builtins.str
+    """Where bundles come from while the broker runs: a path or a URL; empty: from nowhere."""
+    freshness: Global___PolicyFreshness.ValueType
+    """How far the active bundle may be relied on."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRule]:
         """Every rule whose id stands in the sources, by file and line."""
@@ -145,6 +181,10 @@ class GetPolicyResponse(_message.Message):
         or `by call` where the package's rules say it of each call.
         """
 
+    @_builtins.property
+    def confirmed_at(self) -> _timestamp_pb2.Timestamp:
+        """When its source last confirmed that it is the newest; unset: not as far as is known."""
+
     def __init__(
         self,
         *,
@@ -154,10 +194,13 @@ class GetPolicyResponse(_message.Message):
         rules: _abc.Iterable[Global___PolicyRule] | None = ...,
         modes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         number: _builtins.int = ...,
+        bundle_source: _builtins.str = ...,
+        freshness: Global___PolicyFreshness.ValueType = ...,
+        confirmed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "engine", b"engine", "modes", b"modes", "number", b"number", "revision", b"revision", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "bundle_source", b"bundle_source", "confirmed_at", b"confirmed_at", "engine", b"engine", "freshness", b"freshness", "modes", b"modes", "number", b"number", "revision", b"revision", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,10 +3,12 @@
 import json
 import os
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
 from broker.adapters.telemetry import Telemetry, configure_logs
+from broker.core.freshness import Freshness
 from broker.core.lifecycle import CallState, Step
 from tests.ports.samples import new_call
 
@@ -31,6 +33,39 @@ class TestCalls:
         telemetry.taken_up(call)
         queued = {"state": "QUEUED"}
         assert telemetry.registry.get_sample_value("toolwarrant_open_calls", queued) == 1
+
+
+class TestFreshness:
+    @pytest.mark.parametrize(
+        ("state", "rank"), [(Freshness.FRESH, 0), (Freshness.STALE, 1), (Freshness.REFUSING, 2)]
+    )
+    def test_shown(self, telemetry: Telemetry, state: Freshness, rank: int) -> None:
+        """How far policy may be relied on is a number that an alert can compare."""
+        telemetry.policy_freshness(state, datetime(2026, 1, 2, tzinfo=UTC))
+        shown = telemetry.registry.get_sample_value
+        assert shown("toolwarrant_policy_freshness") == rank
+        assert shown("toolwarrant_policy_confirmed_timestamp_seconds") == 1767312000
+
+    def test_never(self, telemetry: Telemetry) -> None:
+        """What was never confirmed has no time."""
+        telemetry.policy_freshness(Freshness.STALE, None)
+        shown = telemetry.registry.get_sample_value
+        assert shown("toolwarrant_policy_confirmed_timestamp_seconds") == 0
+
+    def test_looks(self, telemetry: Telemetry) -> None:
+        """Looks are counted by how they ended."""
+        telemetry.bundle_looked("failed")
+        labels = {"outcome": "failed"}
+        assert telemetry.registry.get_sample_value("toolwarrant_bundle_looks_total", labels) == 1
+
+    def test_told_when_it_is_over(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """That policy is confirmed again is one line, what follows is none."""
+        configure_logs("info", "json")
+        telemetry = Telemetry()
+        for state in (Freshness.FRESH, Freshness.STALE, Freshness.FRESH, Freshness.FRESH):
+            telemetry.policy_freshness(state, None)
+        (line,) = capfd.readouterr().err.splitlines()
+        assert (json.loads(line)["event"], json.loads(line)["was"]) == ("policy.confirmed", "stale")
 
 
 class TestLogs:

@@ -41,7 +41,7 @@ MISTAKES = {
         "xyz = 3",
         (
             "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, "
-            "sandbox, pool, egress, limits, ceilings, metrics, log, witnesses, secrets, "
+            "bundles, sandbox, pool, egress, limits, ceilings, metrics, log, witnesses, secrets, "
             "identities"
         ),
     ),
@@ -213,6 +213,60 @@ MISTAKES = {
     "an OPA that is no URL": (
         "[policy]\nengine = 'opa'\nopa_url = 'localhost'",
         'dev.toml:1: policy: opa_url must be a URL such as "http://127.0.0.1:8181"',
+    ),
+    "two sources of bundles": (
+        "[bundles]\nfolder = 'b'\nurl = 'https://b.example/b.tar.gz'",
+        "dev.toml:1: bundles: folder and url are two sources: leave one of them empty",
+    ),
+    "a source that is no URL": (
+        "[bundles]\nurl = 'b.example/b.tar.gz'",
+        (
+            'dev.toml:2: bundles.url: must be a URL such as "https://policy.example.org/bundles/'
+            'broker.tar.gz"'
+        ),
+    ),
+    "a source with a password": (
+        "[bundles]\nurl = 'https://me:secret@b.example/b.tar.gz'",
+        (
+            "dev.toml:2: bundles.url: must be without user, password and fragment: a token goes "
+            "into token"
+        ),
+    ),
+    "a bundle token for nobody": (
+        "[bundles]\ntoken = 'file:t'",
+        "dev.toml:1: bundles: token is for a url: name that, or leave token empty",
+    ),
+    "a token in the clear": (
+        "[bundles]\nurl = 'http://b.example/b.tar.gz'\ntoken = 'file:t'",
+        (
+            "dev.toml:1: bundles: token would be sent in the clear: use a url that begins with "
+            "https://"
+        ),
+    ),
+    "an authority for nobody": (
+        "[bundles]\nurl = 'http://b.example/b.tar.gz'\nca_file = 'ca.crt'",
+        "dev.toml:1: bundles: ca_file is for a url that begins with https://",
+    ),
+    "refusing without a source": (
+        "[bundles]\nrefuse_after_s = 3600",
+        (
+            "dev.toml:1: bundles: refuse_after_s needs folder or url: without one nothing could "
+            "confirm a bundle"
+        ),
+    ),
+    "stale between two looks": (
+        "[bundles]\nfolder = 'b'\nstale_after_s = 40",
+        (
+            "dev.toml:1: bundles: stale_after_s must be more than interval_s with timeout_s: one "
+            "slow look would be an alarm"
+        ),
+    ),
+    "refusing before the alarm": (
+        "[bundles]\nfolder = 'b'\nrefuse_after_s = 899",
+        (
+            "dev.toml:1: bundles: refuse_after_s must be 0 or at least stale_after_s: the alarm "
+            "comes first"
+        ),
     ),
     "more held than open": (
         "[limits]\nopen_calls_per_agent = 8",

@@ -120,6 +120,11 @@ class TestPolicyGuide:
         assert "library/url/url.rego" in rego
         assert "library/sql/sql.rego" not in rego
 
+    def test_the_folder_is_watched(self, followed):
+        """The broker that was started anew looks where the page puts bundles."""
+        (looked,) = (ran.out for ran in followed if "doctor" in ran.block.text)
+        assert "dev/drop/bundle.tar.gz" in looked
+
     def test_the_library_is_listed(self):
         """The page's table names everything that the library's annotations describe."""
         section = PAGE.read_text().split("\n## The library\n")[1].split("\n## ")[0]

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from broker.adapters.tool_files import read_catalog
 from broker.answer import Answer
@@ -15,6 +15,7 @@ from broker.core.admission import Admission, Quotas
 from broker.core.call import Call, Verdict
 from broker.core.canonical import canonical_json
 from broker.core.decision import Limits
+from broker.core.freshness import Freshness
 from broker.core.halt import Halt, Scope
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, CallId, HaltId
@@ -119,6 +120,12 @@ class Alarms:
 
     def sandboxes_waiting(self, containers: int) -> None:
         """Count nothing."""
+
+    def bundle_looked(self, outcome: str) -> None:
+        """Count nothing."""
+
+    def policy_freshness(self, state: Freshness, confirmed_at: datetime | None) -> None:
+        """Ignore it."""
 
     def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
         """Keep it."""
