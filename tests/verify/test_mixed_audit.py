@@ -228,7 +228,12 @@ class TestForged:
 
     @pytest.mark.parametrize("again", ["key.in_use", "denied"])
     def test_another_installation(
-        self, log: MixedLog, audit: Callable[..., AuditVerdict], again: str
+        self,
+        keys: Keys,
+        root: TrustRoot,
+        log: MixedLog,
+        audit: Callable[..., AuditVerdict],
+        again: str,
     ) -> None:
         """Every entry is of the one installation, by the origin and by the entries before."""
         log.tell("key.in_use")
@@ -236,6 +241,8 @@ class TestForged:
         log.end(1, "denied") if again == "denied" else log.tell(again)
         assert outcome(audit(log.entries)) == (INVALID, "chain", 1)
         assert outcome(audit(log.entries[1:])) == (INVALID, "chain", 0)
+        nobodys = checkpoint_of(log.entries, keys.log, "log.invalid/another")
+        assert outcome(verify_log(nobodys, log.entries, root)) == (INVALID, "chain", 1)
 
     @pytest.mark.parametrize("again", ["key.in_use", "denied"])
     def test_epoch_goes_back(
@@ -480,6 +487,19 @@ class TestResume:
             audit(long.entries, state=spoil(kept[-1]))
         with pytest.raises(StateUnusable, match="came to entry"):
             audit(long.entries[:9], state=kept[-1])
+
+    def test_of_another_log(
+        self, keys: Keys, root: TrustRoot, long: MixedLog, audit: Callable[..., AuditVerdict]
+    ) -> None:
+        """What was kept of another log, or under other keys, is not gone on from."""
+        kept: list[bytes] = []
+        audit(long.entries, save=kept.append)
+        elsewhere = checkpoint_of(long.entries, keys.log, "log.invalid/another")
+        with pytest.raises(StateUnusable, match="another log"):
+            verify_log(elsewhere, long.entries, root, state=kept[-1])
+        head = checkpoint_of(long.entries, keys.log)
+        with pytest.raises(StateUnusable, match="another trust root"):
+            verify_log(head, long.entries, replace(root, version=2), state=kept[-1])
 
     def test_kept_before(
         self, keys: Keys, long: MixedLog, audit: Callable[..., AuditVerdict]

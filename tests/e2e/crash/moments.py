@@ -36,10 +36,10 @@ def survive(served: Served, *, seed: int, moments: int, workers: int) -> tuple[L
     assert served.stop() == 0
     record = read_record(store)
     check_record(record, trust_root)
-    # A broker that stops in order leaves no receipt out of its log.
+    # A broker that stops in order leaves nothing out of its log.
     last = check_log(record, store, trust_root, kept)
     assert last is not None
-    assert int(last.splitlines()[1]) == len(record.envelopes)
+    assert int(last.splitlines()[1]) == len(record.entries)
     assert record.epoch == moments + 1
     assert all(state.is_final for state in record.states.values())
     told = {call: record.states[call].value for call in load.acknowledged}
