@@ -75,7 +75,9 @@ def _benches(*, short: bool) -> Mapping[str, _Bench]:
         "egress": _Bench(measure=lambda _: egress.measure(rounds=5 if short else 20)),
         "log": _Bench(
             measure=lambda _: log.measure(
-                long=51_200 if short else 1_000_192, rounds=20 if short else 60
+                long=51_200 if short else 1_000_192,
+                rounds=20 if short else 60,
+                audited=1_000 if short else 20_000,
             )
         ),
     }

@@ -18,7 +18,6 @@ from grpc import aio
 
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
-from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
 from broker.adapters.policy_files import load_bundle
@@ -54,14 +53,17 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
+from broker.core.trust_root import KeyRole
 from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
+from broker.key_record import record_keys
 from broker.keyring import read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
+from broker.leaves import Leaves
 from broker.ledger import Ledger
 from broker.log import Log
 from broker.notary import Notary
@@ -69,7 +71,7 @@ from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
-from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
+from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Signer, Store
 from broker.read import Reader
 from broker.run import BUNDLE_PREMISE
 from broker.secret_ring import check_declared, open_secrets
@@ -78,6 +80,9 @@ from broker.shipped import policies_dir, tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
+from broker.verify.trust_root import open_trust_root
+from broker.witness_ring import open_witnessing
+from broker.witnessing import Witnessing
 from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -127,14 +132,31 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
+        await record_keys(
+            outside.store,
+            outside.store,
+            outside.clock,
+            config.receipts.trust_root,
+            open_trust_root(outside.trust_root.encode()),
+            {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
+        )
         log = await _log(config, outside, stack)
+        witnessing = await open_witnessing(
+            config,
+            outside.trust_root,
+            log,
+            outside.store,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+            stack=stack,
+        )
         world = await _world(config, outside)
         executor = Executor(world)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log),
+            _services(config, outside, world, executor, log, witnessing),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -159,8 +181,8 @@ class _Outside:
     """Everything outside the process, opened and checked."""
 
     boot: str
-    signer: FileSigner
-    log_signer: FileSigner
+    signer: Signer
+    log_signer: Signer
     tls: Tls
     trust_root: str
     secrets: ConfiguredSecrets
@@ -225,7 +247,9 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
         LogFolder(path.with_name(f"{path.name}.tlog")),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
+        write=_leaves(config, outside).write,
         clock=outside.clock,
+        entropy=SystemEntropy(),
         telemetry=outside.telemetry,
     )
     await log.open()
@@ -234,6 +258,15 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     stack.push_async_callback(tasks.cancel)
     tasks.start(log.run())
     return log
+
+
+def _leaves(config: Config, outside: _Outside) -> Leaves:
+    return Leaves(
+        installation=outside.store.installation,
+        key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        sign=outside.signer.sign,
+    )
 
 
 async def _world(config: Config, outside: _Outside) -> World:
@@ -294,7 +327,12 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 
 
 def _services(
-    config: Config, outside: _Outside, world: World, executor: Executor, log: Log
+    config: Config,
+    outside: _Outside,
+    world: World,
+    executor: Executor,
+    log: Log,
+    witnessing: Witnessing,
 ) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
@@ -312,7 +350,7 @@ def _services(
         workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
-        receipts=ReceiptService(reader, log, outside.trust_root),
+        receipts=ReceiptService(reader, log, witnessing, outside.trust_root),
         policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
         admin=AdminService(
             facts,

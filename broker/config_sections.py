@@ -17,11 +17,14 @@ from broker.config_types import (
     OptionalPath,
     OptionalSecretUri,
     RuntimeName,
+    SignerUri,
+    WitnessUrl,
 )
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
 from broker.core.sandbox import UIDS
+from broker.core.witness import MAX_WITNESSES
 
 # What a Docker Engine takes for a user: 31 bits.
 _MAX_UID = 2**31 - 1
@@ -84,13 +87,23 @@ class ReceiptsSection(Section):
         default="file:keys/receipt.key",
         description="Private key of the receipts: file:PATH to a PKCS#8 PEM, mode 0600.",
     )
-    log_key: KeyUri = Field(
+    log_key: SignerUri = Field(
         default="file:keys/log.key",
-        description="Private key of their log, Ed25519: file:PATH to a PKCS#8 PEM, mode 0600.",
+        description="Private key of their log, Ed25519: file:PATH to a PKCS#8 PEM, mode 0600; or "
+        "pkcs11:token=T;object=K?module-path=/LIBRARY.so&pin-source=file:/PIN on a token.",
     )
     trust_root: FilePath = Field(
         default=Path("trust-root.json"),
         description="What verifiers trust; give it to them by another way than the broker.",
+    )
+    witness_quorum: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_WITNESSES,
+        description=(
+            "How many of [witnesses] must have cosigned a head of the log before proofs are given "
+            "against it; 0: all of them."
+        ),
     )
     development: bool = Field(
         default=True,
@@ -464,6 +477,23 @@ class LogSection(Section):
     )
     format: Literal["json", "console"] = Field(
         default="json", description="json for programs, console for people."
+    )
+
+
+class WitnessEntry(Section):
+    """Whom the log asks for cosignatures."""
+
+    url: WitnessUrl = Field(
+        description="Where it answers (C2SP tlog-witness): what stands before /add-checkpoint."
+    )
+    key: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="Its verifier key, NAME+ID+KEY, or the keyid that it has in the trust root.",
+    )
+    ca_file: OptionalPath = Field(
+        default=None,
+        description="PEM of the authorities for its certificate; empty: the system's.",
     )
 
 

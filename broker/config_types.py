@@ -4,14 +4,18 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from broker.core.secret import NAME_PATTERN
+from broker.core.token_key import SCHEME as TOKEN_SCHEME
+from broker.core.token_key import TokenKey
 
 FILE_SCHEME = "file:"
 """How a key is named that lies in a file; other schemes name other keepers of keys."""
 
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _SECRET_NAME = re.compile(NAME_PATTERN)
 _SECRET_URI = re.compile(
     r"file:.+|credential:(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}|env:[A-Za-z_][A-Za-z0-9_]{0,255}"
@@ -44,6 +48,16 @@ def _key_uri(value: str, info: ValidationInfo) -> str:
     if not value.startswith(FILE_SCHEME) or value == FILE_SCHEME:
         raise ValueError('must be "file:" followed by a path, such as "file:keys/receipt.key"')
     return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
+
+
+def _signer_uri(value: str, info: ValidationInfo) -> str:
+    if not value.startswith(TOKEN_SCHEME):
+        return _key_uri(value, info)
+    try:
+        TokenKey.read(value)
+    except ValueError as error:
+        raise ValueError(f"{error}") from None
+    return value
 
 
 def _secret_name(value: str) -> str:
@@ -79,6 +93,25 @@ def _engine_url(value: str) -> str:
     return value
 
 
+def _is_witness_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        has_more = parts.query or parts.fragment or parts.username or parts.port == 0
+    except ValueError:
+        return False
+    is_here = parts.hostname in _THIS_MACHINE
+    is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
+    return is_fit and bool(parts.hostname) and not has_more
+
+
+def _witness_url(value: str) -> str:
+    if not _is_witness_url(value):
+        raise ValueError(
+            'must be a URL such as "https://witness.example/"; plain http only on this machine'
+        )
+    return value
+
+
 def _cidr(value: str) -> str:
     try:
         ipaddress.ip_network(value)
@@ -93,9 +126,11 @@ Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
+SignerUri = Annotated[str, AfterValidator(_signer_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
 OptionalSecretUri = Annotated[str, AfterValidator(_secret_uri_or_empty)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
+WitnessUrl = Annotated[str, AfterValidator(_witness_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import requests
 from docker import APIClient
@@ -23,13 +24,22 @@ from broker.adapters.tool_files import read_catalog
 from broker.config import Config
 from broker.config_sections import ReceiptsSection
 from broker.core.catalog import Tool
-from broker.core.trust_root import KeyRole, read_trust_root
-from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
-from broker.finding import Finding, Level, ok
+from broker.core.trust_root import KeyRole
+from broker.errors import (
+    ConfigurationError,
+    KeyRefused,
+    ReceiptInvalid,
+    SecretUnavailable,
+    TokenUnavailable,
+)
+from broker.finding import Finding, Level, ok, warn
 from broker.isolation import isolation
-from broker.keyring import ADD_LOG_KEY, read_log_signer
+from broker.keyring import ADD_LOG_KEY, check_key, read_log_signer
+from broker.outstanding import unsigned_certificate, unsigned_root
 from broker.policy_engine import engine_findings
 from broker.secret_ring import check_declared
+from broker.verify.trust_root import open_trust_root
+from broker.witness_ring import read_addresses, read_witnesses
 
 _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
@@ -37,6 +47,7 @@ _CONNECT_TIMEOUT_S = 2
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SERVICES_OWN = ("env:", "credential:")
 _NEW_SET = "make a new set in another folder with `toolwarrant init`"
+_WITNESSES = "witnesses"
 _PIN = "build and pin them: `toolwarrant tools build --pin`"
 
 
@@ -49,6 +60,8 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
     return [
         *_certificates(config, now),
         *_receipts(config),
+        *_identities(config),
+        *_witnesses(config),
         *_secrets(config),
         *_store(config),
         *_tools(config),
@@ -65,7 +78,8 @@ def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
         certificate, key = (file.read_bytes() for file in (server.certificate, server.private_key))
     except OSError as error:
         said = f"{error.filename}: {error.strerror}"
-        yield Finding(Level.FAIL, "certificates", said, f"mend [server], or {_NEW_SET}")
+        remedy = unsigned_certificate(config) or f"mend [server], or {_NEW_SET}"
+        yield Finding(Level.FAIL, "certificates", said, remedy)
         return
     if fault := key_fault(certificate, key):
         yield Finding(Level.FAIL, "server certificate", fault, f"mend [server], or {_NEW_SET}")
@@ -128,14 +142,16 @@ def _receipts(config: Config) -> Iterator[Finding]:
     receipts = config.receipts
     try:
         signer = FileSigner(receipts.key)
-        root = read_trust_root(receipts.trust_root.read_bytes())
+        root = open_trust_root(receipts.trust_root.read_bytes())
     except (ConfigurationError, ReceiptInvalid, OSError) as error:
-        yield Finding(Level.FAIL, "receipt key", str(error), "mend [receipts], or " + _NEW_SET)
+        remedy = unsigned_root(receipts.trust_root) or f"mend [receipts], or {_NEW_SET}"
+        yield Finding(Level.FAIL, "receipt key", str(error), remedy)
         return
-    trusted = {key.key_id for key in root.of_role(KeyRole.RECEIPT) if key.is_unbounded}
-    if signer.key_id not in trusted:
-        said = f"{receipts.trust_root} does not name the key {signer.key_id}"
-        yield Finding(Level.FAIL, "trust root", said, "add the key to the trust root's keys")
+    try:
+        check_key(receipts.trust_root, root, KeyRole.RECEIPT, signer, "no receipt would be valid")
+    except KeyRefused as error:
+        remedy = "put the key into the trust root, or name the one in use by receipts.key"
+        yield Finding(Level.FAIL, "trust root", f"{error} ({error.reason})", remedy)
     else:
         yield ok("receipt key", f"{signer.key_id}, in the trust root")
     yield _log_key(receipts)
@@ -144,12 +160,50 @@ def _receipts(config: Config) -> Iterator[Finding]:
         yield Finding(Level.WARN, "keys", "this is a development set", remedy)
 
 
+def _identities(config: Config) -> Iterator[Finding]:
+    if not config.identities:
+        remedy = f"add one table for each certificate to {config.file}: [identities.NAME]"
+        yield Finding(Level.WARN, "identities", "nobody may call: there are none", remedy)
+
+
 def _log_key(receipts: ReceiptsSection) -> Finding:
     try:
         signer = read_log_signer(receipts, receipts.trust_root.read_text())
+    except KeyRefused as error:
+        remedy = "put the key into the trust root, or name the one in use by receipts.log_key"
+        said = f"{error} ({error.reason})"
+        return Finding(Level.FAIL, "log key", said, remedy)
+    except TokenUnavailable as error:
+        remedy = "plug the token in, mend its PIN's file, or receipts.log_key"
+        return Finding(Level.FAIL, "log key", str(error), remedy)
     except (ConfigurationError, OSError) as error:
         return Finding(Level.FAIL, "log key", str(error), ADD_LOG_KEY)
     return ok("log key", f"{signer.key_id}, in the trust root")
+
+
+def _witnesses(config: Config) -> Iterator[Finding]:
+    receipts = config.receipts
+    if not config.witnesses:
+        said = "none: who has the log's key could show others another log"
+        is_fine = config.receipts.development
+        yield (
+            ok("witnesses", said) if is_fine else warn("witnesses", said, "[witnesses] names some")
+        )
+        return
+    try:
+        read_witnesses(config, receipts.trust_root.read_text())
+        read_addresses(config)
+    except (ConfigurationError, ReceiptInvalid, OSError) as error:
+        yield Finding(Level.FAIL, _WITNESSES, str(error), "mend [witnesses], or the trust root")
+        return
+    for name, entry in config.witnesses.items():
+        parts = urlsplit(entry.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if _is_taken(f"{parts.hostname}:{port}"):
+            yield ok(f"witness {name}", f"{entry.url} answers, its key is in the trust root")
+        else:
+            said = f"{entry.url} cannot be reached from here: it cosigns nothing until it can"
+            yield Finding(Level.WARN, f"witness {name}", said, "mend the URL, or ask its operator")
 
 
 def _secrets(config: Config) -> Iterator[Finding]:

@@ -30,8 +30,12 @@ BrokerError                     everything below; has a reason and a message for
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── LogForked                   what readers were shown of the log is not in the record
+├── WitnessError                a witness gave no cosignature that counts; says which
+│   └── LogForkSuspected        a witness saw the log with another history, or a longer one
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
+├── TokenUnavailable            the device that holds a key does not sign now
 └── ConfigurationError          a file that the operator wrote is wrong; names file and line
+    └── KeyRefused              the trust root does not let the broker sign with a key of its own
 """
 
 
@@ -338,6 +342,26 @@ class LogForked(BrokerError):
     reason = "LOG_FORKED"
 
 
+class WitnessError(BrokerError):
+    """A witness gave no cosignature that counts.
+
+    Args:
+        witness: Its name in the configuration.
+    """
+
+    reason = "WITNESS_ANSWER_INVALID"
+
+    def __init__(self, witness: str, message: str, *, reason: str | None = None) -> None:
+        super().__init__(f"witness {witness} {message}", reason=reason)
+        self.witness = witness
+
+
+class LogForkSuspected(WitnessError):
+    """A witness saw this log with another history, or a longer one, under its name and key."""
+
+    reason = "LOG_FORK_SUSPECTED"
+
+
 class ReceiptInvalid(BrokerError):
     """A receipt, trust root or proof does not verify.
 
@@ -350,6 +374,12 @@ class ReceiptInvalid(BrokerError):
     def __init__(self, step: str, message: str) -> None:
         super().__init__(f"{step}: {message}")
         self.step = step
+
+
+class TokenUnavailable(BrokerError):
+    """The device that holds a key does not sign now; nothing was signed."""
+
+    reason = "TOKEN_UNAVAILABLE"
 
 
 class ConfigurationError(BrokerError):
@@ -366,3 +396,17 @@ class ConfigurationError(BrokerError):
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
         self.file = file
         self.line = line
+
+
+class KeyRefused(ConfigurationError):
+    """The trust root does not let the broker sign with a key that it is to use; it does not start.
+
+    Args:
+        file: The trust root.
+    """
+
+    reason = "KEY_NOT_TRUSTED"
+
+    def __init__(self, file: str, message: str, *, reason: str) -> None:
+        super().__init__(file, None, message)
+        self.reason = reason

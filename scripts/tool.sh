@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of a development tool, building it once into a cache outside the checkout.
 #
-#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck
+#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness
 #
 # The tool on PATH is taken where its version is the wanted one, then the cached one; else it is built
 # from the Go module proxy, whose checksum database pins every source. The cache is
@@ -46,8 +46,15 @@ case "$NAME" in
         LDFLAGS='-s -w'
         RELEASE="$SOURCE"
         ;;
+    litewitness)
+        # A C2SP witness. v0.10 needs a newer Go than the other tools do.
+        VERSION=0.9.0
+        PACKAGE=filippo.io/torchwood/cmd/litewitness
+        LDFLAGS='-s -w'
+        RELEASE="https://github.com/FiloSottile/torchwood (go install $PACKAGE@v$VERSION)"
+        ;;
     *)
-        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck"
+        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness"
         ;;
 esac
 readonly VERSION PACKAGE LDFLAGS RELEASE
@@ -59,6 +66,8 @@ version_of() {
         runsc) "$1" --version 2>&1 | sed -nE 's/^runsc version v?//p' && return ;;
         grpcurl) "$1" -version 2>&1 ;;
         logcheck) return ;;
+        # They have no option that tells: Go reads it out of the file.
+        litewitness) go version -m "$1" 2>/dev/null | grep -P '^\tmod\t' ;;
         *) "$1" version 2>&1 ;;
     esac | sed -nE '1,/[0-9]+\.[0-9]+\.[0-9]+/s/.*[^0-9.]v?([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' | head -n 1
 }

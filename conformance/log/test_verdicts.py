@@ -1,15 +1,14 @@
 """Hold our log, its proofs and our verdicts on them to the Go checksum database's packages."""
 
 import base64
-import json
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from broker.adapters.log_files import LogFolder
+from broker.adapters.system import SystemEntropy
 from broker.core.checkpoint import Checkpoint, sign_checkpoint
 from broker.core.log_proof import read_log_proof
 from broker.core.merkle_proof import check_consistency, consistency_proof
@@ -26,14 +25,14 @@ from broker.errors import BrokerError, ReceiptInvalid
 from broker.log import Log
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
 from broker.verify.signature import is_signed
+from conformance.log.go import ask
 from tests.core import rfc6962
-from tests.log.fakes import add_receipts
+from tests.log.fakes import add_receipts, leaf_of
 from tests.ports.fake_clock import FakeClock
 from tests.ports.shelf import SqliteShelf
 from tests.story.stage import Alarms
 from tests.verify.log_vectors import ORIGIN, Keys, all_vectors, new_keys, raw, trusted
 
-ROOT = Path(__file__).parents[2]
 ACCEPT = "accept"
 # Decided by what only our trust root says: bounds and status of keys, of the receipt's own too.
 _OURS = (
@@ -60,25 +59,9 @@ _OURS = (
 
 
 @pytest.fixture(scope="session")
-def logcheck() -> str:
-    """Give the third party's program, built from the Go module proxy where it is not cached."""
-    found = subprocess.run(
-        [ROOT / "scripts/tool.sh", "logcheck"], check=True, capture_output=True, text=True
-    )
-    return found.stdout.strip()
-
-
-@pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Give throw-away keys."""
     return new_keys(tmp_path_factory.mktemp("keys"))
-
-
-def ask(logcheck: str, questions: Sequence[Mapping[str, object]]) -> list[str]:
-    """Ask the third party; give its answers without their reasons."""
-    lines = "".join(json.dumps(question) + "\n" for question in questions)
-    found = subprocess.run([logcheck], input=lines, check=True, capture_output=True, text=True)
-    return [answer.partition(":")[0] for answer in found.stdout.splitlines()]
 
 
 def b64(data: bytes) -> str:
@@ -256,7 +239,9 @@ async def test_our_folder(logcheck: str, keys: Keys, tmp_path: Path) -> None:
         LogFolder(tmp_path / "log"),
         keys.log,
         origin=ORIGIN,
+        write=leaf_of,
         clock=FakeClock(),
+        entropy=SystemEntropy(),
         telemetry=Alarms(),
     )
     await log.open()
@@ -272,8 +257,9 @@ async def test_our_folder(logcheck: str, keys: Keys, tmp_path: Path) -> None:
         await log.catch_up()
         assert ask(logcheck, [question]) == [ACCEPT]
     (receipt,) = await store.list_receipts(after=300, limit=1)
-    _, size, proof = await log.inclusion_proof(receipt)
-    assert size == added
+    index, size, proof = await log.inclusion_proof(receipt)
+    # Each time but the first a batch came behind the receipts.
+    assert (index, size) == (303, added + 4)
     question = {
         "check": "proof",
         "proof": b64(proof),

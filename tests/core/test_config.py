@@ -41,7 +41,8 @@ MISTAKES = {
         "xyz = 3",
         (
             "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, "
-            "sandbox, pool, egress, limits, ceilings, metrics, log, secrets, identities"
+            "sandbox, pool, egress, limits, ceilings, metrics, log, witnesses, secrets, "
+            "identities"
         ),
     ),
     "a table that is a number": (
@@ -51,6 +52,31 @@ MISTAKES = {
     "a name that the file has not": (
         "file = 'x'",
         "dev.toml:1: file: is not a table of this file: remove it",
+    ),
+    "a misspelt key of a witness": (
+        "[witnesses.w]\nurl = 'https://w.test/'\nkay = 'x'",
+        "dev.toml:1: witnesses.w.key: is missing: it has no default (1 more to mend after it)",
+    ),
+    "a witness without TLS": (
+        "[witnesses.w]\nurl = 'http://w.test/'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
+    ),
+    "a witness without a port": (
+        "[witnesses.w]\nurl = 'https://w.test:x'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
+    ),
+    "a witness with a password": (
+        "[witnesses.w]\nurl = 'https://a:b@w.test/'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
     ),
     "a text for a number": (
         "[limits]\nburst = '3'",
@@ -337,6 +363,18 @@ class TestReading:
             expires_at=datetime(2027, 1, 31, tzinfo=UTC),
         )
         assert entry.daily_budget == 7
+
+    def test_a_witness_is_named_and_all_of_them_are_wanted(self) -> None:
+        """A witness's URL is https, or on this machine; without a number all must cosign."""
+        found = parse(
+            "[witnesses.a]\nurl = 'https://a.test/x'\nkey = 'a'\nca_file = 'ca.crt'\n"
+            "[witnesses.'b/1']\nurl = 'http://[::1]:7380'\nkey = 'b'",
+            file="dev.toml",
+            folder=FOLDER,
+        )
+        assert list(found.witnesses) == ["a", "b/1"]
+        assert (found.witnesses["a"].ca_file, found.witness_quorum) == (FOLDER / "ca.crt", 2)
+        assert parse("", file="dev.toml", folder=FOLDER).witness_quorum == 0
 
     def test_a_secret_says_where_its_value_is(self) -> None:
         """Files start from the folder; credentials and variables are names."""
