@@ -79,7 +79,7 @@ class TestPolicyGuide:
 
     def test_the_past_is_replayed(self, followed):
         """The new bundle would have denied what the shipped one allowed; the code says so."""
-        (replayed,) = (ran.out for ran in followed if "policy replay" in ran.block.text)
+        (replayed,) = (ran.out for ran in followed if "--bundle policy.tar.gz" in ran.block.text)
         assert "2 decisions replayed: 2 would change, 1 of them in their effect" in replayed
         assert replayed.endswith("exit code 1\n")
 
