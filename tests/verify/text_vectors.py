@@ -184,6 +184,7 @@ def _checkpoints() -> Iterator[Vector]:
             "accept/largest": _HEAD.replace(b"7", b"9223372036854775807"),
         },
         {
+            "not UTF-8": b"\xff" + _HEAD,
             "two lines": b"log.invalid\n7\n",
             "no line end": _HEAD[:-1],
             "no origin": _HEAD.replace(b"log.invalid", b""),
@@ -715,7 +716,7 @@ def _logs(keys: Keys) -> Iterator[Vector]:
     ]:
         verdict = "valid" if step is None else "invalid"
         yield {
-            "name": f"log/{name}",
+            "name": f"whole log/{name}",
             "check": "log",
             **change,
             "verdict": "indeterminate" if name.endswith("key withdrawn") else verdict,
