@@ -69,7 +69,7 @@ def write_evidence(
     for envelope in _envelopes(broker, calls, after):
         _write_receipt(target, broker, envelope)
         count += 1
-    page = (files("broker.cli") / "VERIFY.md").read_text("utf-8")
+    page = (files("broker") / "cli" / "VERIFY.md").read_text("utf-8")
     write_new(target / "VERIFY.md", page)
     return count
 
