@@ -45,7 +45,7 @@ def follow(folder: Path, path: str) -> list[list[str]]:
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(root), "HOME": str(folder.parent)}
     # A cache of Go's own would be built anew in another home.
-    environment |= {name: _go(name) for name in ("GOCACHE", "GOMODCACHE", "GOPROXY")}
+    environment |= {name: _go(name) for name in ("GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB")}
     refused = []
     for block in blocks_of(folder / "VERIFY.md"):
         assert block.language == "sh"
