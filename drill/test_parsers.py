@@ -1,6 +1,6 @@
 """The verifier and its parsers on what nobody meant: no failure, no false accept.
 
-`SHORT=1` gives each a few seconds, else it is two minutes; `SEED=n` repeats a run.
+`SHORT=1` gives each a few seconds, else it is a minute; `SEED=n` repeats a run.
 """
 
 import copy
@@ -83,7 +83,7 @@ def rounds(
     """Go on until the time is over; tell how often that was."""
     name = request.node.name
     return Rounds(
-        end_s=time.monotonic() + (3 if is_short else 120),
+        end_s=time.monotonic() + (3 if is_short else 60),
         tell=lambda count: record_property("summary", f"{name}: {count} inputs"),
     )
 
