@@ -72,8 +72,8 @@ check-bundle: venv
 	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
 conformance: setup tools ## Hold our receipts, engines and sandboxes against third parties
-	@echo "conformance: runsc, logcheck, cosign, spicy"
-	@for tool in runsc logcheck cosign spicy; do scripts/tool.sh "$$tool" >/dev/null; done
+	@echo "conformance: runsc, logcheck, litewitness, cosign, spicy"
+	@for tool in runsc logcheck litewitness cosign spicy; do scripts/tool.sh "$$tool" >/dev/null; done
 	@$(BIN)/pytest conformance -q
 
 drill: setup tools ## Long runs: kill loops, a thousand mixed calls, the pool, simulation; SEED=n repeats one

@@ -22,6 +22,7 @@ from bench import (
     log,
     memory,
     peer,
+    policy,
     sustained,
     warm,
 )
@@ -74,7 +75,9 @@ def _benches(*, short: bool) -> Mapping[str, _Bench]:
         "egress": _Bench(measure=lambda _: egress.measure(rounds=5 if short else 20)),
         "log": _Bench(
             measure=lambda _: log.measure(
-                long=51_200 if short else 1_000_192, rounds=20 if short else 60
+                long=51_200 if short else 1_000_192,
+                rounds=20 if short else 60,
+                audited=1_000 if short else 20_000,
             )
         ),
     }
@@ -84,7 +87,7 @@ def main(wanted: list[str]) -> int:
     """Measure what is wanted, or all but gVisor; exit code 1 where the full form misses a bound."""
     short = os.environ.get("SHORT") == "1"
     benches = _benches(short=short)
-    known = [*benches, "sustained", "profile", "gvisor"]
+    known = [*benches, "policy", "sustained", "profile", "gvisor"]
     if unknown := set(wanted) - set(known):
         print(f"no benchmark {', '.join(unknown)}: {', '.join(known)}", file=sys.stderr)
         return 2
@@ -108,6 +111,11 @@ def _measured(wanted: list[str], benches: Mapping[str, _Bench], *, short: bool) 
             print(f"bench: {name}", file=sys.stderr)
             if name == "gvisor":
                 yield from gvisor.measure(made, place / name, rounds=20 if short else 60)
+            elif name == "policy":
+                calls, recorded, rounds = (200, 200, 2) if short else (3_000, 2_000, 5)
+                yield from policy.measure(
+                    made, place / name, calls=calls, recorded=recorded, rounds=rounds
+                )
             elif name == "sustained":
                 calls, blocks = (32, 1) if short else (200, 2)
                 yield from sustained.measure(made, place / name, calls=calls, blocks=blocks)

@@ -1,6 +1,7 @@
-"""Compare what the receipts' log costs when it is long with when it is short."""
+"""Compare what the log costs when it is long with when it is short; measure an audit of it."""
 
 import asyncio
+import os
 import random
 import resource
 import sqlite3
@@ -17,27 +18,38 @@ from bench.figure import Figure, quantiles
 from broker.adapters.file_signer import FileSigner, generate_key
 from broker.adapters.log_files import LogFolder
 from broker.adapters.sqlite_store import SqliteStore
-from broker.adapters.system import SystemClock
+from broker.adapters.system import SystemClock, SystemEntropy
 from broker.adapters.telemetry import Telemetry
 from broker.core.ids import CallId
 from broker.core.receipt import Position, ReceiptDraft
+from broker.core.trust_root import KeyRole, TrustRoot
 from broker.log import Log
-from broker.ports import StoredReceipt
+from broker.ports import LogEntry, StoredReceipt
+from broker.verify.audit import verify_log
+from broker.verify.verdict import Validity
+from tests.verify.log_vectors import checkpoint_of, new_keys, trusted
+from tests.verify.mixed_log import MixedLog
 
 SHORT_LOG = 10_000
 _BATCH = 256
 _ENTRY_BYTES = 1_000
+AUDITED_EACH_S = 4_000
+"""What a core is to verify."""
+_AUDITS = 5
+_BATCHED = 50
 
 
-def measure(*, long: int, rounds: int) -> list[Figure]:
-    """Let two logs grow; measure appends and proofs of both in turns.
+def measure(*, long: int, rounds: int, audited: int) -> list[Figure]:
+    """Let two logs grow; measure appends and proofs of both in turns. Audit a third.
 
     Args:
         long: The size of the long one, a multiple of 256.
         rounds: How many appends and how many proofs are timed at each size.
+        audited: How many calls began and ended in the log that is audited.
     """
     with tempfile.TemporaryDirectory(prefix="toolwarrant-bench-log-") as place:
-        return asyncio.run(_measure(Path(place), long, rounds))
+        folder = Path(place)
+        return [*asyncio.run(_measure(folder, long, rounds)), *_measure_audit(folder, audited)]
 
 
 async def _measure(place: Path, long: int, rounds: int) -> list[Figure]:
@@ -67,6 +79,42 @@ async def _measure(place: Path, long: int, rounds: int) -> list[Figure]:
             bound=1.5,
             conditions=sizes,
         ),
+    ]
+
+
+def _measure_audit(place: Path, calls: int) -> list[Figure]:
+    """Verify a whole log on one core and on all of them; each call has an intent and a receipt."""
+    keys = new_keys(place)
+    root = TrustRoot(
+        version=1, keys=(trusted(KeyRole.RECEIPT, keys.receipt), trusted(KeyRole.LOG, keys.log))
+    )
+    log = MixedLog(signer=keys.receipt)
+    for number in range(calls):
+        log.begin(number)
+        log.end(number)
+        if number % _BATCHED == 0:
+            log.batch()
+    head, size = checkpoint_of(log.entries, keys.log), len(log.entries)
+    cores = os.cpu_count() or 1
+    rates: dict[int, list[float]] = {1: [], cores: []}
+    for _ in range(_AUDITS):
+        for workers, found in rates.items():
+            begun_s = time.perf_counter()
+            verdict = verify_log(head, log.entries, root, workers=workers)
+            found.append(size / (time.perf_counter() - begun_s))
+            assert verdict.validity is Validity.VALID, verdict.message
+    conditions = f"{size} entries: receipts, intents, a batch to {_BATCHED} calls; {_AUDITS} audits"
+    return [
+        Figure(
+            name=f"log: audit with {workers} workers, entries/s against 4,000 a core",
+            unit="/s",
+            ours=statistics.median(found),
+            theirs=float(AUDITED_EACH_S * workers),
+            bound=1.0,
+            at_most=False,
+            conditions=conditions,
+        )
+        for workers, found in rates.items()
     ]
 
 
@@ -102,7 +150,9 @@ class _Grown:
             LogFolder(place / name),
             FileSigner(f"file:{place / 'log.key'}"),
             origin="toolwarrant.invalid/bench",
+            write=_no_leaf,
             clock=SystemClock(),
+            entropy=SystemEntropy(),
             telemetry=Telemetry(),
         )
         await log.open()
@@ -138,10 +188,19 @@ def _add(path: Path, count: int) -> int:
     with closing(sqlite3.connect(path, timeout=60)) as store, store:
         known: int = store.execute("SELECT coalesce(max(sequence), 0) FROM receipts").fetchone()[0]
         store.executemany(
-            "INSERT INTO receipts VALUES (?1, 'call ' || ?1, 'agent', 0, '', randomblob(?2))",
+            "INSERT INTO receipts VALUES (?1, 'call ' || ?1, 'agent', 0, '', randomblob(?2), NULL)",
             ((sequence, _ENTRY_BYTES) for sequence in range(known + 1, known + count + 1)),
         )
+        store.executemany(
+            "INSERT INTO log_entries VALUES (?1 - 1, 'receipt', ?1)",
+            ((sequence,) for sequence in range(known + 1, known + count + 1)),
+        )
     return known + count
+
+
+def _no_leaf(entry: LogEntry) -> bytes:
+    # For the same reason, and so that each entry of both logs costs the same.
+    raise AssertionError(f"a log of receipts alone has the {entry.kind.value} {entry.index}")
 
 
 def _no_seal(draft: ReceiptDraft, position: Position) -> bytes:

@@ -21,8 +21,6 @@ from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
-from broker.adapters.opa_server import OpaServerEngine
-from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
@@ -56,18 +54,21 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
+from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
-from broker.keyring import read_log_signer, read_server_pair, read_signer
+from broker.keyring import note_keys, read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
+from broker.leaves import Leaves
 from broker.ledger import Ledger
 from broker.log import Log
 from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
+from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
 from broker.ports import EventDraft, PolicyEngine, SandboxEngine, Store
 from broker.read import Reader
@@ -78,6 +79,8 @@ from broker.shipped import policies_dir, tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
+from broker.witness_ring import open_witnessing
+from broker.witnessing import Witnessing
 from broker.world import FileLimits, Gate, Settings, World
 
 _HISTORY = timedelta(days=1)
@@ -128,13 +131,22 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
         log = await _log(config, outside, stack)
+        witnessing = await open_witnessing(
+            config,
+            outside.trust_root,
+            log,
+            outside.store,
+            clock=outside.clock,
+            telemetry=outside.telemetry,
+            stack=stack,
+        )
         world = await _world(config, outside)
         executor = Executor(world)
         await executor.recover()
         drain_s = config.server.drain_timeout_s
         stack.push_async_callback(executor.stop, timedelta(seconds=drain_s))
         server, health = build_server(
-            _services(config, outside, world, executor, log),
+            _services(config, outside, world, executor, log, witnessing),
             Edge(world.people, world.clock, world.telemetry),
             max_message_bytes=config.server.max_message_bytes,
         )
@@ -188,7 +200,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         return seal(draft, position, signer.sign)
 
     bundle = load_bundle(config.policy.bundle or policies_dir() / "bundle.tar.gz")
-    engine = await _policy_engine(config, bundle)
+    engine = await open_policy_engine(config.policy, bundle, os.environ)
     stack.push_async_callback(engine.close)
     store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
     stack.push_async_callback(store.close)
@@ -225,7 +237,9 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
         LogFolder(path.with_name(f"{path.name}.tlog")),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
+        write=_leaves(config, outside).write,
         clock=outside.clock,
+        entropy=SystemEntropy(),
         telemetry=outside.telemetry,
     )
     await log.open()
@@ -234,6 +248,15 @@ async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     stack.push_async_callback(tasks.cancel)
     tasks.start(log.run())
     return log
+
+
+def _leaves(config: Config, outside: _Outside) -> Leaves:
+    return Leaves(
+        installation=outside.store.installation,
+        key_id=outside.signer.key_id,
+        development=config.receipts.development,
+        sign=outside.signer.sign,
+    )
 
 
 async def _world(config: Config, outside: _Outside) -> World:
@@ -247,6 +270,7 @@ async def _world(config: Config, outside: _Outside) -> World:
         outside.engine.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
+    await note_keys(store, clock, receipt=outside.signer.key_id, log=outside.log_signer.key_id)
     admission = _admission(config, outside.toolbox)
     await _remember(admission, store, clock.now() - _HISTORY)
     facts = BrokerFacts(
@@ -294,7 +318,12 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 
 
 def _services(
-    config: Config, outside: _Outside, world: World, executor: Executor, log: Log
+    config: Config,
+    outside: _Outside,
+    world: World,
+    executor: Executor,
+    log: Log,
+    witnessing: Witnessing,
 ) -> Services:
     reader = Reader(world)
     calling = Calling(executor, reader)
@@ -312,11 +341,12 @@ def _services(
         workspace=WorkspaceService(calling, reader, Uploads(world), world.settings.files),
         tools=ToolService(world.toolbox, Checker(world)),
         approvals=ApprovalService(Approvals(world), reader),
-        receipts=ReceiptService(reader, log, outside.trust_root),
+        receipts=ReceiptService(reader, log, witnessing, outside.trust_root),
         policy=PolicyService(Explainer(reader, outside.store, outside.bundle), outside.engine),
         admin=AdminService(
             facts,
             outside.engine,
+            EngineHealth(outside.engine, world.clock),
             world.gate,
             executor,
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
@@ -344,16 +374,6 @@ def _toolbox(config: Config) -> Toolbox:
                 "put it between weaker and stronger ones",
             )
     return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
-
-
-async def _policy_engine(config: Config, bundle: Bundle) -> PolicyEngine:
-    policy = config.policy
-    if policy.engine == "wasm":
-        return WasmEngine(bundle, timeout_s=policy.timeout_s)
-    if policy.opa_url:
-        return await OpaServerEngine.connect(policy.opa_url, bundle, timeout_s=policy.timeout_s)
-    opa = str(policy.opa_binary or "opa")
-    return await OpaServerEngine.spawn(opa, bundle, timeout_s=policy.timeout_s)
 
 
 async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngine) -> None:

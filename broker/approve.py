@@ -107,7 +107,7 @@ class Approvals:
         assert call.hold is not None
         hold = replace(call.hold, votes=(*call.hold.votes, vote))
         voted = replace(call, state=after(call.state, Step.VOTE), hold=hold)
-        step = (Step.VOTE, {"verdict": vote.verdict.value, "voter": vote.voter})
+        step = (Step.VOTE, _event_data(vote))
         if ballot.verdict is Verdict.REJECT:
             return await self._reject(voted, step, document)
         eligible = self._world.people.eligible(voted)
@@ -159,6 +159,17 @@ class Approvals:
     async def _reject(self, voted: Call, step: tuple[Step, JsonObject], document: Document) -> Call:
         """End the call: one veto is enough, however many approved."""
         return await finish(self._world, voted, Step.REJECT, before=(step,), also=(document,))
+
+
+def _event_data(vote: Vote) -> JsonObject:
+    # By digests of salted documents alone: the log tells this to anybody.
+    return {
+        "verdict": vote.verdict.value,
+        "voter": vote.voter,
+        "number": vote.hold_number,
+        "view_sha256": vote.view_sha256,
+        "vote_sha256": vote.vote_sha256,
+    }
 
 
 def _refused(call: Call, reason: str, message: str) -> FailedPrecondition:

@@ -427,14 +427,20 @@ class Client:
             self._policy.ExplainCall, policy_pb2.ExplainCallRequest(call=call)
         )
 
-    def checkpoint(self) -> receipt_pb2.GetCheckpointResponse:
-        """Read the latest signed head of the receipts' log."""
-        request = receipt_pb2.GetCheckpointRequest()
+    def checkpoint(self, *, witnessed: bool = False) -> receipt_pb2.GetCheckpointResponse:
+        """Read the latest signed head of the receipts' log, or the latest witnessed one."""
+        request = receipt_pb2.GetCheckpointRequest(witnessed=witnessed)
         return self._attempts.repeated(self._receipts.GetCheckpoint, request)
 
-    def inclusion_proof(self, call: str) -> receipt_pb2.GetInclusionProofResponse:
-        """Read the proof that a call's receipt is in the log; it holds offline."""
-        request = receipt_pb2.GetInclusionProofRequest(call=call)
+    def inclusion_proof(
+        self, call: str, *, unwitnessed: bool = False
+    ) -> receipt_pb2.GetInclusionProofResponse:
+        """Read the proof that a call's receipt is in the log; it holds offline.
+
+        Args:
+            unwitnessed: Take the latest head rather than the latest that its witnesses cosigned.
+        """
+        request = receipt_pb2.GetInclusionProofRequest(call=call, unwitnessed=unwitnessed)
         return self._attempts.repeated(self._receipts.GetInclusionProof, request)
 
     def consistency_proof(

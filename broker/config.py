@@ -24,8 +24,10 @@ from broker.config_sections import (
     Section,
     ServerSection,
     StoreSection,
+    WitnessEntry,
 )
 from broker.config_types import FILE_SCHEME, FilePath, Name, SecretName, SecretUri
+from broker.core.witness import MAX_WITNESSES
 from broker.errors import ConfigurationError
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Config",
     "IdentityEntry",
     "SandboxSection",
+    "WitnessEntry",
     "load",
     "parse",
 ]
@@ -54,8 +57,14 @@ class Config(Section):
     ceilings: CeilingsSection
     metrics: MetricsSection
     log: LogSection
+    witnesses: dict[Name, WitnessEntry] = Field(max_length=MAX_WITNESSES)
     secrets: dict[SecretName, SecretUri]
     identities: dict[Name, IdentityEntry]
+
+    @property
+    def witness_quorum(self) -> int:
+        """How many witnesses a witnessed head has: all of them where the file names no number."""
+        return self.receipts.witness_quorum or len(self.witnesses)
 
     @property
     def folder(self) -> Path:
@@ -78,7 +87,8 @@ SECTIONS: Mapping[str, type[Section]] = {
 }
 """The tables in the file's order, apart from those whose keys are the operator's own."""
 
-_NAMED = ("secrets", "identities")
+_NAMED = ("witnesses", "secrets", "identities")
+_ENTRIES: Mapping[str, type[Section]] = {"witnesses": WitnessEntry, "identities": IdentityEntry}
 
 
 def load(path: Path | str) -> Config:
@@ -134,5 +144,5 @@ def parse(text: str, *, file: str, folder: Path) -> Config:
 def _known(key: tuple[str, ...]) -> tuple[str, ...]:
     if len(key) == 1:
         return (*SECTIONS, *_NAMED)
-    section = IdentityEntry if key[0] == "identities" else SECTIONS.get(key[0])
+    section = _ENTRIES.get(key[0]) or SECTIONS.get(key[0])
     return tuple(section.model_fields) if section else ()

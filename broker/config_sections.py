@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,15 +15,19 @@ from broker.config_types import (
     Name,
     OptionalAddress,
     OptionalPath,
+    OptionalSecretUri,
     RuntimeName,
+    WitnessUrl,
 )
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
 from broker.core.sandbox import UIDS
+from broker.core.witness import MAX_WITNESSES
 
 # What a Docker Engine takes for a user: 31 bits.
 _MAX_UID = 2**31 - 1
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Section(BaseModel):
@@ -89,6 +94,15 @@ class ReceiptsSection(Section):
         default=Path("trust-root.json"),
         description="What verifiers trust; give it to them by another way than the broker.",
     )
+    witness_quorum: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_WITNESSES,
+        description=(
+            "How many of [witnesses] must have cosigned a head of the log before proofs are given "
+            "against it; 0: all of them."
+        ),
+    )
     development: bool = Field(
         default=True,
         description=(
@@ -109,7 +123,31 @@ class PolicySection(Section):
     )
     opa_url: str = Field(
         default="",
-        description='With engine "opa": an OPA server of yours; empty: the broker starts its own.',
+        description=(
+            'With engine "opa": an OPA server of yours that has the bundle, https://host:port, '
+            "unix:///path, or http:// on this machine; empty: the broker starts its own."
+        ),
+    )
+    opa_ca_file: OptionalPath = Field(
+        default=None,
+        description=(
+            "PEM of the authorities that may sign that server's certificate, and no others then; "
+            "empty: the system's. Certificate and host name are always checked."
+        ),
+    )
+    opa_certificate: OptionalPath = Field(
+        default=None,
+        description="The broker's certificate for that server, PEM, where it demands one.",
+    )
+    opa_private_key: OptionalPath = Field(
+        default=None, description="Its private key, PEM, readable by the broker alone (mode 0600)."
+    )
+    opa_token: OptionalSecretUri = Field(
+        default="",
+        description=(
+            "Where the bearer token for that server is: file:PATH (read at each use), "
+            "credential:NAME or env:VARIABLE; empty: none is sent."
+        ),
     )
     opa_binary: OptionalPath = Field(
         default=None,
@@ -131,6 +169,47 @@ class PolicySection(Section):
         if self.engine == "wasm" and (self.opa_url or self.opa_binary is not None):
             raise ValueError('opa_url and opa_binary need engine = "opa"; leave them empty')
         return self
+
+    @model_validator(mode="after")
+    def _proven(self) -> "PolicySection":
+        """See that nobody between broker and server could decide, or read the token."""
+        url = _split(self.opa_url)
+        if url.scheme == "http" and url.hostname not in _THIS_MACHINE:
+            raise ValueError(
+                "opa_url must be https:// to another machine: who stands between could allow "
+                "every call"
+            )
+        files = (self.opa_ca_file, self.opa_certificate, self.opa_private_key)
+        if any(files) and url.scheme != "https":
+            raise ValueError(
+                "opa_ca_file, opa_certificate and opa_private_key need an opa_url with https://"
+            )
+        if bool(self.opa_certificate) != bool(self.opa_private_key):
+            raise ValueError("opa_certificate and opa_private_key go together: name both")
+        if self.opa_token and not self.opa_url:
+            raise ValueError("opa_token needs an opa_url")
+        return self
+
+
+def _split(url: str) -> SplitResult:
+    """Take apart the URL of an OPA server.
+
+    Raises:
+        ValueError: It has parts that would be left out, or lacks its port.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and (
+        parts.hostname is None
+        or parts.port is None
+        or parts.netloc.count("@")
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError(
+            'opa_url must have host and port alone, such as "https://opa.example.org:8181"'
+        )
+    return parts
 
 
 class SandboxSection(Section):
@@ -396,6 +475,23 @@ class LogSection(Section):
     )
     format: Literal["json", "console"] = Field(
         default="json", description="json for programs, console for people."
+    )
+
+
+class WitnessEntry(Section):
+    """Whom the log asks for cosignatures."""
+
+    url: WitnessUrl = Field(
+        description="Where it answers (C2SP tlog-witness): what stands before /add-checkpoint."
+    )
+    key: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="Its verifier key, NAME+ID+KEY, or the keyid that it has in the trust root.",
+    )
+    ca_file: OptionalPath = Field(
+        default=None,
+        description="PEM of the authorities for its certificate; empty: the system's.",
     )
 
 

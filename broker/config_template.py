@@ -22,6 +22,16 @@ _HEAD = """\
 # A mistake stops the start with its line; `toolwarrant doctor` checks the rest.
 """
 
+_WITNESSES = """\
+# Witnesses of the receipts' log: others who sign that it only grows, so that nobody can be shown
+# another log. Each needs its key in the trust root, role witness; docs/receipts.md says how.
+# [witnesses."example"]
+# url = "https://witness.example/"
+# key = "witness.example/w1+5ddf2be5+BG..."
+# ca_file = ""
+[witnesses]
+"""
+
 _SECRETS = """\
 # Secrets by the name that tools declare and policy grants: where each value is. Tools that run
 # the agent's own code get none. At least 12 bytes; docs/secrets.md says what is kept from output.
@@ -48,7 +58,9 @@ def render(settings: Settings, identities: Mapping[str, IdentityEntry]) -> str:
     """
     tables = [_table(name, settings.get(name, {})) for name in SECTIONS]
     people = [_identity(name, entry) for name, entry in identities.items()]
-    return "\n".join([_HEAD, *tables, _SECRETS, _IDENTITIES_HEAD + _identity_keys(), *people])
+    return "\n".join(
+        [_HEAD, *tables, _WITNESSES, _SECRETS, _IDENTITIES_HEAD + _identity_keys(), *people]
+    )
 
 
 def _table(name: str, settings: Mapping[str, Setting]) -> str:

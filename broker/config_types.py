@@ -4,6 +4,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
@@ -12,6 +13,7 @@ from broker.core.secret import NAME_PATTERN
 FILE_SCHEME = "file:"
 """How a key is named that lies in a file; other schemes name other keepers of keys."""
 
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _SECRET_NAME = re.compile(NAME_PATTERN)
 _SECRET_URI = re.compile(
     r"file:.+|credential:(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}|env:[A-Za-z_][A-Za-z0-9_]{0,255}"
@@ -66,11 +68,34 @@ def _secret_uri(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _secret_uri_or_empty(value: str, info: ValidationInfo) -> str:
+    return _secret_uri(value, info) if value else value
+
+
 def _engine_url(value: str) -> str:
     if not value.startswith(("unix:///", "tcp://", "http://")):
         raise ValueError(
             'must be a URL such as "unix:///var/run/docker.sock"; TLS and ssh are not supported: '
             "bring a remote Engine's socket here by a tunnel"
+        )
+    return value
+
+
+def _is_witness_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        has_more = parts.query or parts.fragment or parts.username or parts.port == 0
+    except ValueError:
+        return False
+    is_here = parts.hostname in _THIS_MACHINE
+    is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
+    return is_fit and bool(parts.hostname) and not has_more
+
+
+def _witness_url(value: str) -> str:
+    if not _is_witness_url(value):
+        raise ValueError(
+            'must be a URL such as "https://witness.example/"; plain http only on this machine'
         )
     return value
 
@@ -91,6 +116,8 @@ Cidr = Annotated[str, AfterValidator(_cidr)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
+OptionalSecretUri = Annotated[str, AfterValidator(_secret_uri_or_empty)]
 EngineUrl = Annotated[str, AfterValidator(_engine_url)]
+WitnessUrl = Annotated[str, AfterValidator(_witness_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 RuntimeName = Annotated[str, Field(pattern="^[a-z0-9_.-]{1,64}$")]

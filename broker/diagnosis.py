@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import requests
 from docker import APIClient
@@ -25,10 +26,12 @@ from broker.config_sections import ReceiptsSection
 from broker.core.catalog import Tool
 from broker.core.trust_root import KeyRole, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
-from broker.finding import Finding, Level, ok
+from broker.finding import Finding, Level, ok, warn
 from broker.isolation import isolation
 from broker.keyring import ADD_LOG_KEY, read_log_signer
+from broker.policy_engine import engine_findings
 from broker.secret_ring import check_declared
+from broker.witness_ring import read_addresses, read_witnesses
 
 _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
@@ -36,6 +39,7 @@ _CONNECT_TIMEOUT_S = 2
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SERVICES_OWN = ("env:", "credential:")
 _NEW_SET = "make a new set in another folder with `toolwarrant init`"
+_WITNESSES = "witnesses"
 _PIN = "build and pin them: `toolwarrant tools build --pin`"
 
 
@@ -48,6 +52,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
     return [
         *_certificates(config, now),
         *_receipts(config),
+        *_witnesses(config),
         *_secrets(config),
         *_store(config),
         *_tools(config),
@@ -149,6 +154,31 @@ def _log_key(receipts: ReceiptsSection) -> Finding:
     except (ConfigurationError, OSError) as error:
         return Finding(Level.FAIL, "log key", str(error), ADD_LOG_KEY)
     return ok("log key", f"{signer.key_id}, in the trust root")
+
+
+def _witnesses(config: Config) -> Iterator[Finding]:
+    receipts = config.receipts
+    if not config.witnesses:
+        said = "none: who has the log's key could show others another log"
+        is_fine = config.receipts.development
+        yield (
+            ok("witnesses", said) if is_fine else warn("witnesses", said, "[witnesses] names some")
+        )
+        return
+    try:
+        read_witnesses(config, receipts.trust_root.read_text())
+        read_addresses(config)
+    except (ConfigurationError, ReceiptInvalid, OSError) as error:
+        yield Finding(Level.FAIL, _WITNESSES, str(error), "mend [witnesses], or the trust root")
+        return
+    for name, entry in config.witnesses.items():
+        parts = urlsplit(entry.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if _is_taken(f"{parts.hostname}:{port}"):
+            yield ok(f"witness {name}", f"{entry.url} answers, its key is in the trust root")
+        else:
+            said = f"{entry.url} cannot be reached from here: it cosigns nothing until it can"
+            yield Finding(Level.WARN, f"witness {name}", said, "mend the URL, or ask its operator")
 
 
 def _secrets(config: Config) -> Iterator[Finding]:
@@ -294,22 +324,14 @@ def _egress(config: Config) -> Iterator[Finding]:
 
 
 def _policy(config: Config) -> Iterator[Finding]:
-    policy = config.policy
+    policy, bundle = config.policy, None
     try:
         bundle = load_bundle(policy.bundle or shipped.policies_dir() / "bundle.tar.gz")
         yield ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
     except ConfigurationError as error:
         remedy = 'mend [policy] bundle; "": the shipped one'
         yield Finding(Level.FAIL, "policy bundle", str(error), remedy)
-    if policy.engine == "wasm":
-        yield ok("policy engine", "wasm, inside the broker")
-    elif policy.opa_url:
-        yield ok("policy engine", f"opa at {policy.opa_url} (asked at the start)")
-    elif found := shutil.which(str(policy.opa_binary or "opa")):
-        yield ok("policy engine", f"opa, {found}")
-    else:
-        remedy = 'install opa, name it in [policy] opa_binary, or use engine = "wasm"'
-        yield Finding(Level.FAIL, "policy engine", "there is no opa program", remedy)
+    yield from engine_findings(policy, bundle)
 
 
 def _ports(config: Config) -> Iterator[Finding]:

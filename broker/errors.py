@@ -30,6 +30,8 @@ BrokerError                     everything below; has a reason and a message for
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── LogForked                   what readers were shown of the log is not in the record
+├── WitnessError                a witness gave no cosignature that counts; says which
+│   └── LogForkSuspected        a witness saw the log with another history, or a longer one
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
 └── ConfigurationError          a file that the operator wrote is wrong; names file and line
 """
@@ -336,6 +338,26 @@ class LogForked(BrokerError):
     """The log that readers were shown is not the one in the record; the broker does not start."""
 
     reason = "LOG_FORKED"
+
+
+class WitnessError(BrokerError):
+    """A witness gave no cosignature that counts.
+
+    Args:
+        witness: Its name in the configuration.
+    """
+
+    reason = "WITNESS_ANSWER_INVALID"
+
+    def __init__(self, witness: str, message: str, *, reason: str | None = None) -> None:
+        super().__init__(f"witness {witness} {message}", reason=reason)
+        self.witness = witness
+
+
+class LogForkSuspected(WitnessError):
+    """A witness saw this log with another history, or a longer one, under its name and key."""
+
+    reason = "LOG_FORK_SUSPECTED"
 
 
 class ReceiptInvalid(BrokerError):

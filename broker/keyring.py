@@ -6,8 +6,10 @@ from broker.adapters.file_signer import FileSigner
 from broker.adapters.pki import key_fault, read_certificate
 from broker.config import FILE_SCHEME
 from broker.config_sections import ReceiptsSection, ServerSection
+from broker.core.ids import Sha256
 from broker.core.trust_root import KeyRole, TrustedKey, read_trust_root
 from broker.errors import ConfigurationError, ReceiptInvalid
+from broker.ports import Clock, EventDraft, Store
 
 ADD_LOG_KEY = "`toolwarrant receipts log-key` makes it and adds it to the trust root"
 """Says what to do in a set that has no key of role log."""
@@ -86,6 +88,17 @@ def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> FileSigner:
             f"valid; {ADD_LOG_KEY}",
         )
     return signer
+
+
+async def note_keys(store: Store, clock: Clock, *, receipt: Sha256, log: Sha256) -> None:
+    """Record which keys this life of the broker signs with.
+
+    Raises:
+        StoreUnavailable: They are not recorded, so nothing may be signed.
+    """
+    for role, key_id in ((KeyRole.RECEIPT, receipt), (KeyRole.LOG, log)):
+        data = {"role": role.value, "key_id": key_id}
+        await store.append_event(EventDraft(type="key.in_use", at=clock.now(), data=data))
 
 
 def read_file(file: Path) -> bytes:

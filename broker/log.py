@@ -1,17 +1,20 @@
-"""Keep the transparency log over the receipts.
+"""Keep the transparency log.
 
-One step, `advance`, does everything: it covers the receipts that no head covers yet by a new one,
-makes that durable, then shows it to readers. What a crash leaves undone the next step finds undone,
-by the same code, since it looks at the record and at what readers see, never at what it meant to
-do. A head is signed before it is durable, but nobody sees it before: Ed25519 gives the same bytes
-for the same tree again.
+One step, `advance`, does everything: it covers the entries that no head covers yet by a new one,
+makes that durable, then shows it to readers. Entries have their places already, each from the
+transaction that wrote what it is about; once a second one more covers all events since the last.
+The bytes of those that are no receipts are made here, and are durable with their head. What a crash
+leaves undone the next step finds undone, by the same code, since it looks at the record and at what
+readers see, never at what it meant to do. A head is signed before it is durable, but nobody sees it
+before: Ed25519 gives the same bytes for the same tree again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from broker.core.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from broker.core.log_leaf import SALT_BYTES, LeafKind
 from broker.core.log_proof import LogProof, write_log_proof
 from broker.core.merkle import Frontier, leaf_hash
 from broker.core.merkle_proof import consistency_proof, inclusion_proof
@@ -19,12 +22,25 @@ from broker.core.signed_note import ED25519, read_note, verifier_key
 from broker.core.tiles import WIDTH, Tile, tiles_between, write_bundle
 from broker.core.trust_root import KeyRole, TrustedKey
 from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
-from broker.ports import Clock, LogFiles, LogHead, LogRecord, Signer, StoredReceipt, Telemetry
+from broker.ports import (
+    Clock,
+    Entropy,
+    LogEntry,
+    LogFiles,
+    LogHead,
+    LogRecord,
+    Signer,
+    StoredReceipt,
+    Telemetry,
+)
 from broker.tasks import Tasks
 
 _EVERY = timedelta(seconds=1)
 _COVERED_WITHIN_S = 10.0
 _CHECKPOINT = "checkpoint"
+
+Covering = Callable[[int], Awaitable[LogHead]]
+"""Waits for a head that has more entries than an index."""
 
 
 class Log:
@@ -33,6 +49,7 @@ class Log:
     Args:
         signer: An Ed25519 key of role log.
         origin: The log's name, which never changes.
+        write: Gives the exact bytes of an entry that is no receipt; called in a thread.
     """
 
     def __init__(
@@ -42,7 +59,9 @@ class Log:
         signer: Signer,
         *,
         origin: str,
+        write: Callable[[LogEntry], bytes],
         clock: Clock,
+        entropy: Entropy,
         telemetry: Telemetry,
     ) -> None:
         key = TrustedKey.from_pem(KeyRole.LOG, signer.public_key_pem).ed25519_key
@@ -53,7 +72,9 @@ class Log:
         self._signer = signer
         self._key = key
         self._origin = origin
+        self._write = write
         self._clock = clock
+        self._entropy = entropy
         self._telemetry = telemetry
         self._turn = asyncio.Lock()
         self._tasks = Tasks()
@@ -62,6 +83,11 @@ class Log:
         self._frontier: Frontier | None = None
         self._shown: int | None = None
         self._grown = asyncio.Event()
+
+    @property
+    def latest(self) -> LogHead | None:
+        """Give the latest head as it is now; None before the first."""
+        return self._head
 
     @property
     def verifier_key(self) -> str:
@@ -99,8 +125,9 @@ class Log:
             await self._clock.sleep_until(self._clock.now() + _EVERY)
 
     async def catch_up(self) -> None:
-        """Advance until every receipt is covered."""
+        """Let every event be in the log, and every entry covered."""
         try:
+            await self._record.close_batch(self._entropy.random_bytes(SALT_BYTES))
             while await self.advance():
                 pass
         # Broad, because an error that left this loop would end the log without a word.
@@ -131,21 +158,34 @@ class Log:
             await self._load(await self._record.log_head())
         frontier = self._frontier or Frontier.empty()
         room = WIDTH - frontier.size % WIDTH
-        entries = await self._record.log_entries(frontier.size, room)
+        entries = await self._record.log_sources(frontier.size, room)
         if not entries and self._head is not None:
             return False
-        grown, hashes = await asyncio.to_thread(_grow, frontier, entries)
+        grown, hashes, leaves = await asyncio.to_thread(self._grow, frontier, entries)
         if self._head is None:
             # Before the first head: a record with heads whose files have no place has lost them.
             await self._files.make()
         to = LogHead(size=grown.size, at=self._clock.now(), checkpoint=self._sign(grown))
         # Whatever becomes of the write, the record says it; memory is believed only after it.
         self._frontier = None
-        await self._record.advance_log(expected=self._head, hashes=hashes, to=to)
+        await self._record.advance_log(expected=self._head, hashes=hashes, to=to, leaves=leaves)
         self._frontier, self._head = grown, to
         self._grown.set()
         self._grown = asyncio.Event()
-        return len(entries) == room
+        # Behind a batch there may be more: the record gives few at once that cover many events.
+        return len(entries) == room or (bool(entries) and entries[-1].kind is LeafKind.BATCH)
+
+    def _grow(
+        self, frontier: Frontier, entries: Sequence[LogEntry]
+    ) -> tuple[Frontier, list[bytes], Mapping[int, bytes]]:
+        leaves = {
+            entry.index: self._write(entry)
+            for entry in entries
+            if entry.kind is not LeafKind.RECEIPT
+        }
+        texts = (leaves.get(entry.index, entry.receipt or b"") for entry in entries)
+        grown, hashes = frontier.extended(map(leaf_hash, texts))
+        return grown, hashes, leaves
 
     def _sign(self, frontier: Frontier) -> bytes:
         checkpoint = Checkpoint(origin=self._origin, size=frontier.size, root=frontier.root)
@@ -162,6 +202,24 @@ class Log:
                 await self._files.drop(f"{tile.path}.p")
         await self._files.put(_CHECKPOINT, head.checkpoint)
         self._shown = head.size
+
+    async def show_cosigned(self, size: int, checkpoint: bytes) -> None:
+        """Show the head of a size with cosignatures; where there is a later one, do nothing.
+
+        Args:
+            checkpoint: The head's own, with further signatures behind.
+
+        Raises:
+            OSError: It cannot be written; readers see what they saw before.
+        """
+        await self._tasks.detached(self._show_cosigned(size, checkpoint))
+
+    async def _show_cosigned(self, size: int, checkpoint: bytes) -> None:
+        async with self._turn:
+            if self._head is not None and self._head.size == size:
+                # It may have been signed, then cosigned, by a life that ended before showing it.
+                await self._show()
+                await self._files.put(_CHECKPOINT, checkpoint)
 
     async def _content(self, tile: Tile) -> bytes:
         if tile.level is None:
@@ -185,7 +243,8 @@ class Log:
         except ReceiptInvalid as error:
             raise LogForked(f"the published checkpoint is none ({error}): {_MOVE}") from error
         known = await self._record.log_head(size)
-        if known is None or known.checkpoint != shown:
+        # Witnesses' lines may stand behind the log's own.
+        if known is None or not shown.startswith(known.checkpoint):
             raise LogForked(
                 f"readers were shown a log of {size} entries that this store does not have: is it "
                 f"an older copy of the store, or another one's log? Put the right store back, "
@@ -201,18 +260,23 @@ class Log:
         Raises:
             Unavailable: None was signed within 10 s.
         """
-        return await self._covering(-1)
+        return await self.covering(-1)
 
-    async def inclusion_proof(self, receipt: StoredReceipt) -> tuple[int, int, bytes]:
+    async def inclusion_proof(
+        self, receipt: StoredReceipt, covering: Covering | None = None
+    ) -> tuple[int, int, bytes]:
         """Prove that a receipt is in the log; give its index, the log's size, the proof's file.
 
         A receipt that no head covers yet is waited for.
 
+        Args:
+            covering: Gives the head to prove it by; absent: the latest one.
+
         Raises:
             Unavailable: No head covered it within 10 s.
         """
-        index = receipt.sequence - 1
-        head = await self._covering(index)
+        index = await self._record.log_index(receipt.sequence)
+        head = await (covering or self.covering)(index)
         hashes = await self._record.fold_log(lambda read: inclusion_proof(index, head.size, read))
         proof = LogProof(index=index, hashes=hashes, checkpoint=head.checkpoint)
         return index, head.size, write_log_proof(proof)
@@ -232,12 +296,21 @@ class Log:
             )
         return await self._record.fold_log(lambda read: consistency_proof(first, second, read))
 
-    async def _covering(self, index: int) -> LogHead:
+    async def beyond(self, size: int) -> LogHead:
+        """Wait until a head has more entries than this."""
+        while self._head is None or self._head.size <= size:
+            await self._grown.wait()
+        return self._head
+
+    async def covering(self, index: int) -> LogHead:
+        """Wait for a head that covers an index.
+
+        Raises:
+            Unavailable: None was signed within 10 s.
+        """
         try:
             async with asyncio.timeout(_COVERED_WITHIN_S):
-                while self._head is None or self._head.size <= index:
-                    await self._grown.wait()
-                return self._head
+                return await self.beyond(index)
         except TimeoutError as error:
             raise Unavailable(
                 "the log does not cover this receipt yet, though a second suffices: its operator's "
@@ -249,7 +322,3 @@ class Log:
 
 _EMPTY = "make an empty one: readers who kept a later checkpoint will see that the log went back"
 _MOVE = f"move the folder away, then {_EMPTY}"
-
-
-def _grow(frontier: Frontier, entries: Sequence[bytes]) -> tuple[Frontier, list[bytes]]:
-    return frontier.extended(leaf_hash(entry) for entry in entries)

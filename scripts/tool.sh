@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of a development tool, building it once into a cache outside the checkout.
 #
-#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|cosign|spicy
+#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness|cosign|spicy
 #
 # The tool on PATH is taken where its version is the wanted one, then the cached one; else it is built
 # from the Go module proxy, whose checksum database pins every source. The cache is
@@ -46,6 +46,13 @@ case "$NAME" in
         LDFLAGS='-s -w'
         RELEASE="$SOURCE"
         ;;
+    litewitness)
+        # A C2SP witness. v0.10 needs a newer Go than the other tools do.
+        VERSION=0.9.0
+        PACKAGE=filippo.io/torchwood/cmd/litewitness
+        LDFLAGS='-s -w'
+        RELEASE="https://github.com/FiloSottile/torchwood (go install $PACKAGE@v$VERSION)"
+        ;;
     cosign)
         VERSION=3.1.3
         PACKAGE=github.com/sigstore/cosign/v3/cmd/cosign
@@ -53,14 +60,14 @@ case "$NAME" in
         RELEASE="https://github.com/sigstore/cosign/releases/tag/v$VERSION"
         ;;
     spicy)
-        # The last version that Go 1.26 builds. It has no option that tells it.
+        # It reads tlog-proofs. v0.10 needs a newer Go than the other tools do.
         VERSION=0.9.0
         PACKAGE=filippo.io/torchwood/cmd/spicy
         LDFLAGS='-s -w'
         RELEASE="https://github.com/FiloSottile/torchwood/releases/tag/v$VERSION"
         ;;
     *)
-        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|cosign|spicy"
+        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness|cosign|spicy"
         ;;
 esac
 readonly VERSION PACKAGE LDFLAGS RELEASE
@@ -71,7 +78,9 @@ version_of() {
         # The last part of a version without a tag is its commit; the whole of it is compared.
         runsc) "$1" --version 2>&1 | sed -nE 's/^runsc version v?//p' && return ;;
         grpcurl) "$1" -version 2>&1 ;;
-        logcheck | spicy) return ;;
+        logcheck) return ;;
+        # They have no option that tells: Go reads it out of the file.
+        litewitness | spicy) go version -m "$1" 2>/dev/null | grep -P '^\tmod\t' ;;
         *) "$1" version 2>&1 ;;
     esac | sed -nE '1,/[0-9]+\.[0-9]+\.[0-9]+/s/.*[^0-9.]v?([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' | head -n 1
 }

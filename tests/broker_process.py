@@ -291,7 +291,8 @@ class Served:
                 str(name)
                 for (name,) in store.execute(
                     "SELECT name FROM sqlite_schema WHERE type = 'table'"
-                    " AND name NOT IN ('log_nodes', 'log_checkpoints') ORDER BY name"
+                    " AND name NOT IN ('log_nodes', 'log_checkpoints', 'log_cosignatures')"
+                    " ORDER BY name"
                 )
             ]
             return {

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -130,6 +130,17 @@ class Telemetry:
             "Containers that wait for calls.",
             registry=self.registry,
         )
+        self._witness_lag = Gauge(
+            "toolwarrant_witness_lag_entries",
+            "Entries of the log that a witness has not cosigned.",
+            ["witness"],
+            registry=self.registry,
+        )
+        self._unwitnessed = Gauge(
+            "toolwarrant_unwitnessed_entries",
+            "Entries of the log that no head covers which enough witnesses cosigned.",
+            registry=self.registry,
+        )
         self._refusals = Counter(
             "toolwarrant_refused_rpcs",
             "RPCs that ended in an error.",
@@ -201,6 +212,12 @@ class Telemetry:
     def sandboxes_waiting(self, containers: int) -> None:
         """Note how many containers wait for calls."""
         self._waiting.set(containers)
+
+    def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
+        """See `broker.ports.Telemetry`."""
+        for witness, behind in entries.items():
+            self._witness_lag.labels(witness).set(behind)
+        self._unwitnessed.set(unwitnessed)
 
     def stopping(self, running: int) -> None:
         """See `broker.ports.Telemetry`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from broker.api.edge import Context
 from broker.api.halting import Halting
 from broker.api.identity import caller
+from broker.engine_health import EngineHealth
 from broker.execute import Executor
 from broker.ports import PolicyEngine
 from broker.v1 import admin_pb2, admin_pb2_grpc
@@ -31,12 +32,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self,
         facts: ServerFacts,
         policy: PolicyEngine,
+        health: EngineHealth,
         gate: Gate,
         executor: Executor,
         halting: Halting,
     ) -> None:
         self._facts = facts
         self._policy = policy
+        self._health = health
         self._gate = gate
         self._executor = executor
         self._halting = halting
@@ -57,6 +60,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             development=facts.development,
             draining=self._gate.draining,
             engine=facts.engine,
+            policy_fault=await self._health.fault(),
         )
 
     async def Drain(  # noqa: N802

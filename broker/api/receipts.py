@@ -11,6 +11,7 @@ from broker.errors import InvalidArgument, NotFound
 from broker.log import Log
 from broker.read import Reader
 from broker.v1 import receipt_pb2, receipt_pb2_grpc
+from broker.witnessing import Witnessing
 
 _FILTERS = frozenset({"after"})
 
@@ -18,9 +19,12 @@ _FILTERS = frozenset({"after"})
 class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
     """Give out receipts with what they name."""
 
-    def __init__(self, reader: Reader, log: Log, trust_root_json: str) -> None:
+    def __init__(
+        self, reader: Reader, log: Log, witnessing: Witnessing, trust_root_json: str
+    ) -> None:
         self._reader = reader
         self._log = log
+        self._witnessing = witnessing
         self._trust_root_json = trust_root_json
 
     async def GetReceipt(  # noqa: N802
@@ -62,12 +66,14 @@ class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
     async def GetCheckpoint(  # noqa: N802
         self, request: receipt_pb2.GetCheckpointRequest, context: Context
     ) -> receipt_pb2.GetCheckpointResponse:
-        """Give the latest signed head of the log."""
-        head = await self._log.head()
+        """Give the latest head of the log, or the latest that enough witnesses cosigned."""
+        ask = self._witnessing.witnessed if request.witnessed else self._witnessing.latest
+        found = await ask()
         return receipt_pb2.GetCheckpointResponse(
-            checkpoint=head.checkpoint.decode(),
-            tree_size=head.size,
+            checkpoint=found.head.checkpoint.decode(),
+            tree_size=found.head.size,
             verifier_key=self._log.verifier_key,
+            witnessed=found.is_witnessed,
         )
 
     async def GetInclusionProof(  # noqa: N802
@@ -78,9 +84,11 @@ class ReceiptService(receipt_pb2_grpc.ReceiptServiceServicer):
         # No document, and no turn while the log is waited for: that may take ten seconds.
         async with self._reader.turns.of(caller().id):
             receipt = await self._reader.receipt_alone(call)
-        index, size, proof = await self._log.inclusion_proof(receipt)
+        index, size, proof, is_witnessed = await self._witnessing.inclusion_proof(
+            receipt, unwitnessed=request.unwitnessed
+        )
         return receipt_pb2.GetInclusionProofResponse(
-            proof=proof.decode(), index=index, tree_size=size
+            proof=proof.decode(), index=index, tree_size=size, witnessed=is_witnessed
         )
 
     async def GetConsistencyProof(  # noqa: N802

@@ -1,21 +1,30 @@
 """`toolwarrant audit`: verify a whole log."""
 
+import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from broker.cli.documents import Plain
+from broker.cli.local_file import part_of
 from broker.cli.options import Output, OutputOption
 from broker.cli.receipts import TrustRootOption
-from broker.cli.terminal import document, say
+from broker.cli.terminal import document, note, progress_bar, say
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.audit import AuditVerdict, verify_log
+from broker.verify.verdict import Validity
 
 app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
 
+_SHOWN = 20
+_EXPORT = (
+    "an export has receipts alone, but a log has other entries, too, unless it is from before "
+    "them: verify the log's folder, or the export's own chain by `receipts verify-export`"
+)
 _CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
 
 
@@ -32,7 +41,8 @@ def verify(
     ],
     trust_root: TrustRootOption,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="The checkpoint of an export, which has none itself.")
+        Path | None,
+        typer.Option(help="Another checkpoint than the folder's; an export has none itself."),
     ] = None,
     kept: Annotated[
         Path | None,
@@ -41,22 +51,44 @@ def verify(
     witness_quorum: Annotated[
         int, typer.Option(help="How many witnesses must have signed the checkpoint.", min=0)
     ] = 0,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Keeps how far it came: the next run with this file goes on from there."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that verify; 0: one for each core.", min=0)
+    ] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Verify a whole log offline.
 
-    Each entry must be genuine and in its place, and all of them the tree that the checkpoint signs.
-    The first entry that is wrong is named by its index, from 0.
+    Each entry must be genuine and in its place, none left out, and all of them the tree that the
+    checkpoint signs. The first entry that is wrong is named by its index, from 0. Calls that began
+    and have no end in the log are listed.
     """
     from broker.core.trust_root import read_trust_root
+    from broker.verify.audit_state import StateUnusable
 
     try:
         root = read_trust_root(trust_root.read_bytes())
         signed, entries, leaves = _log_in(target, checkpoint)
-        older = kept.read_bytes() if kept else None
-        verdict = verify_log(
-            signed, entries, root, leaves=leaves, kept=older, quorum=witness_quorum
-        )
+        with progress_bar("verifying", _size(signed)) as advance:
+            verdict = verify_log(
+                signed,
+                entries,
+                root,
+                leaves=leaves,
+                kept=kept.read_bytes() if kept else None,
+                quorum=witness_quorum,
+                workers=workers or os.cpu_count() or 1,
+                state=state.read_bytes() if state and state.exists() else None,
+                save=partial(_keep, state) if state else None,
+                progress=advance,
+            )
+    except StateUnusable as error:
+        raise ConfigurationError(
+            str(state), None, f"{error}: name another file by --state, or remove it to begin anew"
+        ) from error
     except OSError as error:
         raise ConfigurationError(
             str(error.filename), None, f"cannot be read: {error.strerror}"
@@ -65,7 +97,16 @@ def verify(
         document(_as_json(verdict))
     else:
         _print(verdict)
+    if leaves is None and verdict.validity is Validity.INVALID:
+        note(_EXPORT)
     raise typer.Exit(verdict.validity.value)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Put a state in the place of an older one, whole or not at all."""
+    with part_of(path) as part:
+        part.file.write(data)
+        part.keep(force=True)
 
 
 def _log_in(
@@ -111,6 +152,13 @@ def _facts(verdict: AuditVerdict) -> dict[str, Plain]:
         "witnesses": list(verdict.witnesses),
         "installation": verdict.installation,
         "head": verdict.head,
+        "kinds": {name: str(count) for name, count in sorted(verdict.kinds.items())},
+        "open_intents": [
+            {"call": call, "index": str(index)} for call, index in verdict.open_intents
+        ],
+        "from_before_intents": verdict.excused,
+        "behind_last_batch": verdict.unbatched,
+        "resumed_at": verdict.resumed_at,
     }
 
 
@@ -128,6 +176,13 @@ def _as_json(verdict: AuditVerdict) -> dict[str, Plain]:
 def _print(verdict: AuditVerdict) -> None:
     step = f" at step {verdict.step}" if verdict.step else ""
     say(visible(f"{verdict.validity.name}{step}: {verdict.message}"))
-    for name, value in _facts(verdict).items():
+    facts = _facts(verdict)
+    facts["kinds"] = [f"{count} {name}" for name, count in sorted(verdict.kinds.items())]
+    facts["open_intents"] = len(verdict.open_intents)
+    for name, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         say(visible(f"  {name}: {shown or '-'}"))
+    for call, index in verdict.open_intents[:_SHOWN]:
+        say(visible(f"  began without an end: {call}, its intent is entry {index}"))
+    if len(verdict.open_intents) > _SHOWN:
+        say(f"  and {len(verdict.open_intents) - _SHOWN} more: -o json lists all")

@@ -14,7 +14,9 @@ from broker.cli.new_file import new_file, write_new
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.terminal import document, note, say, table
 from broker.core.ids import is_call_id
-from broker.errors import ConfigurationError
+from broker.core.signed_note import COSIGNATURE_V1, read_verifier_key
+from broker.core.trust_root import KeyRole, TrustedKey, ed25519_pem, write_trusted_key
+from broker.errors import ConfigurationError, ReceiptInvalid
 from broker.v1 import receipt_pb2
 
 app = typer.Typer(help="Get, check, carry away receipts.", no_args_is_help=True)
@@ -60,6 +62,9 @@ def get(
         Path | None,
         typer.Option(help="Write the proof that it is in the log to this file (.tlog-proof)."),
     ] = None,
+    unwitnessed: Annotated[
+        bool, typer.Option("--unwitnessed", help="Prove it by a head that no witness cosigned yet.")
+    ] = False,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -71,7 +76,7 @@ def get(
     """
     with connect(config, identity or _AUDITOR, address) as broker:
         found = broker.receipt(call)
-        proof = broker.inclusion_proof(call).proof if proof_out else ""
+        proof = broker.inclusion_proof(call, unwitnessed=unwitnessed).proof if proof_out else ""
     if into:
         for path in _write_receipt(into, found):
             note(f"wrote {path}")
@@ -131,6 +136,9 @@ def verify_export(
 
 @app.command(epilog=OF_OTHERS)
 def checkpoint(
+    witnessed: Annotated[
+        bool, typer.Option("--witnessed", help="The latest that enough witnesses cosigned.")
+    ] = False,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
@@ -141,7 +149,7 @@ def checkpoint(
     Keep it elsewhere: a later log must go through it.
     """
     with connect(config, identity or _AUDITOR, address) as broker:
-        found = broker.checkpoint()
+        found = broker.checkpoint(witnessed=witnessed)
     if output is Output.JSON:
         document(plain(found))
     else:
@@ -166,6 +174,22 @@ def log_key(config: ConfigOption = None) -> None:
         return
     say(f"added the log key {key.key_id} to {found.receipts.trust_root}")
     note("give verifiers the new trust root, by another way than the broker; then start the broker")
+
+
+@app.command("witness-key", epilog="Exit codes: 0; 2 not a verifier key of a witness.")
+def witness_key(
+    key: Annotated[str, typer.Argument(help="NAME+ID+KEY, as the witness's operator tells it.")],
+) -> None:
+    """Print the entry that names a witness in a trust root.
+
+    Take the key from the witness's operator, never from the broker. No broker is asked.
+    """
+    try:
+        _, public_key = read_verifier_key(key, COSIGNATURE_V1)
+    except ReceiptInvalid as error:
+        raise typer.BadParameter(f"no verifier key of a witness: {error}") from error
+    entry = write_trusted_key(TrustedKey.from_pem(KeyRole.WITNESS, ed25519_pem(public_key)))
+    document({**entry})
 
 
 @app.command(epilog=OF_OTHERS)

@@ -6,7 +6,8 @@ invisible character reaches a terminal, and rich reads no markup in it.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
@@ -53,6 +54,21 @@ def document(value: object) -> None:
 def document_line(value: object) -> None:
     """Print one JSON document on one line."""
     print(json.dumps(value, ensure_ascii=True, separators=(",", ":")), flush=True)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a work came, to people alone; what is given says so."""
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=total)
+
+        def came_to(done: int) -> None:
+            progress.update(task, completed=done)
+
+        yield came_to
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

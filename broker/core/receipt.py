@@ -36,18 +36,23 @@ class Position:
     Args:
         sequence: From 1, without gaps, running through restarts.
         previous: SHA-256 of the preceding envelope's exact bytes; 64 zeros for the first.
+        index: Its one place in the log, from 0; None for receipts from when the log held no other
+            entries, whose place is one less than their sequence.
     """
 
     installation: str
     epoch: int
     sequence: int
     previous: Sha256
+    index: int | None = None
 
     def __post_init__(self) -> None:
         if self.sequence < 1 or self.epoch < 1:
             raise ValueError("sequence and epoch count from 1")
         if (self.previous == FIRST_PREVIOUS) != (self.sequence == 1):
             raise ValueError("the first receipt, and no other, has no previous one")
+        if self.index is not None and self.index < self.sequence - 1:
+            raise ValueError("every earlier receipt has a place of its own before this one's")
 
 
 def statement(draft: ReceiptDraft, position: Position) -> bytes:
@@ -68,6 +73,8 @@ def statement(draft: ReceiptDraft, position: Position) -> bytes:
         "sequence": str(position.sequence),
         "previous": position.previous,
     }
+    if position.index is not None:
+        placed["index"] = str(position.index)
     predicate = {**draft.predicate, "identity": placed}
     _check_numbers(predicate, "predicate")
     text = canonical_json(

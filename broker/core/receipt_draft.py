@@ -175,7 +175,7 @@ def _vote(vote: Vote) -> JsonObject:
 def _sandbox(enforced: Enforced | None, engine: Mapping[str, str]) -> JsonObject | None:
     if enforced is None:
         return None
-    facts = {name: _as_text(value) for name, value in enforced.facts.items()}
+    facts = {name: as_text(value) for name, value in enforced.facts.items()}
     return {
         "container": enforced.container_id,
         "seccomp_sha256": enforced.seccomp_sha256,
@@ -184,15 +184,15 @@ def _sandbox(enforced: Enforced | None, engine: Mapping[str, str]) -> JsonObject
     }
 
 
-def _as_text(value: JsonValue) -> JsonValue:
-    """Write numbers as strings: what the Engine counts in is 64 bits wide."""
+def as_text(value: JsonValue) -> JsonValue:
+    """Write numbers in a value as strings: what the Engine counts in is 64 bits wide."""
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
-        return {key: _as_text(item) for key, item in value.items()}
-    return [_as_text(item) for item in value]
+        return {key: as_text(item) for key, item in value.items()}
+    return [as_text(item) for item in value]
 
 
 def _result(call: Call, report: Report | None) -> JsonObject | None:

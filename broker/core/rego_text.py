@@ -35,6 +35,15 @@ def without_comments(text: str) -> str:
     return _NO_CODE.sub(_blank_comment, text)
 
 
+def blanked(text: str) -> str:
+    """Blank out texts and comments; every other character stays in its place, as do line ends."""
+    return _NO_CODE.sub(_blank, text)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match[0])
+
+
 def _blank_comment(match: re.Match[str]) -> str:
     found = match[0]
     return " " * len(found) if found.startswith("#") else found

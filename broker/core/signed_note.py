@@ -15,6 +15,7 @@ from broker.errors import ReceiptInvalid
 ED25519: Final = 0x01
 COSIGNATURE_V1: Final = 0x04
 KEY_ID_BYTES = 4
+_PUBLIC_KEY_BYTES = 32
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100
 _STEP = "note"
@@ -72,6 +73,25 @@ def verifier_key(name: str, kind: int, public_key: bytes) -> str:
     """Write a key in the form (vkey) that other programs take to verify its notes."""
     encoded = base64.b64encode(bytes([kind]) + public_key).decode()
     return f"{name}+{key_id(name, kind, public_key).hex()}+{encoded}"
+
+
+def read_verifier_key(text: str, kind: int) -> tuple[str, bytes]:
+    """Read the form (vkey) in which an owner of a key tells it; give its name, its 32 raw bytes.
+
+    Args:
+        kind: What it must be for, `ED25519` or `COSIGNATURE_V1`.
+
+    Raises:
+        ReceiptInvalid: Another form or kind, or its key id is another one's; step `note`.
+    """
+    name, _, rest = text.partition("+")
+    said, _, encoded = rest.partition("+")
+    data = decode_base64(encoded, step=_STEP, what="the key")
+    if not is_key_name(name) or len(data) != 1 + _PUBLIC_KEY_BYTES or data[0] != kind:
+        raise ReceiptInvalid(_STEP, f"not NAME+ID+KEY with an Ed25519 key of type {kind}")
+    if said != key_id(name, kind, data[1:]).hex():
+        raise ReceiptInvalid(_STEP, "the key's id is not that of its name with its bytes")
+    return name, data[1:]
 
 
 def write_note(note: Note) -> bytes:

@@ -15,6 +15,8 @@ from decimal import Decimal, InvalidOperation
 from itertools import accumulate
 from typing import cast
 
+import orjson
+
 from broker.core.canonical import JsonObject, canonical_json
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.visible import visible
@@ -100,6 +102,29 @@ def parse_object(
     return ParsedJson(
         value=cast(JsonObject, value), canonical=canonical, sha256=sha256_hex(canonical)
     )
+
+
+def read_canonical(text: bytes, *, field: str, max_depth: int) -> JsonObject | None:
+    """Read one object from a text that is its own canonical form, three times as fast.
+
+    Returns None for any other text, and for some that are: `parse_object` says what is wrong with
+    it, if anything is. That an ASCII text is what its value's canonical form is leaves nothing of
+    what I-JSON forbids: no key twice, no number that a double does not keep, no half of a pair.
+
+    Raises:
+        InvalidArgument: It nests too deep.
+    """
+    if not text.isascii() or len(text) > MAX_BYTES:
+        return None
+    # Brackets in strings are counted with the others here: where all are few, none nests too deep.
+    if text.count(b"[") + text.count(b"{") > max_depth:
+        _check_depth(_outline(text.decode()), field, max_depth)
+    try:
+        value = orjson.loads(text)
+        is_canonical = type(value) is dict and canonical_json(value) == text
+    except (orjson.JSONDecodeError, CanonicalError):
+        return None
+    return cast(JsonObject, value) if is_canonical else None
 
 
 def _decode(text: str | bytes, field: str, max_bytes: int) -> str:

@@ -110,18 +110,20 @@ class TrustRoot:
 
 def write_trust_root(root: TrustRoot) -> str:
     """Write `trust-root.json`, indented for people."""
-    keys = [
-        {
-            "role": key.role.value,
-            "keyid": key.key_id,
-            "public_key": key.public_key_pem,
-            "valid_from_index": key.valid_from_index,
-            "valid_until_index": key.valid_until_index,
-            "status": key.status.value,
-        }
-        for key in root.keys
-    ]
+    keys = [write_trusted_key(key) for key in root.keys]
     return json.dumps({"version": root.version, "keys": keys}, indent=2, sort_keys=True) + "\n"
+
+
+def write_trusted_key(key: TrustedKey) -> dict[str, str | int | None]:
+    """Write a key's entry in `trust-root.json`."""
+    return {
+        "role": key.role.value,
+        "keyid": key.key_id,
+        "public_key": key.public_key_pem,
+        "valid_from_index": key.valid_from_index,
+        "valid_until_index": key.valid_until_index,
+        "status": key.status.value,
+    }
 
 
 def read_trust_root(text: bytes) -> TrustRoot:
@@ -156,6 +158,12 @@ def is_signed_trust_root(text: bytes) -> bool:
         ReceiptInvalid: Not a JSON object; step `trust_root`.
     """
     return "payloadType" in _object(text)
+
+
+def ed25519_pem(public_key: bytes) -> str:
+    """Write the 32 raw bytes of an Ed25519 key as SPKI PEM."""
+    encoded = base64.b64encode(_KINDS[0][0] + public_key).decode()
+    return f"{_PEM_BEGIN}\n{encoded}\n{_PEM_END}\n"
 
 
 def spki_der(pem: str) -> bytes:

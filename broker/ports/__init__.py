@@ -3,7 +3,7 @@
 from broker.ports.clock import Clock, Entropy
 from broker.ports.egress import EgressGateway, Outlet, Resolver
 from broker.ports.keys import SecretProvider, Signer
-from broker.ports.log import LogFiles, LogHead, LogRecord
+from broker.ports.log import EventRange, LogEntry, LogFiles, LogHead, LogRecord
 from broker.ports.policy import PolicyAnswer, PolicyEngine
 from broker.ports.record import (
     HALTS_PREMISE,
@@ -21,6 +21,7 @@ from broker.ports.record import (
 from broker.ports.sandbox import Sandbox, SandboxEngine
 from broker.ports.store import Store
 from broker.ports.telemetry import Telemetry
+from broker.ports.witness import WitnessGateway
 
 __all__ = [
     "HALTS_PREMISE",
@@ -33,7 +34,9 @@ __all__ = [
     "Entropy",
     "Event",
     "EventDraft",
+    "EventRange",
     "File",
+    "LogEntry",
     "LogFiles",
     "LogHead",
     "LogRecord",
@@ -49,5 +52,6 @@ __all__ = [
     "Store",
     "StoredReceipt",
     "Telemetry",
+    "WitnessGateway",
     "WorkspaceUpdate",
 ]

@@ -20,10 +20,15 @@ LABELS_PREMISE = "labels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of the only history. `data` holds no content, only names, digests and numbers."""
+    """One line of the only history. `data` holds no content, only names, digests and numbers.
+
+    Args:
+        epoch: The broker's life that wrote it, from 1.
+    """
 
     sequence: int
     at: datetime
+    epoch: int
     type: str
     call: CallId | None
     agent: AgentId | None

@@ -1,6 +1,6 @@
 """Name who tells people how the broker does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from broker.core.call import Call
@@ -34,6 +34,9 @@ class Telemetry(Protocol):
 
     def sandboxes_waiting(self, containers: int) -> None:
         """Note how many containers wait for calls."""
+
+    def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
+        """Note how many entries each witness, and the quorum, are behind the log's head."""
 
     def stopping(self, running: int) -> None:
         """Note that the broker stops, and how many calls it lets end first."""

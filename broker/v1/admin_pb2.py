@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62roker/v1/admin.proto\x12\tbroker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xc0\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cinstallation\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x15\n\rpolicy_engine\x18\x04 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x05 \x01(\t\x12\x15\n\rpolicy_sha256\x18\x06 \x01(\t\x12\x16\n\x0ereceipt_key_id\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65velopment\x18\x08 \x01(\x08\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12<\n\x06\x65ngine\x18\n \x03(\x0b\x32,.broker.v1.GetServerInfoResponse.EngineEntry\x1a-\n\x0b\x45ngineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\"I\n\tHaltScope\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0c\n\x04tool\x18\x04 \x01(\t\"\xa6\x01\n\x04Halt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05scope\x18\x02 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06set_by\x18\x04 \x01(\t\x12\x0e\n\x06person\x18\x05 \x01(\t\x12*\n\x06set_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64urable\x18\x07 \x01(\x08\"B\n\x0bHaltRequest\x12#\n\x05scope\x18\x01 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x02 \x01(\t\"b\n\x0cHaltResponse\x12\x1d\n\x04halt\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Halt\x12\x12\n\nwas_active\x18\x02 \x01(\x08\x12\x0e\n\x06killed\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\"Y\n\rResumeRequest\x12\x0c\n\x04halt\x18\x01 \x01(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12-\n\tclock_now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x0eResumeResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12-\n\tclock_was\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x10ListHaltsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"L\n\x11ListHaltsResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xde\x02\n\x0c\x41\x64minService\x12R\n\rGetServerInfo\x12\x1f.broker.v1.GetServerInfoRequest\x1a .broker.v1.GetServerInfoResponse\x12:\n\x05\x44rain\x12\x17.broker.v1.DrainRequest\x1a\x18.broker.v1.DrainResponse\x12\x37\n\x04Halt\x12\x16.broker.v1.HaltRequest\x1a\x17.broker.v1.HaltResponse\x12=\n\x06Resume\x12\x18.broker.v1.ResumeRequest\x1a\x19.broker.v1.ResumeResponse\x12\x46\n\tListHalts\x12\x1b.broker.v1.ListHaltsRequest\x1a\x1c.broker.v1.ListHaltsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62roker/v1/admin.proto\x12\tbroker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xd6\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cinstallation\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x15\n\rpolicy_engine\x18\x04 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x05 \x01(\t\x12\x15\n\rpolicy_sha256\x18\x06 \x01(\t\x12\x16\n\x0ereceipt_key_id\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65velopment\x18\x08 \x01(\x08\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12<\n\x06\x65ngine\x18\n \x03(\x0b\x32,.broker.v1.GetServerInfoResponse.EngineEntry\x12\x14\n\x0cpolicy_fault\x18\x10 \x01(\t\x1a-\n\x0b\x45ngineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\"I\n\tHaltScope\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0c\n\x04tool\x18\x04 \x01(\t\"\xa6\x01\n\x04Halt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05scope\x18\x02 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06set_by\x18\x04 \x01(\t\x12\x0e\n\x06person\x18\x05 \x01(\t\x12*\n\x06set_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64urable\x18\x07 \x01(\x08\"B\n\x0bHaltRequest\x12#\n\x05scope\x18\x01 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x02 \x01(\t\"b\n\x0cHaltResponse\x12\x1d\n\x04halt\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Halt\x12\x12\n\nwas_active\x18\x02 \x01(\x08\x12\x0e\n\x06killed\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\"Y\n\rResumeRequest\x12\x0c\n\x04halt\x18\x01 \x01(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12-\n\tclock_now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x0eResumeResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12-\n\tclock_was\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x10ListHaltsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"L\n\x11ListHaltsResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xde\x02\n\x0c\x41\x64minService\x12R\n\rGetServerInfo\x12\x1f.broker.v1.GetServerInfoRequest\x1a .broker.v1.GetServerInfoResponse\x12:\n\x05\x44rain\x12\x17.broker.v1.DrainRequest\x1a\x18.broker.v1.DrainResponse\x12\x37\n\x04Halt\x12\x16.broker.v1.HaltRequest\x1a\x17.broker.v1.HaltResponse\x12=\n\x06Resume\x12\x18.broker.v1.ResumeRequest\x1a\x19.broker.v1.ResumeResponse\x12\x46\n\tListHalts\x12\x1b.broker.v1.ListHaltsRequest\x1a\x1c.broker.v1.ListHaltsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,29 +37,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFOREQUEST']._serialized_start=69
   _globals['_GETSERVERINFOREQUEST']._serialized_end=91
   _globals['_GETSERVERINFORESPONSE']._serialized_start=94
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=414
-  _globals['_GETSERVERINFORESPONSE_ENGINEENTRY']._serialized_start=369
-  _globals['_GETSERVERINFORESPONSE_ENGINEENTRY']._serialized_end=414
-  _globals['_DRAINREQUEST']._serialized_start=416
-  _globals['_DRAINREQUEST']._serialized_end=430
-  _globals['_DRAINRESPONSE']._serialized_start=432
-  _globals['_DRAINRESPONSE']._serialized_end=464
-  _globals['_HALTSCOPE']._serialized_start=466
-  _globals['_HALTSCOPE']._serialized_end=539
-  _globals['_HALT']._serialized_start=542
-  _globals['_HALT']._serialized_end=708
-  _globals['_HALTREQUEST']._serialized_start=710
-  _globals['_HALTREQUEST']._serialized_end=776
-  _globals['_HALTRESPONSE']._serialized_start=778
-  _globals['_HALTRESPONSE']._serialized_end=876
-  _globals['_RESUMEREQUEST']._serialized_start=878
-  _globals['_RESUMEREQUEST']._serialized_end=967
-  _globals['_RESUMERESPONSE']._serialized_start=969
-  _globals['_RESUMERESPONSE']._serialized_end=1064
-  _globals['_LISTHALTSREQUEST']._serialized_start=1066
-  _globals['_LISTHALTSREQUEST']._serialized_end=1139
-  _globals['_LISTHALTSRESPONSE']._serialized_start=1141
-  _globals['_LISTHALTSRESPONSE']._serialized_end=1217
-  _globals['_ADMINSERVICE']._serialized_start=1220
-  _globals['_ADMINSERVICE']._serialized_end=1570
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=436
+  _globals['_GETSERVERINFORESPONSE_ENGINEENTRY']._serialized_start=391
+  _globals['_GETSERVERINFORESPONSE_ENGINEENTRY']._serialized_end=436
+  _globals['_DRAINREQUEST']._serialized_start=438
+  _globals['_DRAINREQUEST']._serialized_end=452
+  _globals['_DRAINRESPONSE']._serialized_start=454
+  _globals['_DRAINRESPONSE']._serialized_end=486
+  _globals['_HALTSCOPE']._serialized_start=488
+  _globals['_HALTSCOPE']._serialized_end=561
+  _globals['_HALT']._serialized_start=564
+  _globals['_HALT']._serialized_end=730
+  _globals['_HALTREQUEST']._serialized_start=732
+  _globals['_HALTREQUEST']._serialized_end=798
+  _globals['_HALTRESPONSE']._serialized_start=800
+  _globals['_HALTRESPONSE']._serialized_end=898
+  _globals['_RESUMEREQUEST']._serialized_start=900
+  _globals['_RESUMEREQUEST']._serialized_end=989
+  _globals['_RESUMERESPONSE']._serialized_start=991
+  _globals['_RESUMERESPONSE']._serialized_end=1086
+  _globals['_LISTHALTSREQUEST']._serialized_start=1088
+  _globals['_LISTHALTSREQUEST']._serialized_end=1161
+  _globals['_LISTHALTSRESPONSE']._serialized_start=1163
+  _globals['_LISTHALTSRESPONSE']._serialized_end=1239
+  _globals['_ADMINSERVICE']._serialized_start=1242
+  _globals['_ADMINSERVICE']._serialized_end=1592
 # @@protoc_insertion_point(module_scope)

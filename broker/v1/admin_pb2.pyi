@@ -72,6 +72,7 @@ class GetServerInfoResponse(_message.Message):
     DEVELOPMENT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    POLICY_FAULT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of Toolwarrant."""
     installation: _builtins.str
@@ -90,6 +91,10 @@ class GetServerInfoResponse(_message.Message):
     """Whether its keys and certificates are the development set."""
     draining: _builtins.bool
     """Whether it is draining."""
+    policy_fault: _builtins.str
+    """Why the policy engine decides no call, such as POLICY_UNAVAILABLE or POLICY_STALE, as of the last
+    second; empty where it does.
+    """
     @_builtins.property
     def engine(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the Engine says of itself: version, runtimes, cgroup version."""
@@ -107,10 +112,11 @@ class GetServerInfoResponse(_message.Message):
         development: _builtins.bool = ...,
         draining: _builtins.bool = ...,
         engine: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        policy_fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["development", b"development", "draining", b"draining", "engine", b"engine", "epoch", b"epoch", "installation", b"installation", "policy_engine", b"policy_engine", "policy_revision", b"policy_revision", "policy_sha256", b"policy_sha256", "receipt_key_id", b"receipt_key_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["development", b"development", "draining", b"draining", "engine", b"engine", "epoch", b"epoch", "installation", b"installation", "policy_engine", b"policy_engine", "policy_fault", b"policy_fault", "policy_revision", b"policy_revision", "policy_sha256", b"policy_sha256", "receipt_key_id", b"receipt_key_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62roker/v1/receipt.proto\x12\tbroker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x11GetReceiptRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"X\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12\x18\n\x10request_document\x18\x02 \x01(\t\x12\x17\n\x0fresult_document\x18\x03 \x01(\t\"L\n\x13ListReceiptsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"b\n\x07Receipt\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\x0f\n\x07receipt\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14ListReceiptsResponse\x12$\n\x08receipts\x18\x01 \x03(\x0b\x32\x12.broker.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetCheckpointRequest\"T\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x14\n\x0cverifier_key\x18\x03 \x01(\t\"(\n\x18GetInclusionProofRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"L\n\x19GetInclusionProofResponse\x12\r\n\x05proof\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x11\n\ttree_size\x18\x03 \x01(\x03\"E\n\x1aGetConsistencyProofRequest\x12\x12\n\nfirst_size\x18\x01 \x01(\x03\x12\x13\n\x0bsecond_size\x18\x02 \x01(\x03\"V\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\t\x12\x12\n\nfirst_size\x18\x02 \x01(\x03\x12\x13\n\x0bsecond_size\x18\x03 \x01(\x03\"\x15\n\x13GetTrustRootRequest\"/\n\x14GetTrustRootResponse\x12\x17\n\x0ftrust_root_json\x18\x01 \x01(\t2\x97\x04\n\x0eReceiptService\x12I\n\nGetReceipt\x12\x1c.broker.v1.GetReceiptRequest\x1a\x1d.broker.v1.GetReceiptResponse\x12O\n\x0cListReceipts\x12\x1e.broker.v1.ListReceiptsRequest\x1a\x1f.broker.v1.ListReceiptsResponse\x12R\n\rGetCheckpoint\x12\x1f.broker.v1.GetCheckpointRequest\x1a .broker.v1.GetCheckpointResponse\x12^\n\x11GetInclusionProof\x12#.broker.v1.GetInclusionProofRequest\x1a$.broker.v1.GetInclusionProofResponse\x12\x64\n\x13GetConsistencyProof\x12%.broker.v1.GetConsistencyProofRequest\x1a&.broker.v1.GetConsistencyProofResponse\x12O\n\x0cGetTrustRoot\x12\x1e.broker.v1.GetTrustRootRequest\x1a\x1f.broker.v1.GetTrustRootResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62roker/v1/receipt.proto\x12\tbroker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x11GetReceiptRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"X\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12\x18\n\x10request_document\x18\x02 \x01(\t\x12\x17\n\x0fresult_document\x18\x03 \x01(\t\"L\n\x13ListReceiptsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"b\n\x07Receipt\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\x12\x0f\n\x07receipt\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14ListReceiptsResponse\x12$\n\x08receipts\x18\x01 \x03(\x0b\x32\x12.broker.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x14GetCheckpointRequest\x12\x11\n\twitnessed\x18\x01 \x01(\x08\"g\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x14\n\x0cverifier_key\x18\x03 \x01(\t\x12\x11\n\twitnessed\x18\x04 \x01(\x08\"=\n\x18GetInclusionProofRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x13\n\x0bunwitnessed\x18\x02 \x01(\x08\"_\n\x19GetInclusionProofResponse\x12\r\n\x05proof\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x11\n\ttree_size\x18\x03 \x01(\x03\x12\x11\n\twitnessed\x18\x04 \x01(\x08\"E\n\x1aGetConsistencyProofRequest\x12\x12\n\nfirst_size\x18\x01 \x01(\x03\x12\x13\n\x0bsecond_size\x18\x02 \x01(\x03\"V\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\t\x12\x12\n\nfirst_size\x18\x02 \x01(\x03\x12\x13\n\x0bsecond_size\x18\x03 \x01(\x03\"\x15\n\x13GetTrustRootRequest\"/\n\x14GetTrustRootResponse\x12\x17\n\x0ftrust_root_json\x18\x01 \x01(\t2\x97\x04\n\x0eReceiptService\x12I\n\nGetReceipt\x12\x1c.broker.v1.GetReceiptRequest\x1a\x1d.broker.v1.GetReceiptResponse\x12O\n\x0cListReceipts\x12\x1e.broker.v1.ListReceiptsRequest\x1a\x1f.broker.v1.ListReceiptsResponse\x12R\n\rGetCheckpoint\x12\x1f.broker.v1.GetCheckpointRequest\x1a .broker.v1.GetCheckpointResponse\x12^\n\x11GetInclusionProof\x12#.broker.v1.GetInclusionProofRequest\x1a$.broker.v1.GetInclusionProofResponse\x12\x64\n\x13GetConsistencyProof\x12%.broker.v1.GetConsistencyProofRequest\x1a&.broker.v1.GetConsistencyProofResponse\x12O\n\x0cGetTrustRoot\x12\x1e.broker.v1.GetTrustRootRequest\x1a\x1f.broker.v1.GetTrustRootResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,21 +43,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRECEIPTSRESPONSE']._serialized_start=374
   _globals['_LISTRECEIPTSRESPONSE']._serialized_end=459
   _globals['_GETCHECKPOINTREQUEST']._serialized_start=461
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=483
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=485
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=569
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=571
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=611
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=613
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=689
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=691
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=760
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=762
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=848
-  _globals['_GETTRUSTROOTREQUEST']._serialized_start=850
-  _globals['_GETTRUSTROOTREQUEST']._serialized_end=871
-  _globals['_GETTRUSTROOTRESPONSE']._serialized_start=873
-  _globals['_GETTRUSTROOTRESPONSE']._serialized_end=920
-  _globals['_RECEIPTSERVICE']._serialized_start=923
-  _globals['_RECEIPTSERVICE']._serialized_end=1458
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=502
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=504
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=607
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=609
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=670
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=672
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=767
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=769
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=838
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=840
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=926
+  _globals['_GETTRUSTROOTREQUEST']._serialized_start=928
+  _globals['_GETTRUSTROOTREQUEST']._serialized_end=949
+  _globals['_GETTRUSTROOTRESPONSE']._serialized_start=951
+  _globals['_GETTRUSTROOTRESPONSE']._serialized_end=998
+  _globals['_RECEIPTSERVICE']._serialized_start=1001
+  _globals['_RECEIPTSERVICE']._serialized_end=1536
 # @@protoc_insertion_point(module_scope)

@@ -167,16 +167,24 @@ Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
 
 @_typing.final
 class GetCheckpointRequest(_message.Message):
-    """Nothing to say."""
+    """Which head."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    WITNESSED_FIELD_NUMBER: _builtins.int
+    witnessed: _builtins.bool
+    """The latest head that as many witnesses cosigned as the broker's configuration wants, rather than
+    the latest of all; waits up to 10 s for the first. FAILED_PRECONDITION `LOG_WITHOUT_WITNESSES`
+    where the log has none.
+    """
     def __init__(
         self,
+        *,
+        witnessed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,29 +192,35 @@ Global___GetCheckpointRequest: _TypeAlias = GetCheckpointRequest  # noqa: Y015
 
 @_typing.final
 class GetCheckpointResponse(_message.Message):
-    """The latest signed head of the log."""
+    """A signed head of the log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     TREE_SIZE_FIELD_NUMBER: _builtins.int
     VERIFIER_KEY_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
-    """C2SP signed note, byte for byte."""
+    """C2SP signed note, byte for byte, with the cosignatures that have come."""
     tree_size: _builtins.int
     """How many receipts it covers."""
     verifier_key: _builtins.str
     """The log's key as other programs take it (vkey). Verify against one that you got elsewhere."""
+    witnessed: _builtins.bool
+    """Whether as many witnesses cosigned it as the broker's configuration wants; false where it names
+    none. Verify it: `receipts verify --witness-quorum`.
+    """
     def __init__(
         self,
         *,
         checkpoint: _builtins.str = ...,
         tree_size: _builtins.int = ...,
         verifier_key: _builtins.str = ...,
+        witnessed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "tree_size", b"tree_size", "verifier_key", b"verifier_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "tree_size", b"tree_size", "verifier_key", b"verifier_key", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,16 +233,23 @@ class GetInclusionProofRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_FIELD_NUMBER: _builtins.int
+    UNWITNESSED_FIELD_NUMBER: _builtins.int
     call: _builtins.str
     """As in GetReceiptRequest."""
+    unwitnessed: _builtins.bool
+    """Prove it by the latest head, whoever cosigned it. Without this, where the log has witnesses, the
+    head is the latest that enough of them cosigned: UNAVAILABLE `LOG_NOT_WITNESSED` where none of
+    those covers the receipt within 10 s.
+    """
     def __init__(
         self,
         *,
         call: _builtins.str = ...,
+        unwitnessed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "unwitnessed", b"unwitnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,22 +264,26 @@ class GetInclusionProofResponse(_message.Message):
     PROOF_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     TREE_SIZE_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
     proof: _builtins.str
     """A file of `c2sp.org/tlog-proof@v1`, byte for byte, the checkpoint included."""
     index: _builtins.int
     """Of the entry, from 0."""
     tree_size: _builtins.int
     """How many receipts the checkpoint in it covers."""
+    witnessed: _builtins.bool
+    """As in GetCheckpointResponse."""
     def __init__(
         self,
         *,
         proof: _builtins.str = ...,
         index: _builtins.int = ...,
         tree_size: _builtins.int = ...,
+        witnessed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "proof", b"proof", "tree_size", b"tree_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "proof", b"proof", "tree_size", b"tree_size", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,7 +38,7 @@ class ReceiptServiceStub:
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.ListReceiptsRequest, _receipt_pb2.ListReceiptsResponse]
     """Lists receipts by their sequence."""
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetCheckpointRequest, _receipt_pb2.GetCheckpointResponse]
-    """Gives the latest signed head of the log."""
+    """Gives a signed head of the log."""
     GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetInclusionProofRequest, _receipt_pb2.GetInclusionProofResponse]
     """Proves that the receipt of a call is in the log; waits up to 10 s for a head that covers it."""
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_receipt_pb2.GetConsistencyProofRequest, _receipt_pb2.GetConsistencyProofResponse]
@@ -56,7 +56,7 @@ class ReceiptServiceAsyncStub(ReceiptServiceStub):
     ListReceipts: _aio.UnaryUnaryMultiCallable[_receipt_pb2.ListReceiptsRequest, _receipt_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists receipts by their sequence."""
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetCheckpointRequest, _receipt_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """Gives the latest signed head of the log."""
+    """Gives a signed head of the log."""
     GetInclusionProof: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetInclusionProofRequest, _receipt_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
     """Proves that the receipt of a call is in the log; waits up to 10 s for a head that covers it."""
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_receipt_pb2.GetConsistencyProofRequest, _receipt_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
@@ -89,7 +89,7 @@ class ReceiptServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _receipt_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_receipt_pb2.GetCheckpointResponse, _abc.Awaitable[_receipt_pb2.GetCheckpointResponse]]:
-        """Gives the latest signed head of the log."""
+        """Gives a signed head of the log."""
 
     @_abc_1.abstractmethod
     def GetInclusionProof(

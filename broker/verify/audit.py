@@ -1,21 +1,26 @@
-"""Verify a whole log: every entry, their chain, the tree that its checkpoint signs.
+"""Verify a whole log: every entry, what they are together, the tree that its checkpoint signs.
 
 Steps that a refusal names, besides those of a receipt and of a checkpoint: `kept` (the log went
-back behind, or is another one than, the checkpoint that the reader kept), `chain`, `tiles`, `tree`.
+back behind, or is another one than, the checkpoint that the reader kept), `chain` (receipts,
+installation, epoch), `place`, `intents`, `batches`, `tiles`, `tree`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from broker.core.checkpoint import is_another_log
 from broker.core.ids import Sha256
-from broker.core.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from broker.core.merkle import EMPTY_ROOT
 from broker.core.trust_root import TrustRoot
 from broker.errors import ReceiptInvalid
-from broker.verify.chain import Tip
+from broker.verify.audit_state import StateUnusable, read_state, write_state
 from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, witnesses_of
-from broker.verify.receipt import verify_receipt
-from broker.verify.verdict import Indeterminate, Logged, Validity
+from broker.verify.log_folder import TileRun
+from broker.verify.spread import Judges
+from broker.verify.verdict import Indeterminate, Validity
+from broker.verify.walk import Walk
+
+_SAVED_EACH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +31,15 @@ class AuditVerdict:
         step: The one that failed; None where all passed.
         entries: How many were good, from the first.
         broken_at: Index of the entry that is wrong, from 0; None where it is no single one.
-        head: SHA-256 of the last good envelope.
+        head: SHA-256 of the last good receipt's envelope.
+        kinds: How many good entries there are, by kind.
+        open_intents: Calls that began without an end, each with the index of its intent. In the
+            log of a live broker these are the calls that run.
+        excused: How many receipts are of calls that began before the log held intents.
+        unbatched: How many entries stand behind the last batch.
         signed: The checkpoint; None where it is not good.
         witnesses: Key ids of those that cosigned it.
+        resumed_at: How many entries an earlier audit had found good.
     """
 
     validity: Validity
@@ -38,33 +49,35 @@ class AuditVerdict:
     broken_at: int | None
     installation: str
     head: Sha256
+    kinds: Mapping[str, int]
+    open_intents: tuple[tuple[str, int], ...]
+    excused: int
+    unbatched: int
     signed: SignedCheckpoint | None
     witnesses: tuple[Sha256, ...]
+    resumed_at: int
 
 
 @dataclass(slots=True, kw_only=True)
-class _Walk:
-    """How far a log was found good."""
+class _Audit:
+    """What is verified, and how far it came."""
 
     trust_root: TrustRoot
-    tip: Tip
-    tree: Frontier
+    walk: Walk
     signed: SignedCheckpoint | None = None
     kept: SignedCheckpoint | None = None
     witnesses: tuple[Sha256, ...] = ()
-    undecided: str = ""
-    is_in_entry: bool = False
+    resumed_at: int = 0
 
     @property
     def size(self) -> int:
         """Give the size that the checkpoint signs."""
         return self.signed.checkpoint.size if self.signed else 0
 
-    def place(self, index: int) -> Logged | None:
-        """Say that an entry is at this place in the log, which its tree shows in the end."""
-        if self.signed is None:
-            return None
-        return Logged(index=index, checkpoint=self.signed.checkpoint, witnesses=self.witnesses)
+    @property
+    def origin(self) -> str:
+        """Give the log's name."""
+        return self.signed.checkpoint.origin if self.signed else ""
 
 
 def verify_log(
@@ -75,107 +88,145 @@ def verify_log(
     leaves: Iterable[bytes] | None = None,
     kept: bytes | None = None,
     quorum: int = 0,
+    workers: int = 1,
+    state: bytes | None = None,
+    save: Callable[[bytes], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> AuditVerdict:
     """Verify a log from its first entry to the last that its checkpoint covers.
 
     Args:
-        entries: In order; those behind what the checkpoint covers are not looked at.
+        entries: In order, from the first; those behind what the checkpoint covers are not looked
+            at.
         leaves: The leaf hashes that the log's tiles have, where there are tiles.
         kept: A checkpoint of the same log that the reader kept from earlier.
         quorum: How many witnesses must have cosigned the checkpoint.
+        workers: How many processes verify entries.
+        state: What `save` was given last, by an earlier audit of this log; the entries that were
+            good then are not read again, but for the tree, which they are still to be part of.
+        save: Is given, now and then, how far the log was good.
+        progress: Is told how many entries were good.
+
+    Raises:
+        StateUnusable: `state` is not one of this log under this trust root, or is ahead of it.
     """
-    walk = _Walk(trust_root=trust_root, tip=Tip(), tree=Frontier.empty())
+    audit = _Audit(trust_root=trust_root, walk=Walk(origin=""))
     try:
-        _open(walk, checkpoint, kept, quorum)
-        for entry, leaf in _with_leaves(walk.size, entries, leaves):
-            _take(walk, entry, leaf)
-        _close(walk)
+        _open(audit, checkpoint, kept, quorum)
+        if state is not None:
+            _resume(audit, state)
+        _follow(audit, entries, leaves, workers, save, progress)
+        _close(audit)
     except ReceiptInvalid as error:
         message = str(error).removeprefix(f"{error.step}: ")
-        return _verdict(walk, Validity.INVALID, error.step, message)
+        return _verdict(audit, Validity.INVALID, error.step, message)
     except Indeterminate as error:
-        return _verdict(walk, Validity.INDETERMINATE, error.step, error.message)
-    if walk.undecided:
-        return _verdict(walk, Validity.INDETERMINATE, "validity", walk.undecided)
-    return _verdict(walk, Validity.VALID, None, f"whole: {walk.size} entries, as signed")
+        return _verdict(audit, Validity.INDETERMINATE, error.step, error.message)
+    if audit.walk.undecided:
+        return _verdict(audit, Validity.INDETERMINATE, "validity", audit.walk.undecided)
+    return _verdict(audit, Validity.VALID, None, f"whole: {audit.size} entries, as signed")
 
 
-def _open(walk: _Walk, checkpoint: bytes, kept: bytes | None, quorum: int) -> None:
-    signed = open_checkpoint(checkpoint, walk.trust_root)
-    walk.witnesses = witnesses_of(signed, walk.trust_root)
-    check_quorum(walk.witnesses, quorum)
-    walk.signed = signed
+def _open(audit: _Audit, checkpoint: bytes, kept: bytes | None, quorum: int) -> None:
+    signed = open_checkpoint(checkpoint, audit.trust_root)
+    audit.witnesses = witnesses_of(signed, audit.trust_root)
+    check_quorum(audit.witnesses, quorum)
+    audit.signed, audit.walk = signed, Walk(origin=signed.checkpoint.origin)
     if kept is None:
         return
-    walk.kept = open_checkpoint(kept, walk.trust_root)
-    older, newer = walk.kept.checkpoint, signed.checkpoint
+    audit.kept = open_checkpoint(kept, audit.trust_root)
+    older, newer = audit.kept.checkpoint, signed.checkpoint
     if older.origin != newer.origin:
         raise ReceiptInvalid("kept", f"the checkpoint that was kept is of {older.origin}")
     if older.size > newer.size:
         raise ReceiptInvalid(
             "kept", f"the log went back: it had {older.size} entries, now it has {newer.size}"
         )
-    _compare_kept(walk)
+    _compare_kept(audit)
 
 
-def _with_leaves(
-    size: int, entries: Iterable[bytes], leaves: Iterable[bytes] | None
-) -> Iterator[tuple[bytes, bytes | None]]:
-    tiles = iter(leaves) if leaves is not None else None
-    for _, entry in zip(range(size), entries, strict=False):
-        yield entry, next(tiles, None) if tiles is not None else None
+def _resume(audit: _Audit, state: bytes) -> None:
+    walk = read_state(state, origin=audit.origin, trust_root=audit.trust_root)
+    if walk.size > audit.size:
+        raise StateUnusable(f"it came to entry {walk.size}, the log has {audit.size}")
+    if audit.kept and audit.kept.checkpoint.size < walk.size:
+        raise StateUnusable("it is past the checkpoint that was kept")
+    audit.walk, audit.resumed_at = walk, walk.size
+    _compare_kept(audit)
 
 
-def _take(walk: _Walk, entry: bytes, leaf: bytes | None) -> None:
-    """Verify the next entry: genuine, in its place in the chain, as the tiles have it."""
-    walk.is_in_entry = True
-    index = walk.tree.size
-    verdict = verify_receipt(entry, walk.trust_root, logged=walk.place(index))
-    if verdict.validity is Validity.INVALID:
-        raise ReceiptInvalid(verdict.step or "receipt", verdict.message)
-    if verdict.validity is Validity.INDETERMINATE:
-        walk.undecided = walk.undecided or f"entry {index}: {verdict.message}"
-    fault, tip = walk.tip.link(entry, verdict)
-    if fault:
-        raise ReceiptInvalid("chain", fault)
-    if walk.signed and is_another_log(walk.signed.checkpoint.origin, tip.installation):
-        raise ReceiptInvalid("chain", "it is another installation's than the log's, by its origin")
-    found = leaf_hash(entry)
-    if leaf is not None and leaf != found:
-        raise ReceiptInvalid("tiles", "the tile of its hash has another one")
-    walk.tip, (walk.tree, _) = tip, walk.tree.extended([found])
-    walk.is_in_entry = False
-    _compare_kept(walk)
+def _follow(
+    audit: _Audit,
+    entries: Iterable[bytes],
+    leaves: Iterable[bytes] | None,
+    workers: int,
+    save: Callable[[bytes], None] | None,
+    progress: Callable[[int], None] | None,
+) -> None:
+    if audit.signed is None:
+        return
+    start, size = audit.walk.size, audit.size
+    tiles = iter(()) if leaves is None else _between(leaves, start, size)
+    with Judges(audit.trust_root, audit.signed.checkpoint, workers) as judges:
+        for found in judges.judge(_between(entries, start, size), start):
+            audit.walk.take(found, next(tiles, None))
+            _compare_kept(audit)
+            if audit.walk.size % _SAVED_EACH == 0 or audit.walk.size == size:
+                _tell(audit, save, progress)
 
 
-def _compare_kept(walk: _Walk) -> None:
-    kept = walk.kept and walk.kept.checkpoint
-    if kept and kept.size == walk.tree.size and kept.root != walk.tree.root:
+def _between(values: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
+    # What was verified before is not read again where it need not be.
+    if isinstance(values, TileRun):
+        return islice(values.since(start), end - start)
+    return islice(values, start, end)
+
+
+def _tell(
+    audit: _Audit, save: Callable[[bytes], None] | None, progress: Callable[[int], None] | None
+) -> None:
+    if save:
+        save(write_state(audit.walk, trust_root=audit.trust_root))
+    if progress:
+        progress(audit.walk.size)
+
+
+def _compare_kept(audit: _Audit) -> None:
+    kept, tree = audit.kept and audit.kept.checkpoint, audit.walk.tree
+    if kept and kept.size == tree.size and kept.root != tree.root:
         raise ReceiptInvalid(
             "kept", f"its first {kept.size} entries are not those of the checkpoint that was kept"
         )
 
 
-def _close(walk: _Walk) -> None:
-    if walk.tree.size < walk.size:
+def _close(audit: _Audit) -> None:
+    tree = audit.walk.tree
+    if tree.size < audit.size:
         raise ReceiptInvalid(
-            "tree", f"cut off: its checkpoint covers {walk.size} entries, {walk.tree.size} are here"
+            "tree",
+            f"cut off: its checkpoint covers {audit.size} entries, {tree.size} are here",
         )
-    root = walk.tree.root if walk.size else EMPTY_ROOT
-    if walk.signed and walk.signed.checkpoint.root != root:
+    root = tree.root if audit.size else EMPTY_ROOT
+    if audit.signed and audit.signed.checkpoint.root != root:
         raise ReceiptInvalid("tree", "the entries are genuine, but not those that were signed")
 
 
-def _verdict(walk: _Walk, validity: Validity, step: str | None, message: str) -> AuditVerdict:
-    broken_at = walk.tree.size if walk.is_in_entry and validity is Validity.INVALID else None
+def _verdict(audit: _Audit, validity: Validity, step: str | None, message: str) -> AuditVerdict:
+    walk = audit.walk
+    broken_at = walk.broken_at if validity is Validity.INVALID else None
     return AuditVerdict(
         validity=validity,
         step=step,
         message=message if broken_at is None else f"entry {broken_at}: {message}",
-        entries=walk.tip.entries,
+        entries=walk.size,
         broken_at=broken_at,
-        installation=walk.tip.installation,
+        installation=walk.installation,
         head=walk.tip.head,
-        signed=walk.signed,
-        witnesses=walk.witnesses,
+        kinds=dict(walk.kinds),
+        open_intents=tuple(walk.intents.items()),
+        excused=walk.excused,
+        unbatched=walk.unbatched,
+        signed=audit.signed,
+        witnesses=audit.witnesses,
+        resumed_at=audit.resumed_at,
     )

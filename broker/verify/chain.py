@@ -68,23 +68,38 @@ class Tip:
         Args:
             verdict: On this envelope.
         """
-        place, entry = verdict.predicate.get("identity"), self.entries + 1
+        place = verdict.predicate.get("identity")
         if not isinstance(place, Mapping):
             return f"{verdict.step}: {verdict.message}", self
-        installation, epoch = str(place["installation"]), int(str(place["epoch"]))
+        return self.follow(
+            installation=str(place["installation"]),
+            epoch=int(str(place["epoch"])),
+            sequence=int(str(place["sequence"])),
+            previous=str(place["previous"]),
+            head=sha256_hex(envelope),
+        )
+
+    def follow(
+        self, *, installation: str, epoch: int, sequence: int, previous: str, head: Sha256
+    ) -> tuple[str, "Tip"]:
+        """Name what is wrong with the next receipt's place, or give the chain longer by it.
+
+        Args:
+            head: SHA-256 of the receipt's envelope.
+        """
+        entry = self.entries + 1
         if entry > 1 and installation != self.installation:
             return "it is another installation's", self
-        if place["sequence"] != str(entry):
-            return _gap(str(place["sequence"]), entry), self
-        if place["previous"] != self.head:
+        if sequence != entry:
+            return _gap(sequence, entry), self
+        if previous != self.head:
             return "it names another receipt as the one before it", self
         if epoch < self.epoch:
             return "its epoch goes back", self
-        head = sha256_hex(envelope)
         return "", Tip(entries=entry, installation=installation, epoch=epoch, head=head)
 
 
-def _gap(sequence: str, entry: int) -> str:
+def _gap(sequence: int, entry: int) -> str:
     said = f"its sequence is {sequence}, not {entry}"
     return f"{said}: put the export of those before it in front" if entry == 1 else said
 

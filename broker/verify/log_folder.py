@@ -1,6 +1,6 @@
 """Read a log's folder (C2SP tlog-tiles), tile by tile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from broker.core.signed_note import MAX_NOTE_BYTES
@@ -25,22 +25,17 @@ class LogFolder:
         with (self._folder / CHECKPOINT).open("rb") as file:
             return file.read(MAX_NOTE_BYTES + 1)
 
-    def entries(self, size: int) -> Iterator[bytes]:
+    def entries(self, size: int) -> "TileRun":
         """Give the entries of a log of this size, in order.
 
-        Raises:
-            ReceiptInvalid: A bundle is missing, or holds other entries than its place has; step
-                `tiles`.
+        Reading them raises ReceiptInvalid where a bundle is missing, or holds other entries than
+        its place has; step `tiles`.
         """
-        for start in range(0, size, WIDTH):
-            width = min(WIDTH, size - start)
-            yield from self._read(None, start // WIDTH, width)
+        return TileRun(self._read, None, size)
 
-    def leaves(self, size: int) -> Iterator[bytes]:
+    def leaves(self, size: int) -> "TileRun":
         """Give the leaf hashes of a log of this size, in order; as `entries`."""
-        for start in range(0, size, WIDTH):
-            width = min(WIDTH, size - start)
-            yield from self._read(0, start // WIDTH, width)
+        return TileRun(self._read, 0, size)
 
     def _read(self, level: int | None, index: int, width: int) -> list[bytes]:
         wanted, full = (Tile(level=level, index=index, width=each) for each in (width, WIDTH))
@@ -63,3 +58,30 @@ class LogFolder:
             return None
         except OSError as error:
             raise ReceiptInvalid("tiles", f"{tile.path}: {error.strerror}") from error
+
+
+class TileRun:
+    """What tiles of one level hold, in order; it can be read from any place on.
+
+    Args:
+        read: Gives what a tile holds by level, index and width.
+        size: Of the log.
+    """
+
+    def __init__(
+        self, read: Callable[[int | None, int, int], list[bytes]], level: int | None, size: int
+    ) -> None:
+        self._read = read
+        self._level = level
+        self._size = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.since(0)
+
+    def since(self, start: int) -> Iterator[bytes]:
+        """Give what there is from a place on; tiles before it are not read."""
+        while start < self._size:
+            index, skipped = divmod(start, WIDTH)
+            width = min(WIDTH, self._size - index * WIDTH)
+            yield from self._read(self._level, index, width)[skipped:]
+            start = index * WIDTH + width

@@ -35,6 +35,18 @@ TWICE: dict[str, str] = {
 }
 """Checks behind which another stops the same, by how they begin: which that is."""
 
+ELSEWHERE: dict[str, str] = {
+    "core.signed_note.read_verifier_key: ": "tests/core/test_signed_note.py: it reads a setting",
+    "verify.audit._resume: ": "tests/verify/test_mixed_audit.py: no vector has an audit's state",
+    "verify.audit._tell: ": "tests/verify/test_mixed_audit.py",
+    "verify.audit._follow: _tell(": "tests/verify/test_mixed_audit.py",
+    "verify.audit.verify_log: _resume(": "tests/verify/test_mixed_audit.py",
+    # Of entries that are no receipts, and of what they are together, no vectors are kept yet.
+    "verify.entry._leaf: ": "tests/verify/test_mixed_audit.py",
+    "verify.walk.Walk.": "tests/verify/test_mixed_audit.py",
+}
+"""Checks that no kept vector is about, by how they begin, with the tests that are."""
+
 
 @pytest.mark.timeout(900)
 def test_each_check_is_missed() -> None:
@@ -49,7 +61,9 @@ def test_each_check_is_missed() -> None:
     )
     found = json.loads(done.stdout)
     kept = [name.removeprefix("broker.") for name, missed in found if not missed]
-    assert [name for name in kept if not name.startswith(tuple(TWICE))] == []
+    assert [name for name in kept if not name.startswith((*TWICE, *ELSEWHERE))] == []
     # Where it is no longer so, the list is too long.
-    assert [begin for begin in TWICE if not any(name.startswith(begin) for name in kept)] == []
-    assert len(found) > 180
+    assert [
+        begin for begin in (*TWICE, *ELSEWHERE) if not any(name.startswith(begin) for name in kept)
+    ] == []
+    assert len(found) > 220

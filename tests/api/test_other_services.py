@@ -241,6 +241,7 @@ class TestAdmin:
         )
         assert (info.development, info.draining, len(info.policy_sha256)) == (True, False, 64)
         assert info.engine["version"]
+        assert info.policy_fault == ""
 
     def test_drain(self, serve):
         """A draining broker ends what runs, refuses new calls, says so; reads go on."""

@@ -109,6 +109,19 @@ class TestPolicyBuild:
         assert "write `package teams.more`" in done.stderr
         assert not (tmp_path / "policy.tar.gz").exists()
 
+    def test_a_rule_that_no_decision_reads_is_not_built(self, folder, tmp_path, opa):
+        """A deny one level too deep would deny nothing, whatever its own test says of it."""
+        rules = folder / "teams" / "more" / "more.rego"
+        rules.write_text(RULE.replace("deny contains", "sub.deny contains"))
+        test = folder / "teams" / "more" / "more_test.rego"
+        test.write_text(RULE_TEST.replace("more.deny", "more.sub.deny"))
+        with pytest.raises(ConfigurationError, match=r"more/more\.rego:3: team-unread: "):
+            build_bundle(folder, opa)
+        done = build(folder, tmp_path / "policy.tar.gz", opa)
+        assert done.returncode == Exit.USAGE
+        assert "teams/more/more.rego:3: team-unread: no decision reads sub.deny" in done.stderr
+        assert not (tmp_path / "policy.tar.gz").exists()
+
     def test_a_place_that_cannot_be_written_is_named(self, folder, tmp_path, opa):
         """A missing folder is an error that names the file, not a traceback."""
         done = build(folder, tmp_path / "nowhere" / "policy.tar.gz", opa)
@@ -167,8 +180,24 @@ class TestPolicyCheck:
             ("deny contains", "DENY contains", 3, "prefer-snake-case", "snake_case"),
             ("teams.more", "teams.more.sub", 1, "team-package", "write `package teams.more`"),
             ("teams.more", "library.more", 1, "team-package", "write `package teams.more`"),
+            ("deny contains", "sub.deny contains", 3, "team-unread", "write `deny contains"),
+            ("deny contains", "denies contains", 3, "team-unread", "did you mean deny?"),
+            ("deny contains", "deny.sub contains", 3, "team-set", "deny must be a set"),
         ],
-        ids=["parse", "format", "strict", "capability", "schema", "type", "lint", "below", "root"],
+        ids=[
+            "parse",
+            "format",
+            "strict",
+            "capability",
+            "schema",
+            "type",
+            "lint",
+            "below",
+            "root",
+            "deep",
+            "misspelt",
+            "no set",
+        ],
     )
     def test_each_fault_has_file_and_line(self, folder, opa, regal, old, new, line, rule, said):
         """One message for each, whoever found it."""

@@ -51,6 +51,7 @@ COMMANDS = [
     ["receipts", "verify"],
     ["receipts", "verify-export"],
     ["receipts", "export"],
+    ["receipts", "witness-key"],
     ["halt"],
     ["resume"],
     ["halts"],

@@ -41,7 +41,8 @@ MISTAKES = {
         "xyz = 3",
         (
             "dev.toml:1: xyz: is not a setting; there are server, store, receipts, policy, "
-            "sandbox, pool, egress, limits, ceilings, metrics, log, secrets, identities"
+            "sandbox, pool, egress, limits, ceilings, metrics, log, witnesses, secrets, "
+            "identities"
         ),
     ),
     "a table that is a number": (
@@ -51,6 +52,31 @@ MISTAKES = {
     "a name that the file has not": (
         "file = 'x'",
         "dev.toml:1: file: is not a table of this file: remove it",
+    ),
+    "a misspelt key of a witness": (
+        "[witnesses.w]\nurl = 'https://w.test/'\nkay = 'x'",
+        "dev.toml:1: witnesses.w.key: is missing: it has no default (1 more to mend after it)",
+    ),
+    "a witness without TLS": (
+        "[witnesses.w]\nurl = 'http://w.test/'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
+    ),
+    "a witness without a port": (
+        "[witnesses.w]\nurl = 'https://w.test:x'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
+    ),
+    "a witness with a password": (
+        "[witnesses.w]\nurl = 'https://a:b@w.test/'\nkey = 'x'",
+        (
+            'dev.toml:2: witnesses.w.url: must be a URL such as "https://witness.example/"; '
+            "plain http only on this machine"
+        ),
     ),
     "a text for a number": (
         "[limits]\nburst = '3'",
@@ -75,6 +101,56 @@ MISTAKES = {
     "too much": (
         "[sandbox]\nmax_running = 5000",
         "dev.toml:2: sandbox.max_running: must be less than or equal to 1024, not 5000",
+    ),
+    "policy asked where anybody may answer": (
+        "[policy]\nengine = 'opa'\nopa_url = 'http://opa.example.org:8181'",
+        (
+            "dev.toml:1: policy: opa_url must be https:// to another machine: who stands between "
+            "could allow every call"
+        ),
+    ),
+    "an authority that vouches for nobody": (
+        "[policy]\nengine = 'opa'\nopa_url = 'http://localhost:8181'\nopa_ca_file = 'ca.crt'",
+        (
+            "dev.toml:1: policy: opa_ca_file, opa_certificate and opa_private_key need an opa_url "
+            "with https://"
+        ),
+    ),
+    "half a pair": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://o:8181'\nopa_certificate = 'a.crt'",
+        "dev.toml:1: policy: opa_certificate and opa_private_key go together: name both",
+    ),
+    "a token for nobody": (
+        "[policy]\nengine = 'opa'\nopa_token = 'file:token'",
+        "dev.toml:1: policy: opa_token needs an opa_url",
+    ),
+    "a token in the open": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://o:8181'\nopa_token = 'hunter2'",
+        (
+            'dev.toml:4: policy.opa_token: must be "file:PATH", "credential:NAME" (systemd) or '
+            '"env:VARIABLE", such as "file:secrets/api_token"'
+        ),
+    ),
+    "an OPA without a port": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://opa.example.org'",
+        (
+            "dev.toml:1: policy: opa_url must have host and port alone, such as "
+            '"https://opa.example.org:8181"'
+        ),
+    ),
+    "an OPA with a password": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://a:b@opa.example.org:8181'",
+        (
+            "dev.toml:1: policy: opa_url must have host and port alone, such as "
+            '"https://opa.example.org:8181"'
+        ),
+    ),
+    "an OPA below a path": (
+        "[policy]\nengine = 'opa'\nopa_url = 'https://opa.example.org:8181/v1/data'",
+        (
+            "dev.toml:1: policy: opa_url must have host and port alone, such as "
+            '"https://opa.example.org:8181"'
+        ),
     ),
     "another engine": (
         "[policy]\nengine = 'rego'",
@@ -287,6 +363,18 @@ class TestReading:
             expires_at=datetime(2027, 1, 31, tzinfo=UTC),
         )
         assert entry.daily_budget == 7
+
+    def test_a_witness_is_named_and_all_of_them_are_wanted(self) -> None:
+        """A witness's URL is https, or on this machine; without a number all must cosign."""
+        found = parse(
+            "[witnesses.a]\nurl = 'https://a.test/x'\nkey = 'a'\nca_file = 'ca.crt'\n"
+            "[witnesses.'b/1']\nurl = 'http://[::1]:7380'\nkey = 'b'",
+            file="dev.toml",
+            folder=FOLDER,
+        )
+        assert list(found.witnesses) == ["a", "b/1"]
+        assert (found.witnesses["a"].ca_file, found.witness_quorum) == (FOLDER / "ca.crt", 2)
+        assert parse("", file="dev.toml", folder=FOLDER).witness_quorum == 0
 
     def test_a_secret_says_where_its_value_is(self) -> None:
         """Files start from the folder; credentials and variables are names."""

@@ -23,6 +23,7 @@ from broker.core.signed_note import (
     is_key_name,
     key_id,
     read_note,
+    read_verifier_key,
     signatures_by,
     verifier_key,
     write_note,
@@ -85,6 +86,27 @@ class TestNote:
         (signature,) = signatures_by(note.signatures, ED25519, public)
         Ed25519PublicKey.from_public_bytes(public).verify(signature.signature, note.text)
         assert verifier_key(name, ED25519, public) == EXAMPLE_KEY
+        assert read_verifier_key(EXAMPLE_KEY, ED25519) == (name, public)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            EXAMPLE_KEY.replace("530d903a", "530d903b"),
+            EXAMPLE_KEY.replace("foo", "fox"),
+            EXAMPLE_KEY.replace("example.com/foo", ""),
+            EXAMPLE_KEY.replace("foo", "f o"),
+            EXAMPLE_KEY[:-1],
+            EXAMPLE_KEY + "AAAA",
+            "",
+            "example.com/foo+530d903a",
+            verifier_key("example.com/foo", COSIGNATURE_V1, bytes(32)),
+        ],
+        ids=["id", "name", "no name", "a space", "cut", "longer", "empty", "no key", "kind"],
+    )
+    def test_no_verifier_key(self, text: str) -> None:
+        """What is no verifier key of the wanted kind is refused."""
+        with pytest.raises(ReceiptInvalid, match="note: "):
+            read_verifier_key(text, ED25519)
 
     @given(notes)
     def test_round_trip(self, note: Note) -> None:

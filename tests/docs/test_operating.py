@@ -78,7 +78,7 @@ class TestOperating:
 
     def test_every_table_of_the_configuration_is_listed(self):
         """The page says what each table of the file is for."""
-        assert first_cells("Configuration") == {*SECTIONS, "secrets", "identities"}
+        assert first_cells("Configuration") == {*SECTIONS, "witnesses", "secrets", "identities"}
 
 
 class TestPages:

@@ -52,12 +52,7 @@ STRICTER_LIMIT = (
 limit contains {"name": "pids", "value": 7} if purpose == "hold:then-other"
 """
 )
-RENAMED = (
-    STEERED
-    + """
-unused := "nothing that decides"
-"""
-)
+RENAMED = STEERED + "\n# Nothing that decides.\n"
 LOOSER = STEERED.replace('startswith(purpose, "hold")', 'purpose == "nothing"')
 
 

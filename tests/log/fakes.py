@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from broker.adapters.file_signer import FileSigner
+from broker.adapters.system import SystemEntropy
 from broker.core.checkpoint import Checkpoint, read_checkpoint
 from broker.core.lifecycle import CallState
 from broker.core.signed_note import read_note
 from broker.core.tiles import WIDTH, Tile, read_bundle, read_hashes, tiles_between
+from broker.core.witness import Answer
 from broker.log import Log
-from broker.ports import LogRecord, Store
+from broker.ports import LogEntry, LogRecord, Store
+from broker.verify.signature import is_signed
+from broker.witnessing import Witnessing
 from tests.core import rfc6962
 from tests.ports import samples
 from tests.ports.fake_clock import FakeClock
@@ -126,6 +130,35 @@ def new_log(
         files,
         signer,
         origin=ORIGIN,
+        write=leaf_of,
         clock=clock or FakeClock(),
+        entropy=SystemEntropy(),
         telemetry=alarms or Alarms(),
     )
+
+
+class NobodyToAsk:
+    """A `WitnessGateway` of a log without witnesses."""
+
+    async def add_checkpoint(self, witness: str, body: bytes) -> Answer:
+        """Fail the test."""
+        raise AssertionError(f"{witness} is asked, though the log has no witnesses")
+
+
+def without_witnesses(log: Log, record: LogRecord) -> Witnessing:
+    """Give what readers ask of a log that nobody cosigns."""
+    return Witnessing(
+        log,
+        record,
+        NobodyToAsk(),
+        [],
+        quorum=0,
+        is_signed=is_signed,
+        clock=FakeClock(),
+        telemetry=Alarms(),
+    )
+
+
+def leaf_of(entry: LogEntry) -> bytes:
+    """Give some bytes for an entry that is no receipt, the same ones again for the same entry."""
+    return f"{entry.kind.value} at {entry.index}".encode()

@@ -1,13 +1,15 @@
 """Let the log advance, fail, crash, start again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from broker.adapters.file_signer import FileSigner
+from broker.core.lifecycle import CallState, Step
+from broker.core.log_leaf import LeafKind
 from broker.core.log_proof import read_log_proof
 from broker.core.merkle import leaf_hash
 from broker.core.merkle_proof import check_consistency, check_inclusion
@@ -22,6 +24,7 @@ from tests.log.fakes import (
     entries_in,
     new_log,
 )
+from tests.ports import samples
 from tests.ports.fake_clock import FakeClock
 from tests.ports.memory_store import Fault, MemoryStore
 from tests.ports.shelf import MemoryShelf
@@ -142,7 +145,8 @@ class TestAdvance:
         assert not proof.done()
         clock.advance(timedelta(milliseconds=1))
         index, size, _ = await proof
-        assert (index, size) == (1, 2)
+        # With the two receipts came the second's batch.
+        assert (index, size) == (1, 3)
         running.cancel()
 
     async def test_cancelled(
@@ -199,6 +203,19 @@ async def grow_until(
                 log = log if same_life else None
 
 
+async def live_mixed(store: MemoryStore, number: int) -> None:
+    """Let calls begin, end and be denied, a halt be lifted; one call runs on."""
+    calls = [samples.new_call(number), samples.new_call(number + 1)]
+    for call in calls:
+        await store.commit(samples.first(call))
+        await store.commit(samples.following(call, Step.START))
+    await store.append_event(samples.event("halt.lifted"))
+    await store.commit(samples.first(samples.new_call(number + 2, CallState.DENIED)))
+    started = await store.get_call(calls[0].id)
+    assert started is not None
+    await store.commit(samples.following(started, Step.SUCCEED))
+
+
 class TestFaults:
     @pytest.mark.parametrize("same_life", [True, False], ids=["told", "killed"])
     @pytest.mark.parametrize("fault", list(Fault))
@@ -248,6 +265,60 @@ class TestFaults:
         await grow_until(store, files, signer, same_life=same_life)
         assert checkpoint_in(files.files["checkpoint"]).size == 558
         assert sorted(store._disk.log_heads) == [3, 256, 257, 258, 512, 558]
+
+    @pytest.mark.parametrize("same_life", [True, False], ids=["told", "killed"])
+    @pytest.mark.parametrize("fault", list(Fault))
+    @pytest.mark.parametrize("write", range(1, 9))
+    async def test_mixed(
+        self,
+        store: MemoryStore,
+        files: MemoryFiles,
+        signer: FileSigner,
+        write: int,
+        fault: Fault,
+        *,
+        same_life: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Whichever batch or head was not taken, or its answer lost, every event is in the log, in
+        order, and readers see it whole.
+        """
+        count = 0
+
+        def counting(original: Callable[..., Awaitable[object]]) -> Callable[..., object]:
+            async def counted(*args: object, **parts: object) -> object:
+                nonlocal count
+                count += 1
+                if count == write:
+                    store._disk.fail_next(fault)
+                return await original(*args, **parts)
+
+            return counted
+
+        monkeypatch.setattr(store, "advance_log", counting(store.advance_log))
+        monkeypatch.setattr(store, "close_batch", counting(store.close_batch))
+        log: Log | None = None
+        for number in range(4):
+            await live_mixed(store, 100 * number)
+            for _ in range(9):
+                log = log or await opened(store, files, signer)
+                try:
+                    await store.close_batch(bytes(16))
+                    await caught_up(log)
+                except StoreUnavailable:
+                    log = log if same_life else None
+                else:
+                    break
+        assert count >= write
+        shown = checkpoint_in(files.files["checkpoint"]).size
+        assert shown == len(store._disk.log_entries)
+        assert entries_in(files.files, shown) == list(await store.log_entries(0, 999))
+        kinds = [kind for kind, _ in store._disk.log_entries]
+        assert [kinds.count(kind) for kind in (LeafKind.INTENT, LeafKind.RECEIPT)] == [8, 8]
+        ranges = [(first, last) for first, last, _ in store._disk.log_batches.values()]
+        events = len(store._disk.events)
+        covered = [number for first, last in ranges for number in range(first, last + 1)]
+        assert covered == list(range(1, events + 1))
 
     async def test_shown_before_durable_never(
         self, store: MemoryStore, files: MemoryFiles, signer: FileSigner

@@ -132,9 +132,11 @@ def compiled_packs(folder: Path, opa: str) -> Bundle:
 
 
 def compiled(folder: Path, opa: str, sources: Mapping[str, str], *, shipped: bool = True) -> Bundle:
-    """Compile the shipped policy with more packages, or these packages alone."""
+    """Compile the shipped policy with more packages, or these packages alone; each text once."""
     if shipped:
-        ignored = shutil.ignore_patterns("bundle.tar.gz", "*_test.rego")
+        # What no source imports would not be in the bundle: reading it takes most of the time.
+        unused = [name for name in ("library", "packs") if name not in "".join(sources.values())]
+        ignored = shutil.ignore_patterns("bundle.tar.gz", "*_test.rego", *unused)
         shutil.copytree(policies_dir(), folder, ignore=ignored, dirs_exist_ok=True)
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,13 @@ def compiled(folder: Path, opa: str, sources: Mapping[str, str], *, shipped: boo
     for name, text in sources.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return compiled_folder(folder, opa)
+    known = (shipped, frozenset(sources.items()))
+    if known not in _COMPILED:
+        _COMPILED[known] = compiled_folder(folder, opa)
+    return _COMPILED[known]
+
+
+_COMPILED: dict[tuple[bool, frozenset[tuple[str, str]]], Bundle] = {}
 
 
 def compiled_folder(folder: Path, opa: str) -> Bundle:

@@ -1,6 +1,7 @@
 """Keep the record in memory, as the real stores keep it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,8 +13,10 @@ from broker.core.document import Document
 from broker.core.halt import Halt, halted_by
 from broker.core.ids import AgentId, CallId, HaltId, Pseudonym, Sha256, sha256_hex
 from broker.core.lifecycle import CallState, Step, after
+from broker.core.log_leaf import LeafKind, kind_of
 from broker.core.merkle import ReadNodes, stored_count, stored_place
 from broker.core.receipt import Position, ReceiptDraft
+from broker.core.witness import Cosignature
 from broker.errors import (
     DuplicateRequest,
     PremiseChanged,
@@ -31,6 +34,8 @@ from broker.ports import (
     Change,
     Event,
     EventDraft,
+    EventRange,
+    LogEntry,
     LogHead,
     StagedFile,
     StoredReceipt,
@@ -79,8 +84,12 @@ class MemoryDisk:
     people: dict[str, Pseudonym] = field(default_factory=dict)
     requests: dict[tuple[AgentId, str], CallId] = field(default_factory=dict)
     short_ids: dict[str, CallId] = field(default_factory=dict)
+    log_entries: list[tuple[LeafKind, int]] = field(default_factory=list)
+    log_batches: dict[int, tuple[int, int, bytes]] = field(default_factory=dict)
+    log_leaves: dict[int, bytes] = field(default_factory=dict)
     log_nodes: list[bytes] = field(default_factory=list)
     log_heads: dict[int, LogHead] = field(default_factory=dict)
+    cosignatures: dict[tuple[int, Sha256], Cosignature] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
 
     def fail_next(self, fault: Fault) -> None:
@@ -354,8 +363,59 @@ class MemoryStore:
 
     async def log_entries(self, start: int, limit: int) -> Sequence[bytes]:
         """Read entries of the log from an index on."""
-        receipts = (await self._read()).receipts
-        return [receipt.envelope for receipt in receipts[start : start + limit]]
+        disk = await self._read()
+        found: list[bytes] = []
+        for index, (kind, reference) in [*enumerate(disk.log_entries)][start : start + limit]:
+            if kind is LeafKind.RECEIPT:
+                found.append(disk.receipts[reference - 1].envelope)
+            elif index in disk.log_leaves:
+                found.append(disk.log_leaves[index])
+            else:
+                break
+        return found
+
+    async def log_sources(self, start: int, limit: int) -> Sequence[LogEntry]:
+        """Read what entries of the log are made from."""
+        disk = await self._read()
+        return [self._source(disk, index) for index in range(start, len(disk.log_entries))][:limit]
+
+    @staticmethod
+    def _source(disk: MemoryDisk, index: int) -> LogEntry:
+        kind, reference = disk.log_entries[index]
+        if kind is LeafKind.RECEIPT:
+            receipt = disk.receipts[reference - 1].envelope
+            return LogEntry(index=index, kind=kind, receipt=receipt)
+        if kind is LeafKind.BATCH:
+            first, last, salt = disk.log_batches[index]
+            before = max((place for place in disk.log_batches if place < index), default=-1)
+            batch = EventRange(
+                events=disk.events[first - 1 : last],
+                salt=salt,
+                entries=Counter(kind for kind, _ in disk.log_entries[before + 1 : index]),
+            )
+            return LogEntry(index=index, kind=kind, batch=batch)
+        event = disk.events[reference - 1]
+        call = disk.calls[event.call] if kind is LeafKind.INTENT and event.call else None
+        return LogEntry(index=index, kind=kind, event=event, call=call)
+
+    async def log_index(self, receipt: int) -> int:
+        """Give the index of the receipt of a sequence."""
+        return (await self._read()).log_entries.index((LeafKind.RECEIPT, receipt))
+
+    async def close_batch(self, salt: bytes) -> bool:
+        """Append an entry to the log that covers the events which no batch covers."""
+        disk = self._disk
+
+        def work() -> bool:
+            latest = disk.log_batches.get(max(disk.log_batches, default=-1))
+            first, last = (latest[1] if latest else 0) + 1, len(disk.events)
+            if last < first:
+                return False
+            disk.log_batches[len(disk.log_entries)] = (first, last, salt)
+            disk.log_entries.append((LeafKind.BATCH, last))
+            return True
+
+        return await self._write(work)
 
     async def fold_log(self, work: Callable[[ReadNodes], T]) -> T:
         """Run a pure function that reads nodes of the log."""
@@ -363,7 +423,12 @@ class MemoryStore:
         return work(lambda wanted: [nodes[stored_place(node)] for node in wanted])
 
     async def advance_log(
-        self, *, expected: LogHead | None, hashes: Sequence[bytes], to: LogHead
+        self,
+        *,
+        expected: LogHead | None,
+        hashes: Sequence[bytes],
+        to: LogHead,
+        leaves: Mapping[int, bytes],
     ) -> None:
         """Append nodes of the log with the head that covers them, by compare-and-set."""
         disk = self._disk
@@ -374,12 +439,47 @@ class MemoryStore:
                 raise StaleLog("another head came first")
             if len(disk.log_nodes) + len(hashes) != stored_count(to.size):
                 raise ValueError("not the nodes of so many entries")
-            if to.size > len(disk.receipts) or (latest and to.size <= latest.size):
-                raise ValueError("heads grow, and cover receipts that are there")
+            if to.size > len(disk.log_entries) or (latest and to.size <= latest.size):
+                raise ValueError("heads grow, and cover entries that are there")
+            new = [*enumerate(disk.log_entries)][latest.size if latest else 0 : to.size]
+            if {index for index, (kind, _) in new if kind is not LeafKind.RECEIPT} != set(leaves):
+                raise ValueError("not the leaves of the new entries")
+            disk.log_leaves.update(leaves)
             disk.log_nodes.extend(hashes)
             disk.log_heads[to.size] = to
 
         await self._write(work)
+
+    async def add_cosignature(self, size: int, cosignature: Cosignature) -> None:
+        """Keep a witness's cosignature of the head of a size."""
+        disk = self._disk
+
+        def work() -> None:
+            if size not in disk.log_heads:
+                raise ValueError("a head is there before it is cosigned")
+            disk.cosignatures.setdefault((size, cosignature.witness), cosignature)
+
+        await self._write(work)
+
+    async def cosignatures(self, size: int) -> Sequence[Cosignature]:
+        """Read the cosignatures of the head of a size, by key id."""
+        kept = sorted((await self._read()).cosignatures.items())
+        return [each for (at, _), each in kept if at == size]
+
+    async def cosigned_size(self, witness: Sha256) -> int:
+        """Give the largest size that a key cosigned; 0 where it cosigned none."""
+        kept = (await self._read()).cosignatures
+        return max((size for size, by in kept if by == witness), default=0)
+
+    async def witnessed_head(self, witnesses: Sequence[Sha256], quorum: int) -> LogHead | None:
+        """Read the latest head that at least so many of these keys cosigned, if there is one."""
+        disk = await self._read()
+        counts = Counter(size for size, by in disk.cosignatures if by in witnesses)
+        return max(
+            (disk.log_heads[size] for size, count in counts.items() if count >= quorum),
+            key=lambda head: head.size,
+            default=None,
+        )
 
     async def list_receipts(
         self, *, after: int, limit: int, agent: AgentId | None = None
@@ -475,7 +575,7 @@ class MemoryStore:
         if stored is None:
             self._check_names(call)
         self._check_premises(change)
-        sealed = None if change.receipt is None else self._seal_next(call.id, change.receipt)
+        sealed = None if change.receipt is None else self._seal_next(change, change.receipt)
         self._persist(change, sealed)
         history.check_call(
             self._disk.calls[call.id],
@@ -529,13 +629,16 @@ class MemoryStore:
         if added and self._file_bytes(agent) + sum(added) > most_bytes:
             raise QuotaSpent("over the quota")
 
-    def _seal_next(self, call: CallId, draft: ReceiptDraft) -> StoredReceipt:
-        receipts = self._disk.receipts
+    def _seal_next(self, change: Change, draft: ReceiptDraft) -> StoredReceipt:
+        receipts, call = self._disk.receipts, change.call.id
+        own = [event for event in change.events if kind_of(event.type) is not None]
         position = Position(
             installation=self._disk.installation,
             epoch=self._epoch,
             sequence=len(receipts) + 1,
             previous=sha256_hex(receipts[-1].envelope) if receipts else Sha256("0" * 64),
+            # The change's last event, which is not written yet, is the one that ends the call.
+            index=len(self._disk.log_entries) + len(own) - 1,
         )
         envelope = self._seal(draft, position)
         return StoredReceipt(
@@ -570,11 +673,16 @@ class MemoryStore:
         event = Event(
             sequence=len(self._disk.events) + 1,
             at=draft.at,
+            epoch=self._epoch,
             type=draft.type,
             call=call.id if call else None,
             agent=call.agent if call else None,
             data=draft.data,
         )
         self._disk.events.append(event)
+        if kind := kind_of(event.type):
+            receipts = len(self._disk.receipts)
+            reference = receipts + 1 if kind is LeafKind.RECEIPT else event.sequence
+            self._disk.log_entries.append((kind, reference))
         if call is not None:
             self._disk.events_of.setdefault(call.id, []).append(event)

@@ -35,6 +35,17 @@ def shelf(tmp_path: Path) -> SqliteShelf:
     return SqliteShelf(tmp_path / "store.db")
 
 
+LOG_TABLES = (
+    "log_leaves",
+    "log_batches",
+    "log_entries",
+    "log_nodes",
+    "log_cosignatures",
+    "log_checkpoints",
+)
+LOG_FACTS_GONE = "DELETE FROM meta WHERE name IN ('events_before_batches', 'receipts_alone')"
+
+
 def query(shelf: SqliteShelf, text: str) -> list[tuple[object, ...]]:
     """Run a statement on the file, past the store."""
     with closing(sqlite3.connect(shelf.path)) as connection, connection:
@@ -111,8 +122,8 @@ class TestFile:
             "INSERT OR REPLACE INTO events VALUES (1, 0, 1, 'x', NULL, NULL, '{}')",
             "UPDATE receipts SET envelope = x''",
             "DELETE FROM receipts",
-            "INSERT INTO receipts VALUES (9, 'x', 'a', 0, '', x'')",
-            "INSERT OR REPLACE INTO receipts VALUES (1, 'x', 'a', 0, '', x'')",
+            "INSERT INTO receipts VALUES (9, 'x', 'a', 0, '', x'', 0)",
+            "INSERT OR REPLACE INTO receipts VALUES (1, 'x', 'a', 0, '', x'', 0)",
             "UPDATE labels SET label = 'x'",
             "DELETE FROM labels",
             "INSERT INTO labels SELECT agent, 3, 'x', call FROM labels",
@@ -124,8 +135,22 @@ class TestFile:
             "UPDATE log_checkpoints SET note = x''",
             "DELETE FROM log_checkpoints",
             "INSERT INTO log_checkpoints VALUES (0, 0, x'')",
-            "INSERT INTO log_checkpoints VALUES (2, 0, x'')",
             "INSERT OR REPLACE INTO log_checkpoints VALUES (1, 0, x'')",
+            "INSERT INTO log_checkpoints VALUES (4, 0, x'')",
+            "UPDATE log_entries SET reference = 9",
+            "DELETE FROM log_entries",
+            "INSERT INTO log_entries VALUES (9, 'key', 1)",
+            "INSERT OR REPLACE INTO log_entries VALUES (0, 'key', 1)",
+            "UPDATE log_batches SET last = 9",
+            "DELETE FROM log_batches",
+            "INSERT INTO log_batches VALUES (0, 9, 9, zeroblob(16))",
+            "INSERT INTO log_batches VALUES (0, 1, 5, zeroblob(16))",
+            "INSERT INTO log_batches VALUES (0, 6, 6, zeroblob(16))",
+            "INSERT OR REPLACE INTO log_batches VALUES (2, 1, 5, zeroblob(16))",
+            "UPDATE log_leaves SET leaf = x''",
+            "DELETE FROM log_leaves",
+            "INSERT INTO log_leaves VALUES (0, x'')",
+            "INSERT OR REPLACE INTO log_leaves VALUES (0, x'')",
         ],
     )
     async def test_history_is_append_only(self, shelf: SqliteShelf, statement: str) -> None:
@@ -135,7 +160,10 @@ class TestFile:
         await store.commit(first(labelled))
         await store.commit(following(labelled, Step.START))
         await store.commit(first(new_call(1, CallState.DENIED)))
-        await store.advance_log(expected=None, hashes=[bytes(32)], to=samples.log_head(1))
+        await store.close_batch(bytes(16))
+        await store.advance_log(
+            expected=None, hashes=[bytes(32)], to=samples.log_head(1), leaves={0: b"intent"}
+        )
         await store.close()
         with pytest.raises(sqlite3.IntegrityError, match="append"):
             query(shelf, statement)
@@ -231,9 +259,10 @@ class TestOpening:
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        tables = ("halts", "pieces", "files", "storage", "labels", "log_nodes", "log_checkpoints")
-        for table in tables:
+        for table in ("halts", "pieces", "files", "storage", "labels", *LOG_TABLES):
             query(shelf, f"DROP TABLE {table}")
+        query(shelf, LOG_FACTS_GONE)
+        query(shelf, "ALTER TABLE receipts DROP COLUMN place")
         query(shelf, "DELETE FROM schema_migrations WHERE version > 1")
         store = await shelf.open()
         assert list(await store.halts()) == []
@@ -309,16 +338,18 @@ class TestOpening:
     async def test_receipts_from_before_the_log(self, shelf: SqliteShelf) -> None:
         """Receipts that were there before the log are its first entries.
 
-        Its migration is made up for, though a later one was applied already.
+        Its migrations are made up for, though a later one was applied already.
         """
         store = await shelf.open()
         for number in (1, 2):
             await store.commit(first(new_call(number, CallState.DENIED)))
         receipts = await store.list_receipts(after=0, limit=9)
         await store.close()
-        for table in ("log_nodes", "log_checkpoints"):
+        for table in LOG_TABLES:
             query(shelf, f"DROP TABLE {table}")
-        query(shelf, "DELETE FROM schema_migrations WHERE version = 4")
+        query(shelf, LOG_FACTS_GONE)
+        query(shelf, "ALTER TABLE receipts DROP COLUMN place")
+        query(shelf, "DELETE FROM schema_migrations WHERE version IN (4, 7, 9)")
         store = await shelf.open()
         assert await store.log_head() is None
         assert await store.log_entries(0, 9) == [receipt.envelope for receipt in receipts]

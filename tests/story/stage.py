@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -93,6 +93,8 @@ class Alarms:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.errors: list[BaseException] = []
+        self.lag: tuple[dict[str, int], int] | None = None
 
     def recorded(self, call: Call, steps: Sequence[Step]) -> None:
         """Ignore it."""
@@ -118,12 +120,17 @@ class Alarms:
     def sandboxes_waiting(self, containers: int) -> None:
         """Count nothing."""
 
+    def witnesses_lag(self, entries: Mapping[str, int], unwitnessed: int) -> None:
+        """Keep it."""
+        self.lag = (dict(entries), unwitnessed)
+
     def stopping(self, running: int) -> None:
         """Forget it."""
 
     def alarm(self, what: str, error: BaseException) -> None:
         """Keep it."""
         self.heard.append(what)
+        self.errors.append(error)
 
 
 class SeededEntropy:

@@ -177,6 +177,10 @@ def _accepted(keys: Keys) -> Iterator[Vector]:
     alone = [_receipt(keys, 1)]
     only = proof_of(checkpoint_of(alone, keys.log), alone, 0)
     yield _base(keys, "accept/only entry", envelope=alone[0], proof=only)
+    named = sealed("succeeded", keys.receipt, sequence=2, index=INDEX)
+    among = entries_with(named)
+    proven = proof_of(checkpoint_of(among, keys.log), among)
+    yield _base(keys, "accept/among other entries", envelope=named, proof=proven)
     elsewhere = _under(keys, "log.invalid/another")
     yield _base(keys, "accept/origin that names no installation", proof=elsewhere)
 
@@ -293,6 +297,20 @@ def _inclusions(keys: Keys) -> Iterator[Vector]:
             keys,
             f"inclusion/{name}",
             proof=_under(keys, origin),
+            validity=INVALID,
+            step="inclusion",
+        )
+    for name, index in {
+        "that names one before": INDEX - 1,
+        "that names one behind": INDEX + 1,
+    }.items():
+        displaced = sealed("succeeded", keys.receipt, sequence=INDEX, index=index)
+        entries = entries_with(displaced)
+        yield _base(
+            keys,
+            f"inclusion/{name}",
+            envelope=displaced,
+            proof=proof_of(checkpoint_of(entries, keys.log), entries),
             validity=INVALID,
             step="inclusion",
         )

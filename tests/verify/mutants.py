@@ -30,11 +30,11 @@ MODULES = (
     *("broker.core.tiles", "broker.core.trust_root"),
     *("broker.verify.audit", "broker.verify.chain", "broker.verify.log"),
     *("broker.verify.log_folder", "broker.verify.receipt", "broker.verify.shape"),
-    "broker.verify.signature",
+    *("broker.verify.signature", "broker.verify.entry", "broker.verify.walk"),
 )
 MAKERS = {
     *("Tile.__post_init__", "consistency_proof", "envelope", "inclusion_proof", "verifier_key"),
-    *("write_note", "_gap"),
+    *("write_note", "ed25519_pem", "_Audit.origin", "_gap"),
     # They tell the type checker what an earlier step made sure of.
     *("Evidence.key", "Evidence.said", "Evidence.wrapped"),
 }

@@ -233,11 +233,18 @@ def position(sequence: int = 1, previous: Sha256 = FIRST_PREVIOUS, **changed: ob
     return replace(place, **changed)
 
 
-def sealed(name: str, signer: Signer, *, development: bool = False, sequence: int = 1) -> bytes:
+def sealed(
+    name: str,
+    signer: Signer,
+    *,
+    development: bool = False,
+    sequence: int = 1,
+    index: int | None = None,
+) -> bytes:
     """Make the receipt of one ending, alone: the one before it, if any, is made up."""
     ending = ENDINGS[name].draft(signer, development=development)
     previous = FIRST_PREVIOUS if sequence == 1 else Sha256("f" * 64)
-    return seal(ending, position(sequence, previous), signer.sign)
+    return seal(ending, position(sequence, previous, index=index), signer.sign)
 
 
 def chain(signer: Signer) -> list[bytes]:

@@ -279,6 +279,7 @@ def _envelopes(keys: Keys) -> Iterator[Vector]:
             "not canonical": good.replace(b":", b": ", 1),
             "unknown field": good.replace(b"{", b'{"note":"",', 1),
             "type not a string": good.replace(b'"a"', b"1"),
+            "escape in the type": good.replace(b'"a"', b'"\\/"'),
             "two signatures": good.replace(b"[", b"[" + _signature(fields) + b","),
             "signature not an object": good.replace(_signature(fields), b'"sig"'),
             "signature a list": good.replace(_signature(fields), b'["sig"]'),

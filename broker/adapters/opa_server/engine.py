@@ -1,8 +1,6 @@
 """Ask an OPA server for decisions."""
 
 import asyncio
-import json
-from pathlib import Path
 from typing import Any, Final, Self
 
 import aiohttp
@@ -10,6 +8,7 @@ import tenacity
 
 from broker.adapters.opa_server.child import OpaChild
 from broker.adapters.opa_server.client import OpaClient
+from broker.adapters.opa_server.credentials import Credentials
 from broker.core.bundle import Bundle
 from broker.core.canary import CANARY, check_canary
 from broker.core.ids import Sha256
@@ -26,6 +25,7 @@ from broker.ports import PolicyAnswer
 _ATTEMPTS: Final = 3
 _FIRST_WAIT_S: Final = 0.01
 _UNAVAILABLE_STATUS: Final = frozenset({401, 403, 404, 429, 502, 503, 504})
+_REDIRECT_STATUS: Final = range(300, 400)
 
 
 class OpaServerEngine:
@@ -54,7 +54,12 @@ class OpaServerEngine:
 
     @classmethod
     async def connect(
-        cls, url: str, bundle: Bundle, *, timeout_s: float = 1.0, ca_file: Path | None = None
+        cls,
+        url: str,
+        bundle: Bundle,
+        *,
+        timeout_s: float = 1.0,
+        credentials: Credentials | None = None,
     ) -> Self:
         """Use an external server that has this bundle.
 
@@ -62,9 +67,10 @@ class OpaServerEngine:
             url: `unix:///path`, `http://host:port` or `https://host:port`.
 
         Raises:
-            PolicyError: It cannot be reached, has another bundle, or fails the canary.
+            PolicyError: It cannot be reached, is not the one that it should be, has another bundle,
+                or fails the canary.
         """
-        client = OpaClient(url, ca_file=ca_file)
+        client = OpaClient(url, credentials)
         await client.open()
         engine = cls(client, bundle, timeout_s=timeout_s)
         await engine.check()
@@ -113,11 +119,16 @@ class OpaServerEngine:
         """Ask policy about one input; see `PolicyEngine`."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._ask(json.loads(policy_input))
+                answer = await self._ask(policy_input)
         except TimeoutError as error:
             raise PolicyTimeout("the OPA server did not answer in time") from error
         except aiohttp.ClientResponseError as error:
             raise _refused(error) from error
+        except aiohttp.ClientSSLError as error:
+            raise PolicyUnavailable(
+                f"the OPA server is not trusted: {error}; it must show a certificate for the host "
+                "of policy.opa_url, signed by policy.opa_ca_file"
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise PolicyUnavailable(f"the OPA server cannot be reached: {error}") from error
         except PolicyError:
@@ -136,13 +147,13 @@ class OpaServerEngine:
         if self._child is not None:
             await self._child.stop()
 
-    async def _ask(self, policy_input: object) -> dict[str, Any]:
+    async def _ask(self, policy_input: bytes) -> object:
         if self._closed:
             raise PolicyUnavailable("the policy engine is closed")
         async for attempt in tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT_S),
-            retry=tenacity.retry_if_exception_type(aiohttp.ClientConnectionError),
+            retry=tenacity.retry_if_exception(_may_pass),
             reraise=True,
         ):
             with attempt:
@@ -169,9 +180,18 @@ class OpaServerEngine:
         )
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Tell a connection that broke, which another may not, from one that is not trusted."""
+    return isinstance(error, aiohttp.ClientConnectionError) and not isinstance(
+        error, aiohttp.ClientSSLError
+    )
+
+
 def _refused(error: aiohttp.ClientResponseError) -> PolicyError:
-    if isinstance(error, aiohttp.ContentTypeError):
-        return PolicyInvalid("the OPA server's answer is not JSON")
+    if error.status in _REDIRECT_STATUS:
+        return PolicyUnavailable(
+            f"the OPA server sends elsewhere ({error.status}): name the place in policy.opa_url"
+        )
     if error.status in _UNAVAILABLE_STATUS:
         return PolicyUnavailable(f"the OPA server refuses: {error.status} {error.message}")
     return PolicyInvalid(f"policy failed on the OPA server: {error.status} {error.message}")

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from broker.adapters.opa_wasm.inline import Inline
+from broker.adapters.opa_wasm.instance import compile_bundle
 from broker.adapters.opa_wasm.worker import Worker
 from broker.core.bundle import Bundle
 from broker.core.canonical import JsonValue
@@ -34,8 +35,11 @@ class WasmEngine:
     def __init__(self, bundle: Bundle, *, timeout_s: float = 0.25, threads: int = 2) -> None:
         self._bundle = bundle
         self._timeout_s = timeout_s
-        self._inline = Inline(bundle)
-        self._workers = [Worker(bundle, number) for number in range(threads)]
+        compiled = compile_bundle(bundle)
+        self._inline = Inline(compiled, bundle.data)
+        self._workers = [
+            Worker(compiled.for_another_thread(), bundle.data, number) for number in range(threads)
+        ]
         self._idle: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
         for worker in self._workers:
             self._idle.put_nowait(worker)

@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from broker.adapters.opa_wasm.instance import Instance, compile_bundle
-from broker.core.bundle import Bundle
-from broker.core.canonical import JsonValue
+from broker.adapters.opa_wasm.instance import Compiled, Instance
+from broker.core.canonical import JsonObject, JsonValue
 from broker.errors import PolicyError, PolicyInvalid, PolicyTimeout, PolicyUndefined
 
 _TICK_S: Final = 0.01
@@ -25,15 +24,16 @@ class Inline:
     here for 10 s, so that no caller can stop the loop again and again.
 
     Args:
-        bundle: What is evaluated.
+        compiled: What is evaluated; the engine is this instance's alone.
+        data: The bundle's.
 
     Raises:
         PolicyUnavailable: The bundle cannot be run.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._compiled = compile_bundle(bundle)
-        self._data = bundle.data
+    def __init__(self, compiled: Compiled, data: JsonObject) -> None:
+        self._compiled = compiled
+        self._data = data
         self._instance: Instance | None = Instance(self._compiled, self._data)
         self._paused_until_s = 0.0
         self._watch = _Watch(self._compiled.engine.increment_epoch)

@@ -59,6 +59,18 @@ class Compiled:
     module: Module
     data_bytes: int
 
+    def for_another_thread(self) -> "Compiled":
+        """Give the same code with an engine of its own: compiling takes a quarter of a second."""
+        engine = _engine()
+        module = Module.deserialize(engine, self.module.serialize())
+        return Compiled(engine=engine, module=module, data_bytes=self.data_bytes)
+
+
+def _engine() -> Engine:
+    config = Config()
+    config.epoch_interruption = True
+    return Engine(config)
+
 
 def compile_bundle(bundle: Bundle) -> Compiled:
     """Compile a bundle's module.
@@ -66,10 +78,8 @@ def compile_bundle(bundle: Bundle) -> Compiled:
     Raises:
         PolicyUnavailable: It is no Wasm module.
     """
-    config = Config()
-    config.epoch_interruption = True
+    engine = _engine()
     try:
-        engine = Engine(config)
         module = Module(engine, bundle.wasm)
     except WasmtimeError as error:
         raise PolicyUnavailable(f"the bundle's policy.wasm does not compile: {error}") from error

@@ -6,8 +6,7 @@ import queue
 import threading
 from typing import Final
 
-from broker.adapters.opa_wasm.instance import Compiled, Instance, compile_bundle
-from broker.core.bundle import Bundle
+from broker.adapters.opa_wasm.instance import Compiled, Instance
 from broker.core.canary import CANARY, check_canary
 from broker.core.canonical import JsonObject, JsonValue
 from broker.errors import PolicyError, PolicyInvalid, PolicyTimeout, PolicyUnavailable
@@ -16,11 +15,20 @@ _Job = tuple[bytes, "asyncio.Future[JsonValue]"]
 
 
 class Worker:
-    """One thread with its instance; takes one job at a time."""
+    """One thread with its instance; takes one job at a time.
 
-    def __init__(self, bundle: Bundle, number: int) -> None:
-        self._compiled: Compiled = compile_bundle(bundle)
-        self._data: JsonObject = bundle.data
+    Args:
+        compiled: What is evaluated; the engine is this thread's alone.
+        data: The bundle's.
+        number: Names the thread.
+
+    Raises:
+        PolicyUnavailable: The bundle cannot be run, or answers the canary wrongly.
+    """
+
+    def __init__(self, compiled: Compiled, data: JsonObject, number: int) -> None:
+        self._compiled = compiled
+        self._data = data
         self._instance: Instance | None = Instance(self._compiled, self._data)
         check_canary(self._try_canary())
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()

@@ -8,6 +8,7 @@ from broker.adapters.policy_files.sources import read_sources
 from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
 from broker.core.rego_reach import reached
 from broker.core.team_folders import misplaced
+from broker.core.unread_rules import unread
 from broker.errors import ConfigurationError
 
 _SHARED = (*SHARED, "--ignore", "*_test.rego")
@@ -56,7 +57,7 @@ def build_bundle(folder: Path, opa: str) -> bytes:
 
 def _sources(folder: Path) -> dict[str, bytes]:
     texts = read_sources(folder)
-    if found := misplaced(texts):
+    if found := [*misplaced(texts), *unread(texts)]:
         raise ConfigurationError(str(folder), None, "; ".join(map(str, found)))
     # As the compiled module has it: what no team uses is no part of the policy.
     return {name: texts[name].encode() for name in sorted(reached(texts))}

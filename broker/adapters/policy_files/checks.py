@@ -9,6 +9,7 @@ from broker.adapters.policy_files.program import SHARED, require_folder, run
 from broker.adapters.policy_files.sources import read_sources
 from broker.core.policy_finding import PolicyFinding
 from broker.core.team_folders import misplaced
+from broker.core.unread_rules import unread
 from broker.errors import ConfigurationError
 
 
@@ -28,8 +29,10 @@ def check_folder(folder: Path, opa: str, regal: str | None) -> list[PolicyFindin
 
 
 def _as_compiled(folder: Path, opa: str, regal: str | None) -> list[PolicyFinding]:
+    sources = read_sources(folder)
     return [
-        *misplaced(read_sources(folder)),
+        *misplaced(sources),
+        *unread(sources),
         *_format(folder, opa),
         *_lint(folder, regal),
     ]

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from broker.adapters.sqlite_store import file_rows
 from broker.adapters.sqlite_store.call_record import dump_call, to_microseconds
@@ -71,11 +70,10 @@ def write_changes(chronicle: Chronicle, recorded: Sequence[Recorded]) -> list[St
         _check(connection, each.change)
     _write_calls(connection, recorded)
     _write_content(connection, changes)
-    events = chain.from_iterable(
-        ((event, change.call) for event in (*change.notes, *change.events)) for change in changes
+    places = chronicle.append_events(
+        [(event, change.call) for change in changes for event in (*change.notes, *change.events)]
     )
-    chronicle.append_events(events)
-    return chronicle.append_receipts([(change.receipt, change.call) for change in changes])
+    return chronicle.append_receipts([(change.receipt, change.call) for change in changes], places)
 
 
 def write_premise(chronicle: Chronicle, name: str, value: str, event: EventDraft) -> None:

@@ -35,6 +35,7 @@ _AGENT_LIST = f"""SELECT record FROM calls INDEXED BY calls_agent
 _WHOLE_LIST = f"""SELECT record FROM calls
     WHERE :agent IS NULL {_FILTER}"""  # noqa: S608 - made of constants
 _AFTER_EVERY_ID = "~"
+EVENT_COLUMNS = "sequence, at_us, epoch, type, call, agent, data"
 
 
 def get_call(connection: sqlite3.Connection, call: CallId) -> Call | None:
@@ -170,27 +171,31 @@ def events(
     """List events by sequence, of one call or of all."""
     if call is None:
         rows = connection.execute(
-            "SELECT sequence, at_us, type, call, agent, data FROM events WHERE sequence > ?"
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE sequence > ?"  # noqa: S608 - made of constants
             " ORDER BY sequence LIMIT ?",
             (after, limit),
         )
     else:
         rows = connection.execute(
-            "SELECT sequence, at_us, type, call, agent, data FROM events"
+            f"SELECT {EVENT_COLUMNS} FROM events"  # noqa: S608 - made of constants
             " WHERE call = ? AND sequence > ? ORDER BY sequence LIMIT ?",
             (call, after, limit),
         )
-    return [
-        Event(
-            sequence=sequence,
-            at=from_microseconds(at_us),
-            type=kind,
-            call=call_id,
-            agent=agent,
-            data=json.loads(data),
-        )
-        for sequence, at_us, kind, call_id, agent, data in rows
-    ]
+    return [read_event(row) for row in rows]
+
+
+def read_event(row: tuple[int, int, int, str, CallId | None, AgentId | None, str]) -> Event:
+    """Read an event from its `EVENT_COLUMNS`."""
+    sequence, at_us, epoch, kind, call, agent, data = row
+    return Event(
+        sequence=sequence,
+        at=from_microseconds(at_us),
+        epoch=epoch,
+        type=kind,
+        call=call,
+        agent=agent,
+        data=json.loads(data),
+    )
 
 
 def _calls(rows: Iterable[tuple[str]]) -> list[Call]:

@@ -7,6 +7,13 @@
 #   - input: schema.policy_input
 package teams.default
 
+# METADATA
+# title: Deny who is no registered agent
+# scope: rule
+# custom:
+#   rule: default.unknown_agent
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST AC-3, ISO 27001 A.5.15]
 deny contains {
 	"rule": "default.unknown_agent",
 	"message": "the caller is not a registered identity with role agent",
@@ -16,7 +23,14 @@ deny contains {
 	not known_agent
 }
 
-# An agent that asks on and on after refusals is searching for a gap.
+# METADATA
+# title: Deny an agent that asks on and on after refusals
+# description: An agent that asks on and on after refusals is searching for a gap.
+# scope: rule
+# custom:
+#   rule: default.too_many_denials
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST AC-7]
 deny contains {
 	"rule": "default.too_many_denials",
 	"message": "the agent was denied 600 calls or more within the last minute",
@@ -26,6 +40,13 @@ deny contains {
 	input.history.denied.last_minute >= 600
 }
 
+# METADATA
+# title: Deny an agent that made its calls of an hour
+# scope: rule
+# custom:
+#   rule: default.too_many_calls
+#   severity: medium
+#   controls: [OWASP LLM10:2025, NIST SC-5]
 deny contains {
 	"rule": "default.too_many_calls",
 	"message": "the agent made 60000 calls or more within the last hour",
@@ -35,6 +56,13 @@ deny contains {
 	input.history.calls.last_hour >= 60000
 }
 
+# METADATA
+# title: Deny an agent whose budget is spent
+# scope: rule
+# custom:
+#   rule: default.budget_spent
+#   severity: medium
+#   controls: [OWASP LLM10:2025]
 deny contains {
 	"rule": "default.budget_spent",
 	"message": "the agent's budget is spent",
@@ -44,7 +72,14 @@ deny contains {
 	input.history.budget.spent >= input.history.budget.limit
 }
 
-# Without counters there is no telling what was spent already.
+# METADATA
+# title: Deny where the counters are missing
+# description: Without counters there is no telling what was spent already.
+# scope: rule
+# custom:
+#   rule: default.history_unknown
+#   severity: high
+#   controls: [OWASP LLM10:2025, NIST SC-5]
 deny contains {
 	"rule": "default.history_unknown",
 	"message": "the input lacks the counters that the history rules compare",

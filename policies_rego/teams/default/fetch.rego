@@ -1,7 +1,14 @@
 # Open the host of a fetch, and no other; hold what is more than reading a listed host.
 package teams.default
 
-# `destinations` in data.json lists "host:port", in lower case: the operator's own list.
+# METADATA
+# title: Agents read from listed hosts
+# description: |
+#   `destinations` in data.json lists "host:port", in lower case: the operator's own list.
+# scope: rule
+# custom:
+#   rule: default.http_fetch
+#   severity: low
 allow contains {
 	"rule": "default.http_fetch",
 	"message": "agents may read from the hosts that the operator listed",
@@ -12,6 +19,13 @@ allow contains {
 	destinations_listed
 }
 
+# METADATA
+# title: Deny fetches where no host is listed
+# scope: rule
+# custom:
+#   rule: default.fetch_closed
+#   severity: low
+#   controls: [OWASP LLM03:2026, NIST SC-7, ISO 27001 A.8.22]
 deny contains {
 	"rule": "default.fetch_closed",
 	"message": "no destination is listed in teams/default/data.json",
@@ -22,6 +36,13 @@ deny contains {
 	not destinations_listed
 }
 
+# METADATA
+# title: Deny a URL that leaves in doubt where it leads
+# scope: rule
+# custom:
+#   rule: default.fetch_unclear
+#   severity: medium
+#   controls: [OWASP LLM03:2026, NIST SI-10]
 deny contains {
 	"rule": "default.fetch_unclear",
 	"message": "the URL has no host with a port, another scheme than http, or credentials",
@@ -32,6 +53,13 @@ deny contains {
 	not fetch_understood
 }
 
+# METADATA
+# title: People decide on hosts that are not listed
+# scope: rule
+# custom:
+#   rule: default.fetch_unlisted
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST SC-7, ISO 27001 A.8.22]
 hold contains {
 	"rule": "default.fetch_unlisted",
 	"message": "the host is not among the listed destinations",
@@ -42,6 +70,13 @@ hold contains {
 	not place in data.teams["default"].destinations
 }
 
+# METADATA
+# title: People decide what a fetch sends
+# scope: rule
+# custom:
+#   rule: default.fetch_sends
+#   severity: medium
+#   controls: [OWASP LLM03:2026, NIST AC-4]
 hold contains {
 	"rule": "default.fetch_sends",
 	"message": "the request sends more than a path: a query, headers, a body, or a method that changes something",

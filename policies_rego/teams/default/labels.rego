@@ -13,6 +13,13 @@ label contains "untrusted" if {
 	not says_what_it_gives
 }
 
+# METADATA
+# title: People decide what might carry confidential content out at a stranger's word
+# scope: rule
+# custom:
+#   rule: default.may_leak
+#   severity: high
+#   controls: [OWASP LLM01:2025, OWASP LLM02:2025, NIST AC-4]
 hold contains {
 	"rule": "default.may_leak",
 	"message": "given confidential content, and content from outside that may steer it, the agent reaches outside",

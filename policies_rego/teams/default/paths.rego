@@ -3,7 +3,15 @@ package teams.default
 
 path_tools := {"pdf_text", "workspace_read", "workspace_write", "workspace_delete"}
 
-# python_run reads the workspace too: no credential gets into it, since none can be written.
+# METADATA
+# title: Deny files that look like credentials
+# description: |
+#   python_run reads the workspace too: no credential gets into it, since none can be written.
+# scope: rule
+# custom:
+#   rule: default.credential_path
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST AC-6]
 deny contains {
 	"rule": "default.credential_path",
 	"message": "the path looks like a file of credentials",
@@ -13,8 +21,16 @@ deny contains {
 	names_credential(path_parts)
 }
 
-# A search reads every file below its path. The tool does not know policy and is not trusted to
-# leave a file out, so the whole search is denied.
+# METADATA
+# title: Deny a search that would read credentials
+# description: |
+#   A search reads every file below its path. The tool does not know policy and is not trusted to
+#   leave a file out, so the whole search is denied.
+# scope: rule
+# custom:
+#   rule: default.credential_searched
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST AC-6]
 deny contains {
 	"rule": "default.credential_searched",
 	"message": "the search would read a file that looks like credentials",
@@ -25,6 +41,13 @@ deny contains {
 	names_credential(searched_paths)
 }
 
+# METADATA
+# title: Deny a search where nobody knows the files
+# scope: rule
+# custom:
+#   rule: default.workspace_unknown
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST AC-6]
 deny contains {
 	"rule": "default.workspace_unknown",
 	"message": "the tool reads many files, and the input does not list them",
@@ -35,6 +58,13 @@ deny contains {
 	not paths_known
 }
 
+# METADATA
+# title: Deny a path that leads out of the workspace
+# scope: rule
+# custom:
+#   rule: default.path_escapes
+#   severity: high
+#   controls: [OWASP LLM03:2026, CWE-22]
 deny contains {
 	"rule": "default.path_escapes",
 	"message": "the path leads out of the workspace",
@@ -46,6 +76,13 @@ deny contains {
 	leads_out(argument)
 }
 
+# METADATA
+# title: Deny work on a file that is not named
+# scope: rule
+# custom:
+#   rule: default.path_unknown
+#   severity: high
+#   controls: [OWASP LLM03:2026, NIST SI-10]
 deny contains {
 	"rule": "default.path_unknown",
 	"message": "the tool works on one file, and the input has no parsed path",

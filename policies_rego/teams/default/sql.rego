@@ -1,7 +1,14 @@
 # Ask the operator's database: what plainly reads goes by itself, everything else with a person.
 package teams.default
 
-# `databases` in data.json lists "host:port", in lower case, of the database of each DSN.
+# METADATA
+# title: Agents ask the listed database
+# description: |
+#   `databases` in data.json lists "host:port", in lower case, of the database of each DSN.
+# scope: rule
+# custom:
+#   rule: default.sql_query
+#   severity: low
 allow contains {
 	"rule": "default.sql_query",
 	"message": "agents may read from the database that the operator listed",
@@ -12,6 +19,13 @@ allow contains {
 	count(sql_places) > 0
 }
 
+# METADATA
+# title: Deny queries where no database is listed for reading
+# scope: rule
+# custom:
+#   rule: default.sql_reading_closed
+#   severity: low
+#   controls: [OWASP LLM03:2026, NIST AC-6]
 deny contains {
 	"rule": "default.sql_reading_closed",
 	"message": "teams/default/data.json lists no database for reading",
@@ -23,6 +37,13 @@ deny contains {
 	count(sql_places) == 0
 }
 
+# METADATA
+# title: Deny more than reading where no database is listed for writing
+# scope: rule
+# custom:
+#   rule: default.sql_writing_closed
+#   severity: low
+#   controls: [OWASP LLM03:2026, NIST AC-6]
 deny contains {
 	"rule": "default.sql_writing_closed",
 	"message": "more than plain reading, and teams/default/data.json lists no database for writing",
@@ -34,6 +55,13 @@ deny contains {
 	count(sql_places) == 0
 }
 
+# METADATA
+# title: Deny several statements in one call
+# scope: rule
+# custom:
+#   rule: default.sql_several
+#   severity: medium
+#   controls: [CWE-89]
 deny contains {
 	"rule": "default.sql_several",
 	"message": "there is more than one statement",
@@ -44,6 +72,13 @@ deny contains {
 	input.derived.statement.statements > 1
 }
 
+# METADATA
+# title: People decide what may write
+# scope: rule
+# custom:
+#   rule: default.sql_writes
+#   severity: high
+#   controls: [OWASP LLM03:2026, supports EU 2024/1689 Art. 14]
 hold contains {
 	"rule": "default.sql_writes",
 	"message": "the statement may do more than read: it would run with the DSN that may write",

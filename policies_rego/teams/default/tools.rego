@@ -10,6 +10,12 @@ workspace_tools := {
 	"workspace_write",
 }
 
+# METADATA
+# title: Agents run Python in a sandbox
+# scope: rule
+# custom:
+#   rule: default.python_run
+#   severity: low
 allow contains {
 	"rule": "default.python_run",
 	"message": "agents may run Python in a sandbox",
@@ -19,6 +25,12 @@ allow contains {
 	input.tool.name == "python_run"
 }
 
+# METADATA
+# title: Agents work on their own files
+# scope: rule
+# custom:
+#   rule: default.workspace
+#   severity: low
 allow contains {
 	"rule": "default.workspace",
 	"message": "agents may work on the files of their own workspace",
@@ -28,6 +40,13 @@ allow contains {
 	input.tool.name in workspace_tools
 }
 
+# METADATA
+# title: People decide what is deleted
+# scope: rule
+# custom:
+#   rule: default.delete
+#   severity: medium
+#   controls: [OWASP LLM03:2026, supports EU 2024/1689 Art. 14]
 hold contains {
 	"rule": "default.delete",
 	"message": "a workspace file would be deleted",
@@ -37,6 +56,13 @@ hold contains {
 	input.tool.name == "workspace_delete"
 }
 
+# METADATA
+# title: People decide what is overwritten
+# scope: rule
+# custom:
+#   rule: default.overwrite
+#   severity: medium
+#   controls: [OWASP LLM03:2026, supports EU 2024/1689 Art. 14]
 hold contains {
 	"rule": "default.overwrite",
 	"message": "a workspace file would be overwritten",
@@ -48,6 +74,13 @@ hold contains {
 	path in input.workspace.paths
 }
 
+# METADATA
+# title: People decide on tools that destroy
+# scope: rule
+# custom:
+#   rule: default.destructive_tool
+#   severity: high
+#   controls: [OWASP LLM03:2026, supports EU 2024/1689 Art. 14]
 hold contains {
 	"rule": "default.destructive_tool",
 	"message": "the tool's definition says that it destroys",

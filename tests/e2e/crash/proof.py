@@ -23,12 +23,14 @@ class Record:
         states: Call with its state.
         steps: Call with its steps in order.
         receipts: Calls in the order of their receipts.
+        entries: Of the log; None where the bytes are still to be made.
     """
 
     states: dict[str, CallState]
     steps: dict[str, list[Step]]
     receipts: list[str]
     envelopes: list[bytes]
+    entries: list[bytes | None]
     sequences: list[int]
     epoch: int
 
@@ -58,6 +60,15 @@ def read_record(store: Path) -> Record:
                 steps[f"calls/{call}"].append(Step(kind))
         sealed = connection.execute("SELECT call, envelope FROM receipts ORDER BY sequence")
         receipts = [(f"calls/{call}", bytes(envelope)) for call, envelope in sealed]
+        entries = [
+            entry
+            for (entry,) in connection.execute(
+                "SELECT coalesce(receipts.envelope, leaf) FROM log_entries"
+                " LEFT JOIN receipts ON kind = 'receipt' AND receipts.sequence = reference"
+                " LEFT JOIN log_leaves ON log_leaves.place = log_entries.place"
+                " ORDER BY log_entries.place"
+            )
+        ]
         epoch = connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
     finally:
         connection.close()
@@ -66,6 +77,7 @@ def read_record(store: Path) -> Record:
         steps=steps,
         receipts=[call for call, _ in receipts],
         envelopes=[envelope for _, envelope in receipts],
+        entries=entries,
         sequences=sequences,
         epoch=int(epoch[0]),
     )
@@ -105,11 +117,11 @@ def check_log(record: Record, store: Path, trust_root: Path, kept: bytes | None)
         assert kept is None, "readers are shown no log any more"
         return None
     folder = LogFolder(shown)
-    checkpoint, size = folder.checkpoint(), len(record.envelopes)
+    checkpoint, size = folder.checkpoint(), len(record.entries)
     covered = int(checkpoint.splitlines()[1])
-    assert covered <= size, "readers are shown receipts that the record does not have"
+    assert covered <= size, "readers are shown entries that the record does not have"
     entries = list(folder.entries(covered))
-    assert entries == record.envelopes[:covered]
+    assert entries == record.entries[:covered]
     verdict = verify_log(
         checkpoint,
         entries,
