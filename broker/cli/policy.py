@@ -1,8 +1,8 @@
-"""`toolwarrant policy`: check, test, compile, replay, explain policy."""
+"""`toolwarrant policy`: check, test, compile, replay, explain, suggest policy."""
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +14,16 @@ from broker.cli.options import Output, OutputOption
 from broker.cli.policy_explain import explain_call
 from broker.cli.policy_replay import CODES as REPLAY_CODES
 from broker.cli.policy_replay import replay_decisions
+from broker.cli.policy_suggest import CODES as SUGGEST_CODES
+from broker.cli.policy_suggest import suggest_rules
 from broker.cli.terminal import document, lines, note, say
 from broker.core.policy_finding import PolicyFinding
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
-app = typer.Typer(help="Check, test, compile, replay, explain policy.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check, test, compile, replay, explain, suggest policy.", no_args_is_help=True
+)
 
 _CODES = (
     "Exit codes: 0 nothing to mend; 1 something is; 2 wrong usage, no policy folder, or no opa."
@@ -32,6 +36,7 @@ OpaOption = Annotated[str, typer.Option(help="The opa program, by path or by nam
 
 app.command("explain", epilog=OF_OTHERS)(explain_call)
 app.command("replay", epilog=REPLAY_CODES)(replay_decisions)
+app.command("suggest", epilog=SUGGEST_CODES)(suggest_rules)
 
 
 @app.command(epilog=_CODES)
@@ -48,16 +53,18 @@ def check(
     Compiles it strictly against its schemas and capabilities, checks the format, and lints it
     where Regal is installed.
     """
-    from broker.adapters.policy_files import check_folder
+    from broker.adapters.policy_files import check_folder, modes_of
 
     linter = shutil.which(regal)
     findings = check_folder(folder, opa, linter)
     if output is Output.JSON:
-        document({"findings": _plain(findings), "linted": linter is not None})
+        modes: dict[str, Plain] = {**modes_of(folder)}
+        document({"findings": _plain(findings), "linted": linter is not None, "modes": modes})
     else:
         _tell(findings)
         if linter is None:
             note("Regal is not on PATH, so its rules were left out")
+        _tell_modes(modes_of(folder))
         if not findings:
             note("nothing to mend")
     raise typer.Exit(Exit.TOOL_FAILED if findings else Exit.OK)
@@ -73,7 +80,7 @@ def run_rego_tests(
 
     They must reach 95 % of the lines of each folder of rules.
     """
-    from broker.adapters.policy_files import run_tests
+    from broker.adapters.policy_files import modes_of, run_tests
 
     outcome = run_tests(folder, opa)
     if output is Output.JSON:
@@ -85,6 +92,7 @@ def run_rego_tests(
         _tell(outcome.findings)
         for name, percent in outcome.coverage.items():
             say(visible(f"{percent:5.1f} %  {name}"))
+        _tell_modes(modes_of(folder))
         if not outcome.findings:
             note("every test passed")
     raise typer.Exit(Exit.TOOL_FAILED if outcome.findings else Exit.OK)
@@ -101,7 +109,13 @@ def build(
 
     `bundle` in [policy] of the configuration names the one that a broker uses.
     """
-    from broker.adapters.policy_files import build_bundle, check_folder, load_bundle, run_tests
+    from broker.adapters.policy_files import (
+        build_bundle,
+        check_folder,
+        load_bundle,
+        modes_of,
+        run_tests,
+    )
 
     # Not linted: whether a bundle is built must not hang on what else is installed.
     _refuse(folder, check_folder(folder, opa, regal=None))
@@ -124,6 +138,7 @@ def build(
         document({**answer, "sha256": built.sha256})
         return
     say(lines(f"{built.revision} {built.sha256}"))
+    _tell_modes(modes_of(folder))
     note(lines(f"wrote {bundle}: restart the broker to use it"))
 
 
@@ -136,6 +151,11 @@ def _refuse(folder: Path, findings: Sequence[PolicyFinding]) -> None:
     if findings:
         listed = "\n".join(map(str, findings))
         raise ConfigurationError(str(folder), None, f"no bundle was written, mend first:\n{listed}")
+
+
+def _tell_modes(modes: Mapping[str, str]) -> None:
+    for package, mode in modes.items():
+        note(visible(f"{package} is on trial: its mode is {mode}, it decides nothing then"))
 
 
 def _tell(findings: Sequence[PolicyFinding]) -> None:

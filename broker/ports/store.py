@@ -54,6 +54,9 @@ class Store(Protocol):
     async def set_premise(self, name: str, value: str, event: EventDraft) -> None:
         """Set what decisions rest on, such as `policy.bundle`, with the event that says so."""
 
+    async def premise(self, name: str) -> str | None:
+        """Read a premise; None where nobody set it."""
+
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt; one that is there already is left as it is, with no new event.
 

@@ -16,6 +16,9 @@ TWICE: dict[str, str] = {
     "core.signed_note.NoteSignature.__post_init__: len(self.key_id) != KEY_ID_BYTES": (
         "what has no 4 bytes has no signature behind them"
     ),
+    "core.trust_root.TrustRoot.__post_init__: _refuse_shared(": (
+        "its reader has looked, at more roles than are known"
+    ),
     "verify.log.open_checkpoint: raise ReceiptInvalid(_CHECKPOINT, 'no log key": (
         "of no key none is within its bounds"
     ),
@@ -28,7 +31,7 @@ TWICE: dict[str, str] = {
     ),
     "verify.receipt._inclusion: proof is None": "without a proof no checkpoint was opened",
     "verify.receipt._inclusion: signed is None": "with a proof one was, or it was refused",
-    "verify.receipt._validity: raise Indeterminate('validity', 'the key is withdrawn": (
+    "verify.receipt._validity: raise Indeterminate('validity', f'the key is {key.status": (
         "what follows is as undecided"
     ),
     "verify.signature.is_signed: return False": "a trust root has no third kind of key",

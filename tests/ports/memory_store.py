@@ -165,6 +165,11 @@ class MemoryStore:
 
         await self._write(work)
 
+    async def premise(self, name: str) -> str | None:
+        """Read a premise."""
+        self._refuse_if_lost()
+        return self._disk.premises.get(name)
+
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""
 

@@ -320,6 +320,15 @@ def _trust_roots(keys: Keys) -> Iterator[Vector]:
     def keyed(data: bytes) -> bytes:
         return changed(public_key=pem(data), keyid=sha256_hex(data))
 
+    def roots(count: int) -> bytes:
+        """Add root keys, made up: their bytes are never looked at."""
+        made = [der[:-32] + bytes([number]) * 32 for number in range(count)]
+        keys = [
+            {**other, "role": "root", "keyid": sha256_hex(each), "public_key": pem(each)}
+            for each in made
+        ]
+        return json.dumps({**fields, "keys": [*fields["keys"], *keys]}).encode()
+
     short = json.dumps(fields).encode()
     yield from _of(
         "trust_root",
@@ -330,6 +339,7 @@ def _trust_roots(keys: Keys) -> Iterator[Vector]:
             "accept/in an envelope": wrapped(b64(good)),
             "accept/unknown role": changed(role="mayor", keyid=1),
             "accept/bounded": changed(valid_until_index=0, valid_from_index="0"),
+            "accept/as many root keys as are tried": roots(32),
             "accept/number as text": changed(valid_from_index="9223372036854775807"),
         },
         {
@@ -346,6 +356,15 @@ def _trust_roots(keys: Keys) -> Iterator[Vector]:
             "version 0": json.dumps({**fields, "version": 0}).encode(),
             "version true": json.dumps({**fields, "version": True}).encode(),
             "no version": json.dumps({"keys": fields["keys"]}).encode(),
+            "id of no key": changed(keyid="0" * 64),
+            "one key in two roles": json.dumps(
+                {**fields, "keys": [fields["keys"][0], {**fields["keys"][0], "role": "log"}]}
+            ).encode(),
+            "one key in a role that nobody knows, too": json.dumps(
+                {**fields, "keys": [*fields["keys"], {**other, "role": "mayor"}]}
+            ).encode(),
+            "more root keys than are tried": roots(33),
+            "threshold that nobody can meet": json.dumps({**fields, "root_threshold": 1}).encode(),
             "id of another key": changed(keyid=other["keyid"]),
             "id not a string": changed(keyid=1),
             "unknown status": changed(status="asleep"),
