@@ -73,10 +73,8 @@ check-bundle: venv
 	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
 conformance: setup tools ## Hold our receipts, engines and sandboxes against third parties
-	@echo "conformance: runsc, logcheck, litewitness"
-	@scripts/tool.sh runsc >/dev/null
-	@scripts/tool.sh logcheck >/dev/null
-	@scripts/tool.sh litewitness >/dev/null
+	@echo "conformance: runsc, logcheck, litewitness, cosign, spicy"
+	@for tool in runsc logcheck litewitness cosign spicy; do scripts/tool.sh "$$tool" >/dev/null; done
 	@$(BIN)/pytest conformance -q
 
 drill: setup tools ## Long runs: kill loops, a thousand mixed calls, the pool, simulation; SEED=n repeats one

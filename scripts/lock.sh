@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.lock (runtime) and requirements-dev.lock (development) from pyproject.toml, and
-# bench/peer.lock from bench/peer.in.
+# Writes requirements.lock (runtime), requirements-dev.lock (development) and requirements-verify.lock (the
+# verifier alone) from pyproject.toml, and the lock of each environment of its own from the `.in` beside it.
 #
 # Arguments are passed on to `uv pip compile`, for instance `--upgrade`.
 set -euo pipefail
@@ -16,5 +16,10 @@ compile() {
 
 compile "$@" pyproject.toml --output-file requirements.lock
 compile "$@" pyproject.toml --group dev --output-file requirements-dev.lock
-# What a benchmark compares with stands in an environment of its own.
+# The verifier alone: in the versions that the broker has.
+.venv/bin/python -c 'import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["verify"], sep="\n")' |
+    compile "$@" --constraint requirements.lock - --output-file requirements-verify.lock
+# What a benchmark compares with, and whose vectors we take, stand in environments of their own.
 compile "$@" bench/peer.in --output-file bench/peer.lock
+compile "$@" conformance/vectors/outside.in --output-file conformance/vectors/outside.lock

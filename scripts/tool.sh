@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of a development tool, building it once into a cache outside the checkout.
 #
-#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness
+#   scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness|cosign|spicy
 #
 # The tool on PATH is taken where its version is the wanted one, then the cached one; else it is built
 # from the Go module proxy, whose checksum database pins every source. The cache is
@@ -53,8 +53,21 @@ case "$NAME" in
         LDFLAGS='-s -w'
         RELEASE="https://github.com/FiloSottile/torchwood (go install $PACKAGE@v$VERSION)"
         ;;
+    cosign)
+        VERSION=3.1.3
+        PACKAGE=github.com/sigstore/cosign/v3/cmd/cosign
+        LDFLAGS="-s -w -X sigs.k8s.io/release-utils/version.gitVersion=v$VERSION"
+        RELEASE="https://github.com/sigstore/cosign/releases/tag/v$VERSION"
+        ;;
+    spicy)
+        # It reads tlog-proofs. v0.10 needs a newer Go than the other tools do.
+        VERSION=0.9.0
+        PACKAGE=filippo.io/torchwood/cmd/spicy
+        LDFLAGS='-s -w'
+        RELEASE="https://github.com/FiloSottile/torchwood/releases/tag/v$VERSION"
+        ;;
     *)
-        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness"
+        fail "usage: scripts/tool.sh opa|grpcurl|regal|runsc|logcheck|litewitness|cosign|spicy"
         ;;
 esac
 readonly VERSION PACKAGE LDFLAGS RELEASE
@@ -67,7 +80,7 @@ version_of() {
         grpcurl) "$1" -version 2>&1 ;;
         logcheck) return ;;
         # They have no option that tells: Go reads it out of the file.
-        litewitness) go version -m "$1" 2>/dev/null | grep -P '^\tmod\t' ;;
+        litewitness | spicy) go version -m "$1" 2>/dev/null | grep -P '^\tmod\t' ;;
         *) "$1" version 2>&1 ;;
     esac | sed -nE '1,/[0-9]+\.[0-9]+\.[0-9]+/s/.*[^0-9.]v?([0-9]+\.[0-9]+\.[0-9]+).*/\1/p' | head -n 1
 }

@@ -1,16 +1,16 @@
 """`toolwarrant receipts`: get, check, carry away receipts."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
 from broker.cli.calls import CallArgument
 from broker.cli.documents import plain, time_text
 from broker.cli.exits import OF_OTHERS
+from broker.cli.new_file import new_file, write_new
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.terminal import document, note, say, table
 from broker.core.ids import is_call_id
@@ -81,7 +81,7 @@ def get(
         for path in _write_receipt(into, found):
             note(f"wrote {path}")
     if proof_out:
-        _write_new(proof_out, proof)
+        write_new(proof_out, proof)
         note(f"wrote {proof_out}")
     if output is Output.JSON:
         document(plain(found))
@@ -195,36 +195,65 @@ def witness_key(
 @app.command(epilog=OF_OTHERS)
 def export(
     target: Annotated[
-        Path, typer.Argument(help="New folder (a file for each), or FILE.jsonl (a line for each).")
-    ],
+        Path | None,
+        typer.Argument(help="New folder (a file for each), or FILE.jsonl (a line for each)."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="In its place: new folder for strangers, with proofs, documents, Sigstore "
+            "bundles, keys, and VERIFY.md, which says how to check them without us."
+        ),
+    ] = None,
+    call: Annotated[
+        list[str] | None, typer.Option(help="With --out: only this call's; may be repeated.")
+    ] = None,
+    trust_root: Annotated[
+        Path | None,
+        typer.Option(help="With --out: trust-root.json to put in. [default: the broker's]"),
+    ] = None,
     after: AfterOption = 0,
     config: ConfigOption = None,
     identity: AsOption = None,
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Write every receipt to a folder or a file."""
+    """Write every receipt to a folder or a file; with --out, whatever verifies them, too."""
+    from broker.cli.evidence import write_evidence
+
+    place = out or target
+    if place is None or (out and target):
+        raise typer.BadParameter("name one: TARGET, or --out DIR")
+    if not out and (call or trust_root):
+        raise typer.BadParameter("--call and --trust-root go with --out DIR")
+    if call and after:
+        raise typer.BadParameter("name calls, or the sequence after which to begin")
     with connect(config, identity or _AUDITOR, address) as broker:
-        found = broker.receipts(after=after)
         try:
-            count = (
-                _write_lines(target, found)
-                if target.suffix == ".jsonl"
-                else _write_files(target, found)
-            )
+            if out:
+                count = write_evidence(
+                    out, broker, calls=call or (), after=after, trust_root=trust_root
+                )
+            else:
+                count = _write_chain(place, broker.receipts(after=after))
         except OSError as error:
             raise ConfigurationError(
-                str(target), None, f"cannot be written: {error.strerror}; name another one"
+                str(error.filename or place), None, f"{error.strerror}: name another one"
             ) from error
     if output is Output.JSON:
-        document({"receipts": count, "target": str(target)})
+        document({"receipts": count, "target": str(place)})
     else:
-        say(f"wrote {count} receipts to {target}")
+        say(f"wrote {count} receipts to {place}")
+
+
+def _write_chain(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:
+    write = _write_lines if target.suffix == ".jsonl" else _write_files
+    return write(target, receipts)
 
 
 def _write_lines(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:
     count = 0
-    with _new_file(target) as file:
+    with new_file(target) as file:
         for receipt in receipts:
             # The envelope as a text: re-written as JSON it would no longer be the signed log's.
             file.write(json.dumps(plain(receipt), separators=(",", ":")) + "\n")
@@ -240,20 +269,10 @@ def _write_files(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:
         # The call's name comes over the network and becomes a path.
         if not is_call_id(ulid):
             raise ConfigurationError(str(target), None, f"{receipt.call!r} is no call's name")
-        with _new_file(target / f"{receipt.sequence:010d}-{ulid}.json") as file:
+        with new_file(target / f"{receipt.sequence:010d}-{ulid}.json") as file:
             file.write(receipt.receipt)
         count += 1
     return count
-
-
-def _write_new(path: Path, text: str) -> None:
-    try:
-        with _new_file(path) as file:
-            file.write(text)
-    except OSError as error:
-        raise ConfigurationError(
-            str(path), None, f"cannot be written: {error.strerror}; name another one"
-        ) from error
 
 
 def _write_receipt(folder: Path, found: receipt_pb2.GetReceiptResponse) -> list[Path]:
@@ -267,7 +286,7 @@ def _write_receipt(folder: Path, found: receipt_pb2.GetReceiptResponse) -> list[
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             if text:
-                with _new_file(folder / name) as file:
+                with new_file(folder / name) as file:
                     file.write(text)
                 written.append(folder / name)
     except OSError as error:
@@ -275,9 +294,3 @@ def _write_receipt(folder: Path, found: receipt_pb2.GetReceiptResponse) -> list[
             str(folder), None, f"cannot be written: {error.strerror}; name another folder"
         ) from error
     return written
-
-
-def _new_file(path: Path) -> TextIO:
-    # Documents hold arguments and output: theirs alone who asked. Nothing is overwritten.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")

@@ -81,7 +81,10 @@ def read_checkpoint(text: bytes) -> Checkpoint:
     Raises:
         ReceiptInvalid: Any other text; step `checkpoint`.
     """
-    lines = text.decode().split("\n")
+    try:
+        lines = text.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ReceiptInvalid(_STEP, "not UTF-8") from error
     if len(lines) < 4 or lines.pop() != "":
         raise ReceiptInvalid(_STEP, "not origin, size, root hash, a line each")
     origin, size, root, *extensions = lines

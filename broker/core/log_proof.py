@@ -16,6 +16,10 @@ _STEP = "proof"
 _HEADER = "c2sp.org/tlog-proof@v1"
 _EXTRA = "extra "
 _INDEX = "index "
+_REMEDY = (
+    "a proof is what `toolwarrant receipts get CALL --proof-out FILE` writes: a line "
+    f"{_HEADER}, an index, hashes, an empty line, a checkpoint"
+)
 _MOST_HASHES = 63
 MAX_PROOF_BYTES = 2 * MAX_NOTE_BYTES
 
@@ -66,10 +70,10 @@ def read_log_proof(data: bytes) -> LogProof:
     # The first empty line ends the proof: none of its own lines is empty.
     head, parted, checkpoint = data.partition(b"\n\n")
     if not parted or not head.isascii():
-        raise ReceiptInvalid(_STEP, "no lines of ASCII with an empty line behind them")
+        raise ReceiptInvalid(_STEP, f"this file is no proof; {_REMEDY}")
     header, *lines = head.decode().split("\n")
     if header != _HEADER:
-        raise ReceiptInvalid(_STEP, f"it does not begin with {_HEADER}")
+        raise ReceiptInvalid(_STEP, f"this file does not begin as one; {_REMEDY}")
     extra = None
     if lines and lines[0].startswith(_EXTRA):
         said = lines.pop(0).removeprefix(_EXTRA)

@@ -1,6 +1,5 @@
 """Hold our log, its proofs and our verdicts on them to the Go checksum database's packages."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from broker.errors import BrokerError, ReceiptInvalid
 from broker.log import Log
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
 from broker.verify.signature import is_signed
-from conformance.log.go import ask
+from conformance.tools import ACCEPT, ask, b64
 from tests.core import rfc6962
 from tests.log.fakes import add_receipts, leaf_of
 from tests.ports.fake_clock import FakeClock
@@ -33,7 +32,6 @@ from tests.ports.shelf import SqliteShelf
 from tests.story.stage import Alarms
 from tests.verify.log_vectors import ORIGIN, Keys, all_vectors, new_keys, raw, trusted
 
-ACCEPT = "accept"
 # Decided by what only our trust root says: bounds and status of keys, of the receipt's own too.
 _OURS = (
     "log/checkpoint/from a later size",
@@ -64,11 +62,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     return new_keys(tmp_path_factory.mktemp("keys"))
 
 
-def b64(data: bytes) -> str:
-    """Write bytes as the program's JSON has them."""
-    return base64.b64encode(data).decode()
-
-
 def vkeys(root: TrustRoot, role: KeyRole, names: Sequence[str]) -> list[str]:
     """Write the keys of a role under each of these names."""
     kind = COSIGNATURE_V1 if role is KeyRole.WITNESS else ED25519
@@ -87,7 +80,7 @@ def our_word(entry: bytes, proof: bytes, root: TrustRoot, quorum: int) -> str:
     return ACCEPT
 
 
-def test_proofs(logcheck: str, tmp_path: Path) -> None:
+def test_proofs(tmp_path: Path) -> None:
     """On every vector that is theirs to judge, their verdict is ours."""
     vectors = [
         vector
@@ -106,12 +99,12 @@ def test_proofs(logcheck: str, tmp_path: Path) -> None:
         }
         for vector in vectors
     ]
-    assert dict(zip(ours, ask(logcheck, questions), strict=True)) == ours
+    assert dict(zip(ours, ask(questions), strict=True)) == ours
     assert sorted(set(ours.values())) == ["accept", "reject"]
     assert len(ours) > 30
 
 
-def test_notes(logcheck: str, keys: Keys) -> None:
+def test_notes(keys: Keys) -> None:
     """A note that they refuse we refuse, and the other way round."""
     checkpoint = Checkpoint(origin=ORIGIN, size=1, root=rfc6962.mth([b"entry"]))
     good = sign_checkpoint(checkpoint, raw(keys.log), keys.log.sign)
@@ -160,12 +153,12 @@ def test_notes(logcheck: str, keys: Keys) -> None:
         good = [is_signed(trusted_key, read.text, each.signature) for each in found]
         return ACCEPT if good and all(good) else "reject"
 
-    theirs = ask(logcheck, [{"check": "note", "keys": [vkey], "note": b64(n)} for n in notes])
+    theirs = ask([{"check": "note", "keys": [vkey], "note": b64(n)} for n in notes])
     assert theirs == [ours(note) for note in notes]
     assert theirs.count(ACCEPT) == 5
 
 
-def test_consistency(logcheck: str) -> None:
+def test_consistency() -> None:
     """Our proofs that a log only grew are theirs to accept, changed ones to refuse."""
     entries = rfc6962.entries_of(70)
     read = rfc6962.reader(entries)
@@ -203,12 +196,12 @@ def test_consistency(logcheck: str) -> None:
                 ours.append("reject")
             else:
                 ours.append(ACCEPT)
-    assert ask(logcheck, questions) == ours
+    assert ask(questions) == ours
     assert sorted(set(ours)) == ["accept", "reject"]
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 600])
-def test_tiles(logcheck: str, keys: Keys, tmp_path: Path, size: int) -> None:
+def test_tiles(keys: Keys, tmp_path: Path, size: int) -> None:
     """A folder of our tiles is a log to them; with one bit of an entry changed it is none."""
     entries = rfc6962.entries_of(size)
     read = rfc6962.reader(entries)
@@ -224,14 +217,14 @@ def test_tiles(logcheck: str, keys: Keys, tmp_path: Path, size: int) -> None:
         "folder": str(tmp_path),
         "keys": [verifier_key(ORIGIN, ED25519, raw(keys.log))],
     }
-    assert ask(logcheck, [question]) == [ACCEPT]
+    assert ask([question]) == [ACCEPT]
     bundle = tmp_path / Tile(level=None, index=0, width=min(size, 256)).path
     data = bundle.read_bytes()
     bundle.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert ask(logcheck, [question]) == ["reject"]
+    assert ask([question]) == ["reject"]
 
 
-async def test_our_folder(logcheck: str, keys: Keys, tmp_path: Path) -> None:
+async def test_our_folder(keys: Keys, tmp_path: Path) -> None:
     """What our log shows, step by step as it grows, is at each step a whole log to them."""
     store = await SqliteShelf(tmp_path / "store.db").open()
     log = Log(
@@ -255,7 +248,7 @@ async def test_our_folder(logcheck: str, keys: Keys, tmp_path: Path) -> None:
         await add_receipts(store, added, count)
         added += count
         await log.catch_up()
-        assert ask(logcheck, [question]) == [ACCEPT]
+        assert ask([question]) == [ACCEPT]
     (receipt,) = await store.list_receipts(after=300, limit=1)
     index, size, proof = await log.inclusion_proof(receipt)
     # Each time but the first a batch came behind the receipts.
@@ -266,11 +259,11 @@ async def test_our_folder(logcheck: str, keys: Keys, tmp_path: Path) -> None:
         "entry": b64(receipt.envelope),
         "keys": [log.verifier_key],
     }
-    assert ask(logcheck, [question, question | {"entry": b64(b"another")}]) == [ACCEPT, "reject"]
+    assert ask([question, question | {"entry": b64(b"another")}]) == [ACCEPT, "reject"]
     await store.close()
 
 
-def test_two_log_keys(logcheck: str, keys: Keys, tmp_path: Path) -> None:
+def test_two_log_keys(keys: Keys, tmp_path: Path) -> None:
     """A trust root with two log keys takes the checkpoint of either, as they do with two."""
     vector = next(v for v in all_vectors(tmp_path) if v.name == "log/accept/in the log")
     more = trusted(KeyRole.LOG, keys.stranger)
@@ -282,4 +275,4 @@ def test_two_log_keys(logcheck: str, keys: Keys, tmp_path: Path) -> None:
         "entry": b64(vector.envelope),
         "keys": vkeys(root, KeyRole.LOG, [ORIGIN]),
     }
-    assert ask(logcheck, [question]) == [ACCEPT]
+    assert ask([question]) == [ACCEPT]

@@ -21,8 +21,8 @@ from broker.core.trust_root import (
 )
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity
-from conformance.log.go import ask
 from conformance.log.litewitness import LiteWitness
+from conformance.tools import ask
 from tests.broker_process import PROGRAM, UNHURRIED, Folder, Served
 from tests.log.fakes import MemoryFiles, add_receipts
 from tests.log.lives import Life
@@ -134,9 +134,7 @@ class TestLog:
             await log.witnessing.ask()
             assert (len(log.reasons), log.count(log.shown)) == (1, 1)
 
-    async def test_verified_by_go(
-        self, signer: FileSigner, witness: LiteWitness, logcheck: str
-    ) -> None:
+    async def test_verified_by_go(self, signer: FileSigner, witness: LiteWitness) -> None:
         """A proof by our log with its cosignature holds for the Go packages, who want a witness."""
         async with life(signer, witness) as log:
             witness.add_log(log.log.verifier_key)
@@ -156,7 +154,7 @@ class TestLog:
                 }
                 for each in (proof, plain[2])
             ]
-        assert ask(logcheck, questions) == ["accept", "reject"]
+        assert ask(questions) == ["accept", "reject"]
 
 
 class TestBroker:

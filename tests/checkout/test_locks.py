@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-verify.lock"]
 
 
 def pinned(lock: str) -> dict[str, str]:
@@ -42,5 +42,14 @@ class TestLocks:
 
     def test_development_lock_agrees_with_the_runtime_lock(self) -> None:
         """What is tested is what is shipped: the same versions stand in both locks."""
-        runtime, development = (pinned(lock) for lock in LOCKS)
+        runtime, development, verifier = (pinned(lock) for lock in LOCKS)
         assert {name: development.get(name) for name in runtime} == runtime
+        assert {name: runtime.get(name) for name in verifier} == verifier
+
+    def test_the_verifiers_lock_covers_its_extra(self) -> None:
+        """The extra names dependencies of the project by the same ranges; its lock has them all."""
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        extra = project["optional-dependencies"]["verify"]
+        assert set(extra) <= set(project["dependencies"])
+        assert wanted(extra) <= pinned("requirements-verify.lock").keys()
+        assert len(pinned("requirements-verify.lock")) < 8

@@ -64,5 +64,5 @@ class TestTool:
     def test_unknown_name_is_refused(self, shell_only: Path, tmp_path: Path) -> None:
         """A name that the script does not know prints the usage."""
         found = tool("nothing", path=shell_only, cache=tmp_path / "cache")
-        names = "opa|grpcurl|regal|runsc|logcheck|litewitness"
-        assert found.stderr == f"tool: usage: scripts/tool.sh {names}\n"
+        known = "opa|grpcurl|regal|runsc|logcheck|litewitness|cosign|spicy"
+        assert found.stderr == f"tool: usage: scripts/tool.sh {known}\n"

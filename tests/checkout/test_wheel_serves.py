@@ -1,5 +1,6 @@
-"""The wheel, alone in an empty environment, is the whole product."""
+"""The wheel, alone in an empty environment, is the whole product; with less, the verifier."""
 
+import json
 import subprocess
 import sys
 import venv
@@ -11,17 +12,35 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the programs of an empty environment that the wheel was installed into."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    venv.create(folder / "env", with_pip=True)
-    pip = [folder / "env" / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*wheel, "--wheel-dir", str(folder), str(ROOT)], check=True)
-    locked = ["--require-hashes", "--requirement", str(ROOT / "requirements.lock")]
-    subprocess.run([*pip, *locked], check=True, cwd=folder)
-    subprocess.run([*pip, "--no-deps", *folder.glob("*.whl")], check=True, cwd=folder)
-    return folder / "env" / "bin"
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", str(folder), str(ROOT)], check=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the programs of an empty environment that the wheel was installed into."""
+    return environment(tmp_path_factory.mktemp("whole"), wheel, ROOT / "requirements.lock")
+
+
+@pytest.fixture(scope="module")
+def verifier(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same where only the verifier's dependencies are."""
+    return environment(tmp_path_factory.mktemp("less"), wheel, ROOT / "requirements-verify.lock")
+
+
+def environment(folder: Path, wheel: Path, lock: Path) -> Path:
+    """Make an environment of what a lock names, with the wheel."""
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run([*pip, "--require-hashes", "--requirement", lock], check=True, cwd=folder)
+    subprocess.run([*pip, "--no-deps", wheel], check=True, cwd=folder)
+    return python.parent
 
 
 def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -67,3 +86,64 @@ class TestWheel:
             finally:
                 broker.terminate()
             assert (answer.stdout, answer.returncode, broker.wait(60)) == ("42\n", 0, 0)
+
+
+JUDGE = """
+import importlib.util, json, sys
+from pathlib import Path
+from broker.core.trust_root import read_trust_root
+from broker.verify.receipt import verify_receipt
+found = {}
+for file in sys.argv[1:]:
+    for record in json.loads(Path(file).read_text()):
+        texts = {
+            name: record[name].encode()
+            for name in ("request", "result", "proof")
+            if record.get(name) is not None
+        }
+        verdict = verify_receipt(
+            record["envelope"].encode(),
+            read_trust_root(json.dumps(record["trust_root"]).encode()),
+            quorum=record.get("witness_quorum", 0),
+            **texts,
+        )
+        found[record["name"]] = [verdict.validity.name.lower(), verdict.step]
+foreign = "grpc docker google typer rich pydantic wasmtime aiohttp uvloop yaml postgast".split()
+print(json.dumps([found, [name for name in foreign if importlib.util.find_spec(name)]]))
+"""
+VECTORS = [ROOT / "tests" / "vectors" / name for name in ("receipts.json", "log_proofs.json")]
+
+
+class TestVerifierAlone:
+    def test_every_vector(self, verifier: Path, tmp_path: Path) -> None:
+        """Every vector comes to its verdict where there is no gRPC, no Docker, no policy engine."""
+        done = run(verifier / "python", "-c", JUDGE, *map(str, VECTORS), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        records = [record for file in VECTORS for record in json.loads(file.read_text())]
+        expected = {each["name"]: [each["verdict"], each["step"]] for each in records}
+        assert json.loads(done.stdout) == [expected, []]
+
+    def test_the_program(self, verifier: Path, tmp_path: Path) -> None:
+        """`toolwarrant-verify` says what `receipts verify` says, with its exit codes."""
+        records = json.loads(VECTORS[1].read_text())
+        good = next(each for each in records if each["name"] == "log/accept/in the log")
+        for name, text in {
+            "receipt.json": good["envelope"],
+            "changed.json": good["envelope"].replace("A", "B", 1),
+            "trust-root.json": json.dumps(good["trust_root"]),
+            "proof": good["proof"],
+        }.items():
+            (tmp_path / name).write_text(text)
+        program = verifier / "toolwarrant-verify"
+        trust, proof = ("--trust-root", "trust-root.json"), ("--proof", "proof")
+        valid = run(program, "receipt.json", *trust, *proof, "-o", "json", cwd=tmp_path)
+        assert (valid.returncode, json.loads(valid.stdout)["in_log"]) == (0, True), valid.stderr
+        invalid = run(program, "changed.json", *trust, *proof, cwd=tmp_path)
+        assert (invalid.returncode, invalid.stdout.split(":")[0]) == (
+            1,
+            "INVALID at step signature",
+        )
+        quorum = run(program, "receipt.json", *trust, *proof, "--witness-quorum", "1", cwd=tmp_path)
+        assert (quorum.returncode, quorum.stdout.split(":")[0]) == (1, "INVALID at step witnesses")
+        wrong = run(program, "receipt.json", cwd=tmp_path)
+        assert (wrong.returncode, "--trust-root" in wrong.stderr) == (2, True)

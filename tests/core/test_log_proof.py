@@ -42,10 +42,10 @@ def test_example() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("proof@v1", "proof@v2", "does not begin"),
-        ("c2sp", "\nc2sp", "does not begin"),
-        ("c2sp.org", "c2sp.\u00f6rg", "no lines of ASCII"),
-        ("\n\nthe", "\nthe", "no lines of ASCII"),
+        ("proof@v1", "proof@v2", "does not begin as one; a proof is what"),
+        ("c2sp", "\nc2sp", "does not begin as one; a proof is what"),
+        ("c2sp.org", "c2sp.\u00f6rg", "this file is no proof; a proof is what"),
+        ("\n\nthe", "\nthe", "this file is no proof; a proof is what"),
         ("index 73894", "index 073894", "not a plain number"),
         ("index 73894", "index  73894", "not a plain number"),
         ("index 73894", "index 9223372036854775808", "not a plain number"),

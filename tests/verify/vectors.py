@@ -217,7 +217,7 @@ _RAN = json.loads(
 _RESULT_SUBJECT = {"name": "result", "digest": {"sha256": RESULT.sha256}}
 
 
-def _add_result(said: Statement) -> None:
+def add_result(said: Statement) -> None:
     said["subject"].append(copy.deepcopy(_RESULT_SUBJECT))
     said[_P]["result"] = copy.deepcopy(_RAN)
 
@@ -256,7 +256,7 @@ PAYLOAD_CHANGES: dict[str, tuple[str, Callable[[Statement], None]]] = {
     "subjects/request twice": ("succeeded", _put("request", "subject", 1, "name")),
     "outcome/succeeded without result": ("succeeded", _drop_result),
     "outcome/killed without result": ("killed", _drop_result),
-    "outcome/denied with result": ("denied", _add_result),
+    "outcome/denied with result": ("denied", add_result),
     "outcome/succeeded with exit code 1": ("succeeded", _put(1, _P, "result", "exit_code")),
     "outcome/succeeded without exit code": ("succeeded", _put(None, _P, "result", "exit_code")),
     "outcome/failed with exit code 0": ("failed", _put(0, _P, "result", "exit_code")),

@@ -1,4 +1,5 @@
-// Command logcheck judges notes, proofs and tiles by the Go checksum database's own packages.
+// Command logcheck judges envelopes by the DSSE authors' own package; notes, proofs and tiles by those
+// of the Go checksum database.
 //
 // It reads one JSON object a line from standard input and answers each with one line on standard
 // output: "accept", or "reject: " with the reason.
@@ -7,11 +8,16 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -19,14 +25,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
 // question is one thing to judge; bytes are base64 in JSON.
 type question struct {
-	Check      string   // "note", "proof", "consistency" or "tiles"
-	Keys       []string // vkeys of the log
+	Check      string   // "dsse", "ed25519", "note", "proof", "consistency" or "tiles"
+	Keys       []string // vkeys of the log; "dsse": SPKI PEMs
 	Witnesses  []string // vkeys of witnesses, of signature type 4
 	Quorum     int
 	Note       []byte // "note": a signed note
@@ -38,6 +45,10 @@ type question struct {
 	SecondRoot []byte
 	Hashes     [][]byte
 	Folder     string // "tiles": a log's prefix on this machine
+	Envelope   []byte // "dsse"
+	Key        []byte // "ed25519": raw key, signature and message
+	Signature  []byte
+	Message    []byte
 }
 
 func main() {
@@ -59,6 +70,13 @@ func main() {
 
 func judge(asked question) error {
 	switch asked.Check {
+	case "dsse":
+		return judgeEnvelope(asked)
+	case "ed25519":
+		if !ed25519.Verify(asked.Key, asked.Message, asked.Signature) {
+			return errors.New("not signed by this key")
+		}
+		return nil
 	case "note":
 		verifiers, err := verifiersOf(asked.Keys)
 		if err != nil {
@@ -74,6 +92,51 @@ func judge(asked question) error {
 		return judgeTiles(asked)
 	}
 	return fmt.Errorf("unknown check %q", asked.Check)
+}
+
+// signer verifies by a key that has no name, as our envelopes name none.
+type signer struct{ public crypto.PublicKey }
+
+func (s signer) KeyID() (string, error)   { return "", nil }
+func (s signer) Public() crypto.PublicKey { return s.public }
+func (s signer) Verify(_ context.Context, data, sig []byte) error {
+	signed := false
+	switch key := s.public.(type) {
+	case ed25519.PublicKey:
+		signed = ed25519.Verify(key, data, sig)
+	case *ecdsa.PublicKey:
+		sum := sha256.Sum256(data)
+		signed = ecdsa.VerifyASN1(key, sum[:], sig)
+	}
+	if !signed {
+		return errors.New("not signed by this key")
+	}
+	return nil
+}
+
+func judgeEnvelope(asked question) error {
+	var signers []dsse.Verifier
+	for _, text := range asked.Keys {
+		block, _ := pem.Decode([]byte(text))
+		if block == nil {
+			return errors.New("malformed PEM")
+		}
+		public, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if err != nil {
+			return err
+		}
+		signers = append(signers, signer{public})
+	}
+	verifier, err := dsse.NewEnvelopeVerifier(signers...)
+	if err != nil {
+		return err
+	}
+	var envelope dsse.Envelope
+	if err := json.Unmarshal(asked.Envelope, &envelope); err != nil {
+		return err
+	}
+	_, err = verifier.Verify(context.Background(), &envelope)
+	return err
 }
 
 func verifiersOf(vkeys []string) ([]note.Verifier, error) {
