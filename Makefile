@@ -33,10 +33,11 @@ demo: setup ## Show a broker at work, from a fresh start to a verified receipt
 	@$(BIN)/python scripts/demo.py
 
 tools: # what the tests need besides: from PATH, else the cache, the Go module proxy or apt
-	@echo "test: opa, grpcurl, PostgreSQL"
+	@echo "test: opa, grpcurl, PostgreSQL, SoftHSM"
 	@scripts/tool.sh opa >/dev/null
 	@scripts/tool.sh grpcurl >/dev/null
 	@scripts/setup-postgres.sh
+	@scripts/setup-softhsm.sh
 
 test: setup tools ## Run every test, with real containers and a real OPA
 	@opa="$$(scripts/tool.sh opa)"; grpcurl="$$(scripts/tool.sh grpcurl)"; \

@@ -20,7 +20,6 @@ from broker.activation import Activation, Means
 from broker.active_policy import ActivePolicy
 from broker.adapters.docker_engine import DockerEngine
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
-from broker.adapters.file_signer import FileSigner
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
 from broker.adapters.secret_sources import ConfiguredSecrets
@@ -55,14 +54,15 @@ from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
 from broker.core.toolbox import BoundTool, Toolbox
-from broker.core.trust_root import TrustRoot, read_trust_root
+from broker.core.trust_root import KeyRole, TrustRoot
 from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
 from broker.execute import Executor
 from broker.explain import Explainer
 from broker.halts import Halts
 from broker.judge import Judge
-from broker.keyring import note_keys, read_log_signer, read_server_pair, read_signer
+from broker.key_record import record_keys
+from broker.keyring import read_log_signer, read_server_pair, read_signer
 from broker.labels import Labels
 from broker.leaves import Leaves
 from broker.ledger import Ledger
@@ -72,7 +72,7 @@ from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
 from broker.pool import WarmPool
-from broker.ports import BUNDLE_PREMISE, EventDraft, SandboxEngine, Store
+from broker.ports import BUNDLE_PREMISE, EventDraft, SandboxEngine, Signer, Store
 from broker.read import Reader
 from broker.secret_ring import check_declared, open_secrets
 from broker.sessions import Sessions
@@ -80,6 +80,7 @@ from broker.shipped import tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
+from broker.verify.trust_root import open_trust_root
 from broker.witness_ring import open_witnessing
 from broker.witnessing import Witnessing
 from broker.world import FileLimits, Gate, Settings, World
@@ -131,6 +132,14 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
+        await record_keys(
+            outside.store,
+            outside.store,
+            outside.clock,
+            config.receipts.trust_root,
+            open_trust_root(outside.trust_root.encode()),
+            {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
+        )
         log = await _log(config, outside, stack)
         witnessing = await open_witnessing(
             config,
@@ -174,8 +183,8 @@ class _Outside:
     """Everything outside the process, opened and checked."""
 
     boot: str
-    signer: FileSigner
-    log_signer: FileSigner
+    signer: Signer
+    log_signer: Signer
     tls: Tls
     trust_root: str
     keys: TrustRoot
@@ -197,7 +206,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
     signer, trust_root = read_signer(config.receipts)
     log_signer = read_log_signer(config.receipts, trust_root)
-    keys = read_trust_root(trust_root.encode())
+    keys = open_trust_root(trust_root.encode())
     toolbox = _toolbox(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
@@ -276,7 +285,6 @@ async def _world(config: Config, outside: _Outside) -> World:
         outside.policy.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
-    await note_keys(store, clock, receipt=outside.signer.key_id, log=outside.log_signer.key_id)
     admission = _admission(config, outside.toolbox)
     await _remember(admission, store, clock.now() - _HISTORY)
     facts = BrokerFacts(

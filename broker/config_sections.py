@@ -17,6 +17,7 @@ from broker.config_types import (
     OptionalPath,
     OptionalSecretUri,
     RuntimeName,
+    SignerUri,
     WitnessUrl,
 )
 from broker.core.decision import RUNTIMES
@@ -86,9 +87,10 @@ class ReceiptsSection(Section):
         default="file:keys/receipt.key",
         description="Private key of the receipts: file:PATH to a PKCS#8 PEM, mode 0600.",
     )
-    log_key: KeyUri = Field(
+    log_key: SignerUri = Field(
         default="file:keys/log.key",
-        description="Private key of their log, Ed25519: file:PATH to a PKCS#8 PEM, mode 0600.",
+        description="Private key of their log, Ed25519: file:PATH to a PKCS#8 PEM, mode 0600; or "
+        "pkcs11:token=T;object=K?module-path=/LIBRARY.so&pin-source=file:/PIN on a token.",
     )
     trust_root: FilePath = Field(
         default=Path("trust-root.json"),

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from broker.core.secret import NAME_PATTERN
+from broker.core.token_key import SCHEME as TOKEN_SCHEME
+from broker.core.token_key import TokenKey
 
 FILE_SCHEME = "file:"
 """How a key is named that lies in a file; other schemes name other keepers of keys."""
@@ -46,6 +48,16 @@ def _key_uri(value: str, info: ValidationInfo) -> str:
     if not value.startswith(FILE_SCHEME) or value == FILE_SCHEME:
         raise ValueError('must be "file:" followed by a path, such as "file:keys/receipt.key"')
     return f"{FILE_SCHEME}{_path(value.removeprefix(FILE_SCHEME), info)}"
+
+
+def _signer_uri(value: str, info: ValidationInfo) -> str:
+    if not value.startswith(TOKEN_SCHEME):
+        return _key_uri(value, info)
+    try:
+        TokenKey.read(value)
+    except ValueError as error:
+        raise ValueError(f"{error}") from None
+    return value
 
 
 def _secret_name(value: str) -> str:
@@ -114,6 +126,7 @@ Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(_address_or_empty)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 KeyUri = Annotated[str, AfterValidator(_key_uri)]
+SignerUri = Annotated[str, AfterValidator(_signer_uri)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
 SecretUri = Annotated[str, AfterValidator(_secret_uri)]
 OptionalSecretUri = Annotated[str, AfterValidator(_secret_uri_or_empty)]

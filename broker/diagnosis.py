@@ -24,13 +24,21 @@ from broker.bundle_choice import configured_bundle
 from broker.config import Config
 from broker.config_sections import ReceiptsSection
 from broker.core.catalog import Tool
-from broker.core.trust_root import KeyRole, read_trust_root
-from broker.errors import ConfigurationError, ReceiptInvalid, SecretUnavailable
+from broker.core.trust_root import KeyRole
+from broker.errors import (
+    ConfigurationError,
+    KeyRefused,
+    ReceiptInvalid,
+    SecretUnavailable,
+    TokenUnavailable,
+)
 from broker.finding import Finding, Level, ok, warn
 from broker.isolation import isolation
-from broker.keyring import ADD_LOG_KEY, read_log_signer
+from broker.keyring import ADD_LOG_KEY, check_key, read_log_signer
+from broker.outstanding import unsigned_certificate, unsigned_root
 from broker.policy_engine import engine_findings
 from broker.secret_ring import check_declared
+from broker.verify.trust_root import open_trust_root
 from broker.witness_ring import read_addresses, read_witnesses
 
 _EXPIRY_WARNING = timedelta(days=14)
@@ -52,6 +60,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
     return [
         *_certificates(config, now),
         *_receipts(config),
+        *_identities(config),
         *_witnesses(config),
         *_secrets(config),
         *_store(config),
@@ -69,7 +78,8 @@ def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
         certificate, key = (file.read_bytes() for file in (server.certificate, server.private_key))
     except OSError as error:
         said = f"{error.filename}: {error.strerror}"
-        yield Finding(Level.FAIL, "certificates", said, f"mend [server], or {_NEW_SET}")
+        remedy = unsigned_certificate(config) or f"mend [server], or {_NEW_SET}"
+        yield Finding(Level.FAIL, "certificates", said, remedy)
         return
     if fault := key_fault(certificate, key):
         yield Finding(Level.FAIL, "server certificate", fault, f"mend [server], or {_NEW_SET}")
@@ -132,14 +142,16 @@ def _receipts(config: Config) -> Iterator[Finding]:
     receipts = config.receipts
     try:
         signer = FileSigner(receipts.key)
-        root = read_trust_root(receipts.trust_root.read_bytes())
+        root = open_trust_root(receipts.trust_root.read_bytes())
     except (ConfigurationError, ReceiptInvalid, OSError) as error:
-        yield Finding(Level.FAIL, "receipt key", str(error), "mend [receipts], or " + _NEW_SET)
+        remedy = unsigned_root(receipts.trust_root) or f"mend [receipts], or {_NEW_SET}"
+        yield Finding(Level.FAIL, "receipt key", str(error), remedy)
         return
-    trusted = {key.key_id for key in root.of_role(KeyRole.RECEIPT) if key.is_unbounded}
-    if signer.key_id not in trusted:
-        said = f"{receipts.trust_root} does not name the key {signer.key_id}"
-        yield Finding(Level.FAIL, "trust root", said, "add the key to the trust root's keys")
+    try:
+        check_key(receipts.trust_root, root, KeyRole.RECEIPT, signer, "no receipt would be valid")
+    except KeyRefused as error:
+        remedy = "put the key into the trust root, or name the one in use by receipts.key"
+        yield Finding(Level.FAIL, "trust root", f"{error} ({error.reason})", remedy)
     else:
         yield ok("receipt key", f"{signer.key_id}, in the trust root")
     yield _log_key(receipts)
@@ -148,9 +160,22 @@ def _receipts(config: Config) -> Iterator[Finding]:
         yield Finding(Level.WARN, "keys", "this is a development set", remedy)
 
 
+def _identities(config: Config) -> Iterator[Finding]:
+    if not config.identities:
+        remedy = f"add one table for each certificate to {config.file}: [identities.NAME]"
+        yield Finding(Level.WARN, "identities", "nobody may call: there are none", remedy)
+
+
 def _log_key(receipts: ReceiptsSection) -> Finding:
     try:
         signer = read_log_signer(receipts, receipts.trust_root.read_text())
+    except KeyRefused as error:
+        remedy = "put the key into the trust root, or name the one in use by receipts.log_key"
+        said = f"{error} ({error.reason})"
+        return Finding(Level.FAIL, "log key", said, remedy)
+    except TokenUnavailable as error:
+        remedy = "plug the token in, mend its PIN's file, or receipts.log_key"
+        return Finding(Level.FAIL, "log key", str(error), remedy)
     except (ConfigurationError, OSError) as error:
         return Finding(Level.FAIL, "log key", str(error), ADD_LOG_KEY)
     return ok("log key", f"{signer.key_id}, in the trust root")
@@ -326,7 +351,7 @@ def _egress(config: Config) -> Iterator[Finding]:
 def _policy(config: Config) -> Iterator[Finding]:
     policy, bundle = config.policy, None
     try:
-        root = read_trust_root(config.receipts.trust_root.read_bytes())
+        root = open_trust_root(config.receipts.trust_root.read_bytes())
         bundle = configured_bundle(policy, root)
         yield ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
     except (OSError, ReceiptInvalid):

@@ -38,7 +38,9 @@ BrokerError                     everything below; has a reason and a message for
 ├── WitnessError                a witness gave no cosignature that counts; says which
 │   └── LogForkSuspected        a witness saw the log with another history, or a longer one
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
+├── TokenUnavailable            the device that holds a key does not sign now
 └── ConfigurationError          a file that the operator wrote is wrong; names file and line
+    └── KeyRefused              the trust root does not let the broker sign with a key of its own
 """
 
 
@@ -412,6 +414,12 @@ class ReceiptInvalid(BrokerError):
         self.step = step
 
 
+class TokenUnavailable(BrokerError):
+    """The device that holds a key does not sign now; nothing was signed."""
+
+    reason = "TOKEN_UNAVAILABLE"
+
+
 class ConfigurationError(BrokerError):
     """A file that the operator wrote is wrong; the broker does not start.
 
@@ -426,3 +434,17 @@ class ConfigurationError(BrokerError):
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
         self.file = file
         self.line = line
+
+
+class KeyRefused(ConfigurationError):
+    """The trust root does not let the broker sign with a key that it is to use; it does not start.
+
+    Args:
+        file: The trust root.
+    """
+
+    reason = "KEY_NOT_TRUSTED"
+
+    def __init__(self, file: str, message: str, *, reason: str) -> None:
+        super().__init__(file, None, message)
+        self.reason = reason

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 from broker.core.bundle import Bundle
 from broker.core.call import Call, Evaluation
 from broker.core.canonical import JsonObject
-from broker.core.decision import Effect, Requirement
+from broker.core.decision import Effect, Reason, Requirement, Trial
+from broker.core.decision_reader import read_reasons, read_trials
 from broker.core.document import Document
 from broker.core.identity import Identity, Role
 from broker.core.ids import Sha256
+from broker.core.replay import outcome_of
 from broker.core.rule_index import RuleSource, read_rules
+from broker.core.trial import changes
+from broker.errors import PolicyInvalid
 from broker.ports import Store
 from broker.read import Reader
 
@@ -35,6 +39,19 @@ class ExplainedReason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedTrial:
+    """What one package on trial would have made of a decision.
+
+    Args:
+        changes: Fields that would be others, reasons apart; that it would be no decision.
+    """
+
+    trial: Trial
+    reasons: tuple[ExplainedReason, ...]
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """One question to policy with its answer; a document is None where it was erased."""
 
@@ -43,6 +60,7 @@ class Explanation:
     requirements: tuple[Requirement, ...]
     remedies: tuple[str, ...]
     is_active_bundle: bool
+    trials: tuple[ExplainedTrial, ...]
     asked: Document | None
     answered: Document | None
 
@@ -90,42 +108,55 @@ class Explainer:
 
     async def _one(self, evaluation: Evaluation) -> Explanation:
         answered = await self._store.document(evaluation.decision_sha256)
+        asked = await self._store.document(evaluation.policy_input_sha256)
         body: JsonObject = answered.body if answered else {}
-        reasons = tuple(self._reasons(body))
+        reasons = tuple(map(self._reason, read_reasons(body) if answered else ()))
         requirements = tuple(_requirements(body))
+        trials = read_trials(body)
         return Explanation(
             evaluation=evaluation,
             reasons=reasons,
             requirements=requirements,
-            remedies=tuple(self._remedies(evaluation.effect, reasons, requirements)),
+            remedies=tuple(self._remedies(evaluation.effect, reasons, requirements, trials)),
             is_active_bundle=evaluation.bundle_sha256 == self.bundle.sha256,
-            asked=await self._store.document(evaluation.policy_input_sha256),
+            trials=tuple(self._trial(trial, body, asked) for trial in trials),
+            asked=asked,
             answered=answered,
         )
 
-    def _reasons(self, body: JsonObject) -> Iterator[ExplainedReason]:
-        for reason in _objects(body.get("reasons")):
-            rule = str(reason["rule"])
-            sources = tuple(source for source in self.rules if source.rule == rule)
-            yield ExplainedReason(
-                rule=rule,
-                severity=str(reason["severity"]),
-                message=str(reason["message"]),
-                agent_message=str(reason["agent_message"]),
-                source=sources[0] if sources else None,
-                also_at=sources[1:],
-            )
+    def _reason(self, reason: Reason) -> ExplainedReason:
+        sources = tuple(source for source in self.rules if source.rule == reason.rule)
+        return ExplainedReason(
+            rule=reason.rule,
+            severity=reason.severity,
+            message=reason.message,
+            agent_message=reason.agent_message,
+            source=sources[0] if sources else None,
+            also_at=sources[1:],
+        )
+
+    def _trial(self, trial: Trial, body: JsonObject, asked: Document | None) -> ExplainedTrial:
+        return ExplainedTrial(
+            trial=trial,
+            reasons=tuple(map(self._reason, trial.reasons)),
+            changes=(*changes(body, trial.would_be), *_faults(trial, asked)),
+        )
 
     def _remedies(
         self,
         effect: Effect,
         reasons: Sequence[ExplainedReason],
         requirements: Sequence[Requirement],
+        trials: Sequence[Trial],
     ) -> Iterator[str]:
         """Say what would have to be different, as far as the decision itself tells."""
         rules = ", ".join(reason.rule for reason in reasons)
         if any(reason.rule in _NO_ALLOW for reason in reasons):
-            allowing = [rule for rule in self.rules if rule.head == "allow"]
+            # What a package on trial allows does not count.
+            idle = {trial.package for trial in trials}
+            allowing = [
+                rule for rule in self.rules if rule.head == "allow" and rule.package not in idle
+            ]
             places = ", ".join(f"{rule.rule} ({rule.file}:{rule.line})" for rule in allowing)
             yield f"a rule that allows has to apply; there are: {places or 'none'}"
         elif effect is Effect.DENY and reasons:
@@ -141,6 +172,16 @@ class Explainer:
         for reason in reasons:
             if effect is not Effect.ALLOW:
                 yield f"{reason.rule} tells the agent: {reason.agent_message}"
+
+
+def _faults(trial: Trial, asked: Document | None) -> Iterator[str]:
+    """Say of what policy would have answered that the broker would refuse it."""
+    if asked is None:
+        return
+    try:
+        outcome_of(trial.would_be, asked.body)
+    except PolicyInvalid as error:
+        yield f"it would be no decision, and so a denial: {error.message}"
 
 
 def _requirements(body: JsonObject) -> Iterator[Requirement]:

@@ -81,14 +81,14 @@ def initialise(
         ImageBuildFailed: An image could not be built; nothing was written.
     """
     folder = folder.resolve()
-    _refuse_taken(folder)
+    refuse_taken(folder)
     settings = settings or {}
     config = render(settings, _named(IDENTITIES))
     # A set that `serve` would refuse is not begun, least of all after minutes of building.
     parse(config, file=str(folder / CONFIG_NAME), folder=folder)
-    images = _build(settings, report) if build else {}
+    images = build_shipped(settings, report) if build else {}
     try:
-        _write(folder, config, images, now)
+        write_whole(folder, lambda draft: _fill(draft, config, images, now))
     except OSError as error:
         raise ConfigurationError(
             str(folder), None, f"cannot be written: {error.strerror}; choose another folder"
@@ -101,11 +101,16 @@ def pin_images(lock: Path, images: Mapping[str, str]) -> None:
     """Replace the lock file by these image ids, at once."""
     fresh = lock.with_name(f".{lock.name}.new")
     fresh.unlink(missing_ok=True)
-    _put(fresh, _lock_text(images))
+    put(fresh, lock_text(images))
     fresh.replace(lock)
 
 
-def _refuse_taken(folder: Path) -> None:
+def refuse_taken(folder: Path) -> None:
+    """Refuse a folder that holds a set, or that nobody may write to.
+
+    Raises:
+        ConfigurationError: It is so; says what it holds.
+    """
     taken = [name for name in _OURS if (folder / name).exists()]
     if taken:
         raise ConfigurationError(
@@ -132,7 +137,8 @@ def _refuse_unwritable(folder: Path) -> None:
         )
 
 
-def _build(settings: Settings, report: Callable[[str], None]) -> dict[str, str]:
+def build_shipped(settings: Settings, report: Callable[[str], None]) -> dict[str, str]:
+    """Build what is missing of the tools' images; give their ids to be pinned."""
     chosen = settings.get("sandbox", {})
     tools = chosen.get("tools_dir")
     return build_images(
@@ -146,14 +152,22 @@ def _named(identities: Mapping[str, IdentityEntry]) -> dict[str, IdentityEntry]:
     return {f"{SPIFFE_PREFIX}{name}": entry for name, entry in identities.items()}
 
 
-def _write(folder: Path, config: str, images: Mapping[str, str], now: datetime) -> None:
+def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Write a new folder, or into one, either everything or nothing.
+
+    Args:
+        fill: Writes into a folder that is moved to its place afterwards.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     # Built beside its place and moved there when complete: a crash leaves no half set that
     # `serve` could start on, only a folder that says by its name that it may go.
     parent = folder if folder.exists() else folder.parent
     parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.init-", dir=parent))
     try:
-        _fill(draft, config, images, now)
+        fill(draft)
         if folder.exists():
             _move_into(draft, folder)
         else:
@@ -163,8 +177,8 @@ def _write(folder: Path, config: str, images: Mapping[str, str], now: datetime) 
 
 
 def _fill(draft: Path, config: str, images: Mapping[str, str], now: datetime) -> None:
-    _put(draft / CONFIG_NAME, config.encode())
-    _put(draft / "images.lock.json", _lock_text(images))
+    put(draft / CONFIG_NAME, config.encode())
+    put(draft / "images.lock.json", lock_text(images))
     _fill_pki(draft / "pki", now)
     (draft / "keys").mkdir(mode=0o700)
     keys = tuple(
@@ -176,7 +190,7 @@ def _fill(draft: Path, config: str, images: Mapping[str, str], now: datetime) ->
             (KeyRole.POLICY, "policy.key", "ecdsa-p256"),
         )
     )
-    _put(draft / "trust-root.json", write_trust_root(TrustRoot(version=1, keys=keys)).encode())
+    put(draft / "trust-root.json", write_trust_root(TrustRoot(version=1, keys=keys)).encode())
 
 
 def trusted_new_key(role: KeyRole, file: Path, *, algorithm: str = "ed25519") -> TrustedKey:
@@ -188,8 +202,8 @@ def trusted_new_key(role: KeyRole, file: Path, *, algorithm: str = "ed25519") ->
 def _fill_pki(pki: Path, now: datetime) -> None:
     pki.mkdir(mode=0o700)
     authority = DevelopmentAuthority(now)
-    _put(pki / "ca.crt", authority.certificate_pem)
-    _put(pki / "ca.key", authority.private_key_pem)
+    put(pki / "ca.crt", authority.certificate_pem)
+    put(pki / "ca.key", authority.private_key_pem)
     server = authority.issue_server(
         "server", f"{SPIFFE_PREFIX}server", ("localhost",), ("127.0.0.1",)
     )
@@ -199,11 +213,12 @@ def _fill_pki(pki: Path, now: datetime) -> None:
 
 
 def _put_pair(pki: Path, name: str, pair: KeyPair) -> None:
-    _put(pki / f"{name}.crt", pair.certificate_pem)
-    _put(pki / f"{name}.key", pair.private_key_pem)
+    put(pki / f"{name}.crt", pair.certificate_pem)
+    put(pki / f"{name}.key", pair.private_key_pem)
 
 
-def _lock_text(images: Mapping[str, str]) -> bytes:
+def lock_text(images: Mapping[str, str]) -> bytes:
+    """Write which images are pinned."""
     return (json.dumps(images, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -222,7 +237,8 @@ def _move_into(draft: Path, folder: Path) -> None:
         raise
 
 
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
+    """Write a new file for its owner alone."""
     # The mode from the first byte on: a key that is public for a moment is public.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,15 +1,20 @@
 """Read the keys that a broker proves itself with, each checked against what others know of it."""
 
+import os
 from pathlib import Path
 
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.pki import key_fault, read_certificate
+from broker.adapters.secret_sources import read_pin
 from broker.config import FILE_SCHEME
 from broker.config_sections import ReceiptsSection, ServerSection
-from broker.core.ids import Sha256
-from broker.core.trust_root import KeyRole, TrustedKey, read_trust_root
-from broker.errors import ConfigurationError, ReceiptInvalid
-from broker.ports import Clock, EventDraft, Store
+from broker.core.token_key import SCHEME as TOKEN_SCHEME
+from broker.core.token_key import TokenKey
+from broker.core.trust_root import KeyRole, KeyStatus, TrustedKey, TrustRoot
+from broker.errors import ConfigurationError, KeyRefused, ReceiptInvalid
+from broker.ports import Signer
+from broker.root_file import unreadable
+from broker.verify.trust_root import open_trust_root
 
 ADD_LOG_KEY = "`toolwarrant receipts log-key` makes it and adds it to the trust root"
 """Says what to do in a set that has no key of role log."""
@@ -33,7 +38,7 @@ def read_server_pair(server: ServerSection) -> tuple[bytes, bytes, bytes]:
     return certificate, key, ca
 
 
-def read_signer(receipts: ReceiptsSection) -> tuple[FileSigner, str]:
+def read_signer(receipts: ReceiptsSection) -> tuple[Signer, str]:
     """Open the receipts' key; give it with the trust root's text.
 
     Raises:
@@ -41,25 +46,42 @@ def read_signer(receipts: ReceiptsSection) -> tuple[FileSigner, str]:
             would accept what the key signs.
     """
     signer, data = FileSigner(receipts.key), read_file(receipts.trust_root)
-    try:
-        root = read_trust_root(data)
-    except ReceiptInvalid as error:
-        raise ConfigurationError(
-            str(receipts.trust_root), None, f"is no trust root: {error}"
-        ) from error
-    if signer.key_id not in {
-        key.key_id for key in root.of_role(KeyRole.RECEIPT) if key.is_unbounded
-    }:
-        raise ConfigurationError(
-            str(receipts.trust_root),
-            None,
-            f"does not name the receipt key {signer.key_id} as active: no receipt that it signs "
-            "would be valid; add it to the keys, or mend receipts.key",
-        )
+    root = _root_in(receipts.trust_root, data)
+    check_key(
+        receipts.trust_root,
+        root,
+        KeyRole.RECEIPT,
+        signer,
+        "no receipt that it signs would be valid; add it to the keys, or mend receipts.key",
+    )
     return signer, data.decode()
 
 
-def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> FileSigner:
+def open_signer(uri: str) -> Signer:
+    """Open a private key by its URI: `file:PATH`, or `pkcs11:...` (RFC 7512) for one on a token.
+
+    Raises:
+        ConfigurationError: There is no such key, or no support for tokens is installed.
+        TokenUnavailable: Its token does not answer.
+    """
+    if not uri.startswith(TOKEN_SCHEME):
+        return FileSigner(uri)
+    try:
+        name = TokenKey.read(uri)
+    except ValueError as error:
+        raise ConfigurationError("the key's URI", None, str(error)) from error
+    try:
+        from broker.adapters.token_signer import TokenSigner
+    except ImportError as error:
+        raise ConfigurationError(
+            "the key's URI",
+            None,
+            "keys on tokens need a library that is not here: `pip install toolwarrant[pkcs11]`",
+        ) from error
+    return TokenSigner(name, lambda: read_pin(name.pin_source, os.environ))
+
+
+def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> Signer:
     """Open the key of the receipts' log.
 
     Args:
@@ -70,35 +92,61 @@ def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> FileSigner:
             verifier that has the trust root would accept the log that it signs.
     """
     file = receipts.log_key.removeprefix(FILE_SCHEME)
-    if not Path(file).exists():
+    if receipts.log_key.startswith(FILE_SCHEME) and not Path(file).exists():
         raise ConfigurationError(
             file, None, f"there is no log key, as in a set from before the log: {ADD_LOG_KEY}"
         )
-    signer = FileSigner(receipts.log_key)
+    signer = open_signer(receipts.log_key)
     if TrustedKey.from_pem(KeyRole.LOG, signer.public_key_pem).ed25519_key is None:
         raise ConfigurationError(
             file, None, "a log is signed by an Ed25519 key: name one by receipts.log_key"
         )
-    root = read_trust_root(trust_root.encode())
-    if signer.key_id not in {key.key_id for key in root.of_role(KeyRole.LOG) if key.is_unbounded}:
-        raise ConfigurationError(
-            str(receipts.trust_root),
-            None,
-            f"does not name the log key {signer.key_id} as active: no proof under it would be "
-            f"valid; {ADD_LOG_KEY}",
-        )
+    root = _root_in(receipts.trust_root, trust_root.encode())
+    check_key(
+        receipts.trust_root,
+        root,
+        KeyRole.LOG,
+        signer,
+        f"no proof under it would be valid; {ADD_LOG_KEY}",
+    )
     return signer
 
 
-async def note_keys(store: Store, clock: Clock, *, receipt: Sha256, log: Sha256) -> None:
-    """Record which keys this life of the broker signs with.
+def check_key(file: Path, root: TrustRoot, role: KeyRole, signer: Signer, otherwise: str) -> None:
+    """Refuse to sign in a role with a key that verifiers do not trust in it from now on.
+
+    Args:
+        file: Of the trust root.
+        otherwise: What would become of signatures, with what to do where the key is unknown.
 
     Raises:
-        StoreUnavailable: They are not recorded, so nothing may be signed.
+        KeyRefused: It is unknown, another role's, withdrawn, or has an end; a reason for each.
     """
-    for role, key_id in ((KeyRole.RECEIPT, receipt), (KeyRole.LOG, log)):
-        data = {"role": role.value, "key_id": key_id}
-        await store.append_event(EventDraft(type="key.in_use", at=clock.now(), data=data))
+    said = f"does not name the {role.value} key {signer.key_id} as active: "
+    key, follow = root.find(signer.key_id), f"name the {role.value} key in use now by [receipts]"
+    if key is None:
+        raise KeyRefused(str(file), said + otherwise, reason="KEY_NOT_TRUSTED")
+    if key.role is not role:
+        raise KeyRefused(
+            str(file),
+            f"{said}it is the key of role {key.role.value}, and no key has two; {follow}",
+            reason="KEY_OF_ANOTHER_ROLE",
+        )
+    if key.status is not KeyStatus.ACTIVE:
+        raise KeyRefused(str(file), f"{said}it is withdrawn; {follow}", reason="KEY_WITHDRAWN")
+    if key.valid_until_index is not None:
+        raise KeyRefused(
+            str(file),
+            f"{said}it ends at index {key.valid_until_index} of the log; {follow}",
+            reason="KEY_ENDED",
+        )
+
+
+def _root_in(file: Path, data: bytes) -> TrustRoot:
+    try:
+        return open_trust_root(data)
+    except ReceiptInvalid as error:
+        raise unreadable(file, error) from error
 
 
 def read_file(file: Path) -> bytes:

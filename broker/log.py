@@ -165,7 +165,9 @@ class Log:
         if self._head is None:
             # Before the first head: a record with heads whose files have no place has lost them.
             await self._files.make()
-        to = LogHead(size=grown.size, at=self._clock.now(), checkpoint=self._sign(grown))
+        # Not on the event loop's thread: the key may be on a token that takes its time.
+        checkpoint = await asyncio.to_thread(self._sign, grown)
+        to = LogHead(size=grown.size, at=self._clock.now(), checkpoint=checkpoint)
         # Whatever becomes of the write, the record says it; memory is believed only after it.
         self._frontier = None
         await self._record.advance_log(expected=self._head, hashes=hashes, to=to, leaves=leaves)

@@ -5,9 +5,17 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, assert_never
 
-from broker.core.canonical import canonical_json
 from broker.core.decision import Effect
-from broker.core.replay import Author, Outcome, Recorded, Replay, outcome_of, recorded_outcome
+from broker.core.replay import (
+    Author,
+    Likeness,
+    Outcome,
+    Recorded,
+    Replay,
+    Replayed,
+    recorded_outcome,
+    replayed,
+)
 from broker.errors import PolicyError
 from broker.ports import PolicyEngine
 
@@ -26,10 +34,10 @@ async def replay(engine: PolicyEngine, recorded: Iterable[Recorded]) -> Replay:
     while some := list(islice(waiting, _AT_ONCE)):
         kept = [decision for decision in some if _is_replayed(decision, found)]
         answers = await asyncio.gather(*(_ask(engine, decision) for decision in kept))
-        for decision, (would_be, is_same) in zip(kept, answers, strict=True):
+        for decision, answer in zip(kept, answers, strict=True):
             assert decision.answered is not None
             was = recorded_outcome(decision.answered.body)
-            found.compare(decision, was, would_be, same=is_same)
+            found.compare(decision, was, answer)
     return found
 
 
@@ -50,14 +58,12 @@ def _is_replayed(recorded: Recorded, found: Replay) -> bool:
     return False
 
 
-async def _ask(engine: PolicyEngine, recorded: Recorded) -> tuple[Outcome, bool]:
-    """Give the outcome, and whether the whole answer is the recorded one to the byte."""
+async def _ask(engine: PolicyEngine, recorded: Recorded) -> Replayed:
     assert recorded.asked is not None
-    assert recorded.answered is not None
     try:
         answer = await engine.evaluate(recorded.asked.body_text)
-        would_be = outcome_of(answer.output, recorded.asked.body)
+        return replayed(answer.output, recorded)
     except PolicyError as error:
         # As the broker would have it: what is no decision is a denial.
-        return Outcome(effect=Effect.DENY, rules=(error.rule,)), False
-    return would_be, canonical_json(answer.output) == recorded.answered.body_text
+        would_be = Outcome(effect=Effect.DENY, rules=(error.rule,))
+        return Replayed(outcome=would_be, likeness=Likeness.NONE)

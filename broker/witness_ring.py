@@ -7,13 +7,14 @@ from broker.adapters.witness_http import HttpWitnesses, WitnessAddress
 from broker.config import Config, WitnessEntry
 from broker.config_faults import configuration_error
 from broker.core.signed_note import COSIGNATURE_V1, read_verifier_key
-from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, read_trust_root
+from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
 from broker.core.witness import Witness
 from broker.errors import ConfigurationError, ReceiptInvalid
 from broker.log import Log
 from broker.ports import Clock, LogRecord, Telemetry
 from broker.tasks import Tasks
 from broker.verify.signature import is_signed
+from broker.verify.trust_root import open_trust_root
 from broker.witnessing import Witnessing
 
 
@@ -27,7 +28,7 @@ def read_witnesses(config: Config, trust_root: str) -> list[Witness]:
         ConfigurationError: No reader with this trust root would count a witness, two of them are
             one, or more are wanted than there are; names file and line.
     """
-    root = read_trust_root(trust_root.encode())
+    root = open_trust_root(trust_root.encode())
     found = {name: _witness(config, root, name) for name in config.witnesses}
     keys = [witness.key.key_id for witness in found.values()]
     for name, witness in found.items():

@@ -19,8 +19,8 @@ from broker.core.bundle import Bundle
 from broker.core.canonical import JsonObject
 from broker.shipped import policies_dir
 from tests.policy.hostile import inputs, pack_inputs
-from tests.policy.samples import compiled_packs
-from tests.policy.test_differential import differences
+from tests.policy.samples import compiled, compiled_packs
+from tests.policy.test_differential import differences, trial_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = policies_dir() / "bundle.tar.gz"
@@ -42,13 +42,16 @@ def opa() -> str:
     return subprocess.check_output([ROOT / "scripts" / "tool.sh", "opa"], text=True).strip()
 
 
-@pytest.fixture(scope="module", params=["shipped", "packs"])
+@pytest.fixture(scope="module", params=["shipped", "packs", "modes"])
 def policy(
     request: pytest.FixtureRequest, opa: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Policy:
-    """The bundle that the package carries; another of the packs, and so of the library."""
+    """The bundle that the package carries; others of the packs, and of packages in each mode."""
     if request.param == "shipped":
         return Policy(bundle=load_bundle(BUNDLE), asked=list(inputs(INPUTS, seed=411)))
+    if request.param == "modes":
+        bundle = compiled(tmp_path_factory.mktemp("modes") / "policy", opa, trial_sources())
+        return Policy(bundle=bundle, asked=list(inputs(INPUTS, seed=413)))
     bundle = compiled_packs(tmp_path_factory.mktemp("packs") / "policy", opa)
     return Policy(bundle=bundle, asked=list(pack_inputs(INPUTS, seed=412)))
 

@@ -55,6 +55,12 @@ def opa() -> str:
 
 
 @pytest.fixture(scope="session")
+def regal() -> str:
+    """Path of the linter of Rego, built where there is none."""
+    return _tool("regal")
+
+
+@pytest.fixture(scope="session")
 def grpcurl() -> str:
     """Path of the grpcurl program, built where there is none."""
     return _tool("grpcurl")

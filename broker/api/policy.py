@@ -6,7 +6,8 @@ from broker.api.identity import caller
 from broker.api.wire import timestamp
 from broker.core.document import Document
 from broker.core.rule_index import RuleSource
-from broker.explain import ExplainedReason, Explainer, Explanation
+from broker.core.team_modes import team_modes
+from broker.explain import ExplainedReason, ExplainedTrial, Explainer, Explanation
 from broker.ports import PolicyEngine
 from broker.v1 import call_pb2, policy_pb2, policy_pb2_grpc
 
@@ -29,6 +30,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             engine=self._engine.name,
             rules=map(_rule, self._explainer.rules),
             number=self._explainer.bundle.number,
+            modes=team_modes(self._explainer.bundle.rego, self._explainer.bundle.data),
         )
 
     async def ActivateBundle(  # noqa: N802
@@ -74,6 +76,19 @@ def _explanation(found: Explanation) -> policy_pb2.Explanation:
         engine=evaluation.engine,
         policy_input_document=_text(found.asked),
         decision_document=_text(found.answered),
+        trials=map(_trial, found.trials),
+    )
+
+
+def _trial(found: ExplainedTrial) -> policy_pb2.Trial:
+    trial = found.trial
+    return policy_pb2.Trial(
+        package=trial.package,
+        mode=trial.mode.value,
+        effect=call_pb2.Effect.Value(f"EFFECT_{trial.effect.value.upper()}"),
+        reasons=map(_reason, found.reasons),
+        own_rules=[*trial.rules.deny, *trial.rules.hold, *trial.rules.allow],
+        changes=found.changes,
     )
 
 

@@ -9,7 +9,9 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from broker.answer import Answer
 from broker.core.call import Call, Cause, Hold, Usage, Verdict
 from broker.core.canonical import JsonObject, JsonValue
+from broker.core.decision import Reason
 from broker.core.lifecycle import CallState
+from broker.core.trial import warnings
 from broker.errors import InvalidArgument
 from broker.v1 import call_pb2
 
@@ -119,6 +121,13 @@ def effect_message(effect: str, revision: str, decision: JsonObject | None) -> c
             )
             for reason in _objects(decision, "reasons")
         ],
+        warnings=map(_warning, warnings(decision) if decision else ()),
+    )
+
+
+def _warning(reason: Reason) -> call_pb2.Reason:
+    return call_pb2.Reason(
+        rule=reason.rule, agent_message=reason.agent_message, severity=reason.severity
     )
 
 

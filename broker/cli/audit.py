@@ -66,11 +66,11 @@ def verify(
     checkpoint signs. The first entry that is wrong is named by its index, from 0. Calls that began
     and have no end in the log are listed.
     """
-    from broker.core.trust_root import read_trust_root
     from broker.verify.audit_state import StateUnusable
+    from broker.verify.trust_root import open_trust_root
 
     try:
-        root = read_trust_root(trust_root.read_bytes())
+        root = open_trust_root(trust_root.read_bytes())
         signed, entries, leaves = _log_in(target, checkpoint)
         with progress_bar("verifying", _size(signed)) as advance:
             verdict = verify_log(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from broker.cli.documents import Plain
 from broker.cli.terminal import document, say
-from broker.core.trust_root import read_trust_root
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.chain import verify_chain
+from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Validity
 
 
@@ -27,7 +27,7 @@ def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
         ReceiptInvalid: The trust root is none.
     """
     try:
-        root = read_trust_root(trust_root.read_bytes())
+        root = open_trust_root(trust_root.read_bytes())
         verdict = verify_chain(envelopes(target), root)
     except OSError as error:
         raise ConfigurationError(

@@ -11,7 +11,6 @@ from broker.cli.terminal import document, note, say
 from broker.client import config_path
 from broker.config import load
 from broker.core.visible import visible
-from broker.diagnosis import diagnose
 from broker.errors import ConfigurationError
 from broker.finding import Finding, Level
 
@@ -26,6 +25,9 @@ def doctor(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> 
 
     Exit codes: 0 nothing fails, though something may be weaker than recommended; 1 something does.
     """
+    # Both policy engines and Docker's SDK: no other command should wait for them.
+    from broker.diagnosis import diagnose
+
     path = config_path(config)
     try:
         loaded = load(path)

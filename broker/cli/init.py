@@ -9,7 +9,7 @@ import typer
 
 from broker.cli.terminal import note, say
 from broker.config_template import Settings
-from broker.init import initialise
+from broker.errors import InvalidArgument
 
 
 def init(
@@ -23,17 +23,70 @@ def init(
     images: Annotated[
         bool, typer.Option(help="Build what is missing of the tools' images, pin their ids.")
     ] = True,
+    production: Annotated[
+        bool,
+        typer.Option(
+            "--production",
+            help="The server's own keys alone: no identities, nothing of a development set. Needs "
+            "--ca, --root-key, --root-threshold and --dns or --ip.",
+        ),
+    ] = False,
+    ca: Annotated[
+        Path | None, typer.Option(help="Production: your authority's certificates, PEM.")
+    ] = None,
+    root_key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Production: public half of a root key, PEM. Again for another."),
+    ] = None,
+    root_threshold: Annotated[
+        int, typer.Option(help="Production: how many root keys sign a trust root.", min=0)
+    ] = 0,
+    dns: Annotated[
+        list[str] | None, typer.Option(help="Production: a host name of the broker's.")
+    ] = None,
+    ip: Annotated[
+        list[str] | None, typer.Option(help="Production: an IP address of the broker's.")
+    ] = None,
+    server_uri: Annotated[
+        str, typer.Option(help="Production: URI SAN of the broker's certificate (SPIFFE).")
+    ] = "",
+    log_key: Annotated[
+        str, typer.Option(help="Production: a log key on a token, pkcs11:... (RFC 7512).")
+    ] = "",
 ) -> None:
-    """Write a development set into a folder.
+    """Write a development set, or a production one, into a folder.
 
-    It has a configuration, a CA with certificates, a receipt key, the pinned ids of images.
+    A development set has a configuration, a CA with certificates, keys, the pinned ids of images; a
+    production one has the server's keys, a request for its certificate, a trust root to be signed.
     Everything or nothing is written; keys that are there are never overwritten.
     """
+    # Here, not above: they load the Engine's SDK, which other commands do without.
+    from broker.init import initialise
+    from broker.production import Elsewhere, Names, initialise_production
+
     settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}
+    if production:
+        if ca is None or not root_key:
+            raise InvalidArgument("--production", "give --ca, --root-key and --root-threshold")
+        names = Names(dns=dns or (), ip=ip or (), uri=server_uri)
+        elsewhere = Elsewhere(
+            authority=ca, root_keys=root_key, root_threshold=root_threshold, log_key=log_key
+        )
+        path = initialise_production(
+            folder, names, elsewhere, report=note, settings=settings, build=images
+        )
+        say(f"not ready yet, as others have to sign: toolwarrant doctor --config {_quoted(path)}")
+        return
+    if ca or root_key or root_threshold or dns or ip or server_uri or log_key:
+        raise InvalidArgument("--production", "a development set makes all of this itself")
     path = initialise(folder, now=datetime.now(UTC), report=note, settings=settings, build=images)
-    file = shlex.quote(str(path))
+    file = _quoted(path)
     if images:
         say(f"ready: toolwarrant serve --config {file}")
     else:
         say(f"no images are pinned yet: toolwarrant tools build --pin --config {file}")
         note(f"then: toolwarrant serve --config {file}")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

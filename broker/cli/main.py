@@ -17,17 +17,22 @@ from broker.cli import (
     halts,
     holds,
     init,
+    keys,
     policy,
     receipts,
     serve,
     tools,
+    trust_root,
     version,
 )
 from broker.cli.exits import OF_OTHERS, Exit, exit_of_error
 from broker.cli.options import ADDRESS_VARIABLE, AS_VARIABLE, OUTPUT_VARIABLE, Output
 from broker.cli.terminal import lines, note
 from broker.client import CONFIG_VARIABLE, ClientError
-from broker.errors import BrokerError
+from broker.errors import BrokerError, KeyRefused, TokenUnavailable
+
+# What operators look up by its reason: a broker's answer, and why one does not start.
+_NAMED = (ClientError, KeyRefused, TokenUnavailable)
 
 app = typer.Typer(
     help="The broker between AI agents and their tools: no tool runs without a warrant.",
@@ -49,6 +54,8 @@ app.add_typer(holds.app, name="holds")
 app.add_typer(policy.app, name="policy")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
+app.add_typer(trust_root.app, name="trust-root")
 app.command(epilog=OF_OTHERS)(halts.halt)
 app.command(epilog=OF_OTHERS)(halts.resume)
 app.command("halts", epilog=OF_OTHERS)(halts.list_halts)
@@ -79,8 +86,7 @@ def main() -> None:
     try:
         app()
     except BrokerError as error:
-        # Operators look the reason up; an error of this program's own has none to look up.
-        reason = f" [{error.reason}]" if isinstance(error, ClientError) else ""
+        reason = f" [{error.reason}]" if isinstance(error, _NAMED) else ""
         note(f"error: {lines(str(error) + reason)}")
         sys.exit(exit_of_error(error))
     except KeyboardInterrupt:

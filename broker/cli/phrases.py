@@ -49,6 +49,10 @@ def _details(call: call_pb2.Call) -> list[str]:
     said: list[str] = []
     if state in {CallState.DENIED, CallState.HELD}:
         said += [f"{reason.rule}: {reason.agent_message}" for reason in call.decision.reasons]
+    said += [
+        f"warning, not enforced yet: {reason.rule} [{reason.severity}]: {reason.agent_message}"
+        for reason in call.decision.warnings
+    ]
     if state is CallState.HELD:
         said += _hold(call)
     if call.result.limits_hit:

@@ -1,8 +1,8 @@
-"""`toolwarrant policy`: check, test, compile, activate, replay, explain policy."""
+"""`toolwarrant policy`: check, test, compile, activate, replay, explain, suggest policy."""
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,8 @@ from broker.cli.policy_explain import explain_call
 from broker.cli.policy_replay import CODES as REPLAY_CODES
 from broker.cli.policy_replay import replay_decisions
 from broker.cli.policy_signing import next_number, signing
+from broker.cli.policy_suggest import CODES as SUGGEST_CODES
+from broker.cli.policy_suggest import suggest_rules
 from broker.cli.terminal import document, lines, note, say
 from broker.core.bundle import MAX_NUMBER
 from broker.core.policy_finding import PolicyFinding
@@ -23,7 +25,7 @@ from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
-    help="Check, test, compile, activate, replay, explain policy.", no_args_is_help=True
+    help="Check, test, compile, activate, replay, explain, suggest policy.", no_args_is_help=True
 )
 
 _CODES = (
@@ -38,6 +40,7 @@ OpaOption = Annotated[str, typer.Option(help="The opa program, by path or by nam
 app.command("activate", epilog=OF_OTHERS)(activate_bundle)
 app.command("explain", epilog=OF_OTHERS)(explain_call)
 app.command("replay", epilog=REPLAY_CODES)(replay_decisions)
+app.command("suggest", epilog=SUGGEST_CODES)(suggest_rules)
 
 
 @app.command(epilog=_CODES)
@@ -54,16 +57,18 @@ def check(
     Compiles it strictly against its schemas and capabilities, checks the format, and lints it
     where Regal is installed.
     """
-    from broker.adapters.policy_files import check_folder
+    from broker.adapters.policy_files import check_folder, modes_of
 
     linter = shutil.which(regal)
     findings = check_folder(folder, opa, linter)
     if output is Output.JSON:
-        document({"findings": _plain(findings), "linted": linter is not None})
+        modes: dict[str, Plain] = {**modes_of(folder)}
+        document({"findings": _plain(findings), "linted": linter is not None, "modes": modes})
     else:
         _tell(findings)
         if linter is None:
             note("Regal is not on PATH, so its rules were left out")
+        _tell_modes(modes_of(folder))
         if not findings:
             note("nothing to mend")
     raise typer.Exit(Exit.TOOL_FAILED if findings else Exit.OK)
@@ -79,7 +84,7 @@ def run_rego_tests(
 
     They must reach 95 % of the lines of each folder of rules.
     """
-    from broker.adapters.policy_files import run_tests
+    from broker.adapters.policy_files import modes_of, run_tests
 
     outcome = run_tests(folder, opa)
     if output is Output.JSON:
@@ -91,6 +96,7 @@ def run_rego_tests(
         _tell(outcome.findings)
         for name, percent in outcome.coverage.items():
             say(visible(f"{percent:5.1f} %  {name}"))
+        _tell_modes(modes_of(folder))
         if not outcome.findings:
             note("every test passed")
     raise typer.Exit(Exit.TOOL_FAILED if outcome.findings else Exit.OK)
@@ -124,7 +130,13 @@ def build(
     `policy activate` lets it decide; so does `bundle` in [policy] of the configuration, at a
     broker's start.
     """
-    from broker.adapters.policy_files import build_bundle, check_folder, load_bundle, run_tests
+    from broker.adapters.policy_files import (
+        build_bundle,
+        check_folder,
+        load_bundle,
+        modes_of,
+        run_tests,
+    )
 
     # Before what takes its time: a key that cannot be used stops the build.
     signed = signing(sign)
@@ -150,6 +162,7 @@ def build(
         document({**answer, "number": built.number, "sha256": built.sha256, "signed": bool(sign)})
         return
     say(lines(f"{built.revision} {built.sha256}"))
+    _tell_modes(modes_of(folder))
     if sign:
         note(lines(f"wrote {bundle}: `toolwarrant policy activate {bundle}` lets it decide"))
     else:
@@ -165,6 +178,11 @@ def _refuse(folder: Path, findings: Sequence[PolicyFinding]) -> None:
     if findings:
         listed = "\n".join(map(str, findings))
         raise ConfigurationError(str(folder), None, f"no bundle was written, mend first:\n{listed}")
+
+
+def _tell_modes(modes: Mapping[str, str]) -> None:
+    for package, mode in modes.items():
+        note(visible(f"{package} is on trial: its mode is {mode}, it decides nothing then"))
 
 
 def _tell(findings: Sequence[PolicyFinding]) -> None:

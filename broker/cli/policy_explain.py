@@ -35,19 +35,37 @@ def _tell(found: policy_pb2.Explanation) -> None:
     effect = enum_name(call_pb2.Effect.DESCRIPTOR, found.effect).lower()
     say(lines(f"{time_text(found.at)}  {effect}  by {found.policy_revision} ({found.engine})"))
     for reason in found.reasons:
-        say(lines(f"  {reason.rule} [{reason.severity}]: {reason.message}"))
-        if reason.HasField("source"):
-            _tell_source(reason.source)
-        for other in reason.also_at:
-            _tell_source(other)
+        _tell_reason(reason)
     if found.remedies:
         say("  what would have to be different:")
     for remedy in found.remedies:
         say(lines(f"    - {remedy}"))
+    for trial in found.trials:
+        _tell_trial(trial)
     if not found.decision_document:
         note("  policy's answer was erased, so no reason can be given")
     elif not found.is_active_bundle:
         note("  decided by another bundle than the active one: places may have moved")
+
+
+def _tell_trial(trial: policy_pb2.Trial) -> None:
+    effect = enum_name(call_pb2.Effect.DESCRIPTOR, trial.effect).lower()
+    own = ", ".join(trial.own_rules) or "none"
+    say(lines(f"  on trial: {trial.package} ({trial.mode}) would make it {effect}"))
+    say(lines(f"    its own rules that apply: {own}"))
+    for reason in trial.reasons:
+        if reason.rule in trial.own_rules:
+            _tell_reason(reason)
+    for change in trial.changes:
+        say(lines(f"    {change}"))
+
+
+def _tell_reason(reason: policy_pb2.ExplainedReason) -> None:
+    say(lines(f"  {reason.rule} [{reason.severity}]: {reason.message}"))
+    if reason.HasField("source"):
+        _tell_source(reason.source)
+    for other in reason.also_at:
+        _tell_source(other)
 
 
 def _tell_source(rule: policy_pb2.PolicyRule) -> None:

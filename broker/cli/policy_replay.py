@@ -17,6 +17,7 @@ from broker.cli.terminal import document, note, say, table
 from broker.client import config_path
 from broker.config import load
 from broker.core.bundle import Bundle
+from broker.core.decision import Effect
 from broker.core.replay import Change, Recorded, Replay
 from broker.errors import ConfigurationError, InvalidArgument, PolicyError
 
@@ -50,7 +51,7 @@ def replay_decisions(
     from broker.adapters.policy_files import load_bundle
     from broker.adapters.sqlite_store import recorded_decisions
 
-    begin = datetime.now(UTC) - _span(since)
+    begin = datetime.now(UTC) - read_span(since)
     loaded = load_bundle(bundle)
     with recorded_decisions(load(config_path(config)).store.path, begin) as kept:
         found = asyncio.run(_replay(loaded, kept, str(bundle)))
@@ -65,7 +66,12 @@ def replay_decisions(
     raise typer.Exit(Exit.TOOL_FAILED if found.changes else Exit.OK)
 
 
-def _span(text: str) -> timedelta:
+def read_span(text: str) -> timedelta:
+    """Read how far back to go.
+
+    Raises:
+        InvalidArgument: It is no number with m, h, d or w.
+    """
     match = _SPAN.fullmatch(text)
     if match is None:
         raise InvalidArgument("--since", "send a number with m, h, d or w, such as 7d")
@@ -111,6 +117,12 @@ def _tell(found: Replay) -> None:
             f"{found.failed:,} for which policy gave no decision, "
             f"{found.erased:,} whose content was erased"
         )
+    if found.trials_differ:
+        note(
+            f"{found.trials_differ:,} more differ only in what packages in mode warn or shadow "
+            "would have said: nothing changes by them"
+        )
+    _tell_trials(found)
     if not found.changes:
         return
     effects_rows = [
@@ -133,6 +145,20 @@ def _tell(found: Replay) -> None:
     )
 
 
+def _tell_trials(found: Replay) -> None:
+    rows = [
+        (package, now.value, then.value, f"{n:,}")
+        for (package, now, then), n in sorted(found.by_trial.items(), key=_by_name)
+    ]
+    if rows:
+        table(("ON TRIAL", "DECISION", "WOULD MAKE IT", "DECISIONS"), rows, empty="")
+
+
+def _by_name(row: tuple[tuple[str, Effect, Effect], int]) -> tuple[str, str, str]:
+    (package, now, then), _ = row
+    return package, now.value, then.value
+
+
 def _plain(found: Replay, bundle: Bundle) -> dict[str, Plain]:
     return {
         "bundle": {"revision": bundle.revision, "sha256": bundle.sha256},
@@ -141,6 +167,11 @@ def _plain(found: Replay, bundle: Bundle) -> dict[str, Plain]:
         "failed": found.failed,
         "erased": found.erased,
         "holds": {"were": len(found.were_held), "would_be": len(found.would_be_held)},
+        "trials_differ": found.trials_differ,
+        "by_trial": [
+            {"package": package, "decision": now.value, "would_make_it": then.value, "decisions": n}
+            for (package, now, then), n in sorted(found.by_trial.items(), key=_by_name)
+        ],
         "by_effect": [
             {"was": was.value, "would_be": new.value, "decisions": count}
             for (was, new), count in found.by_effect.most_common()

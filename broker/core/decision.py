@@ -22,6 +22,13 @@ class Effect(Enum):
     DENY = "deny"
 
 
+class Mode(Enum):
+    """What a team package on trial does with what it finds; an enforced one has no trial."""
+
+    WARN = "warn"
+    SHADOW = "shadow"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why policy said so.
@@ -97,8 +104,41 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRules:
+    """Which rules of one package applied to a call, by the set that each adds to."""
+
+    allow: tuple[str, ...]
+    hold: tuple[str, ...]
+    deny: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a package in mode warn or shadow would have made of a decision.
+
+    Args:
+        package: Such as `teams.shop`.
+        rules: Its own.
+        effect: Of `would_be`.
+        reasons: Of `would_be`.
+        would_be: The whole decision, were this package alone of those on trial enforced. Its
+            obligations, approval and labels are unchecked: `read_decision` may refuse them.
+    """
+
+    package: str
+    mode: Mode
+    rules: OwnRules
+    effect: Effect
+    reasons: tuple[Reason, ...]
+    would_be: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Policy's whole answer, checked; `approval` stands if and only if the effect is HOLD."""
+    """Policy's whole answer, checked; `approval` stands if and only if the effect is HOLD.
+
+    Nothing but the record, and what an agent is warned of, comes of `trials`.
+    """
 
     effect: Effect
     reasons: tuple[Reason, ...]
@@ -106,6 +146,7 @@ class Decision:
     obligations: Obligations
     approval: Approval | None
     labels: tuple[str, ...]
+    trials: tuple[Trial, ...] = ()
     output: JsonObject
 
 

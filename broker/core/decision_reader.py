@@ -11,21 +11,28 @@ from broker.core.decision import (
     Decision,
     Effect,
     Limits,
+    Mode,
     Obligations,
+    OwnRules,
     Reason,
     Requirement,
+    Trial,
 )
 from broker.core.destination import read_destination
 from broker.core.label import is_label
 from broker.errors import PolicyInvalid
 
 _FIELDS: Final = frozenset({"effect", "reasons", "risk", "obligations", "labels"})
+_OPTIONAL: Final = frozenset({"approval", "trials"})
+_TRIAL: Final = frozenset({"package", "mode", "rules", "would_be"})
+_OWN_RULES: Final = frozenset({"allow", "hold", "deny"})
 _REASON: Final = frozenset({"rule", "message", "agent_message", "severity"})
 _OBLIGATIONS: Final = frozenset({"runtime", "limits", "egress", "secrets", "redact"})
 _APPROVAL: Final = frozenset({"requirements", "decide_within_s", "run_within_s"})
 _REQUIREMENT: Final = frozenset({"group", "count"})
 _SEVERITIES: Final = frozenset({"low", "medium", "high", "critical"})
 _EFFECTS: Final = {effect.value: effect for effect in Effect}
+_MODES: Final = {mode.value: mode for mode in Mode}
 _LARGEST: Final = 2**53 - 1
 _MOST_VOTES: Final = 100
 # A call can be held three times, and all its votes stand in one receipt of at most 64 KiB.
@@ -44,7 +51,7 @@ def read_decision(output: JsonValue, tool: Limits, runtimes: Sequence[str] = RUN
     Raises:
         PolicyInvalid: Names the field.
     """
-    fields = _object(output, "result", _FIELDS, optional=frozenset({"approval"}))
+    fields = _object(output, "result", _FIELDS, optional=_OPTIONAL)
     effect = _effect(fields["effect"])
     if ("approval" in fields) != (effect is Effect.HOLD):
         raise _invalid("approval", "stands if and only if the effect is hold")
@@ -55,7 +62,68 @@ def read_decision(output: JsonValue, tool: Limits, runtimes: Sequence[str] = RUN
         obligations=_obligations(fields["obligations"], tool, runtimes),
         approval=_approval(fields["approval"]) if effect is Effect.HOLD else None,
         labels=_labels(fields["labels"]),
+        trials=read_trials(fields),
         output=fields,
+    )
+
+
+def read_trials(output: JsonObject) -> tuple[Trial, ...]:
+    """Check what packages on trial would have made of a decision; none where it names none.
+
+    Only what the broker's own rules write of it: what a package contributed to obligations,
+    approval or labels stays unchecked, or a package on trial could make the decision none.
+
+    Args:
+        output: Value of the entry point, or the body of a decision document.
+
+    Raises:
+        PolicyInvalid: Names the field.
+    """
+    if "trials" not in output:
+        return ()
+    trials = tuple(
+        _trial(item, f"trials/{index}")
+        for index, item in enumerate(_list(output["trials"], "trials"))
+    )
+    if not trials or len({trial.package for trial in trials}) != len(trials):
+        raise _invalid("trials", "names one package at least, and none twice")
+    return trials
+
+
+def read_effect(output: JsonObject) -> Effect:
+    """Read the effect of a decision, of whose other fields nothing is asked.
+
+    Raises:
+        PolicyInvalid: It is none.
+    """
+    return _effect(output.get("effect"))
+
+
+def read_reasons(output: JsonObject) -> tuple[Reason, ...]:
+    """Read the reasons of a decision, of whose other fields nothing is asked.
+
+    Raises:
+        PolicyInvalid: Names the field.
+    """
+    return _reasons(output.get("reasons"))
+
+
+def _trial(value: JsonValue, path: str) -> Trial:
+    fields = _object(value, path, _TRIAL)
+    mode = _MODES.get(fields["mode"]) if isinstance(fields["mode"], str) else None
+    if mode is None:
+        raise _invalid(f"{path}/mode", "is warn or shadow")
+    rules = _object(fields["rules"], f"{path}/rules", _OWN_RULES)
+    would_be = _object(
+        fields["would_be"], f"{path}/would_be", _FIELDS, optional=frozenset({"approval"})
+    )
+    return Trial(
+        package=_name(fields["package"], f"{path}/package"),
+        mode=mode,
+        rules=OwnRules(**{kind: _names(rules[kind], f"{path}/rules") for kind in _OWN_RULES}),
+        effect=_effect(would_be["effect"]),
+        reasons=_reasons(would_be["reasons"]),
+        would_be=would_be,
     )
 
 

@@ -63,7 +63,7 @@ _BY_PREFIX = {
 _TOLD = {
     LeafKind.APPROVAL: ("verdict", "voter", "view_sha256", "vote_sha256", "number", "grant", "by"),
     LeafKind.POLICY: ("bundle", "revision", "previous", "version", "boot", "by"),
-    LeafKind.KEY: ("role", "key_id", "previous", "by"),
+    LeafKind.KEY: ("role", "key_id", "previous", "version", "by"),
     LeafKind.HALT: ("halt", "scope", "agent", "tool", "by", "reason_sha256"),
 }
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from broker.core.canonical import JsonObject, JsonValue
+from broker.core.canonical import JsonObject, JsonValue, canonical_json
 from broker.core.decision import RUNTIMES, Effect, Limits
-from broker.core.decision_reader import read_decision
+from broker.core.decision_reader import read_decision, read_trials
 from broker.core.document import Document
 from broker.core.ids import AgentId, CallId
+from broker.core.trial import enforced_part
 
 REFUSALS: Final = frozenset(
     {
@@ -79,6 +80,28 @@ class Outcome:
     rules: tuple[str, ...]
 
 
+class Likeness(Enum):
+    """How far an answer is the recorded one, to the byte."""
+
+    WHOLE = "whole"
+    ENFORCED = "enforced"
+    """But for what packages on trial would have made of it: nothing changes for anybody."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What another bundle makes of a recorded question.
+
+    Args:
+        trials: Packages on trial in it that would make a decision another, with its effect then.
+    """
+
+    outcome: Outcome
+    likeness: Likeness
+    trials: tuple[tuple[str, Effect], ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One decision that would be another.
@@ -103,6 +126,9 @@ class Replay:
         not_policys: Left out, since the broker decided without policy, or in its place.
         failed: Left out, since the engine gave no decision.
         erased: Left out, since their content is gone.
+        trials_differ: Replayed ones for which packages on trial alone would have said otherwise.
+        by_trial: Decisions that a package on trial in the new bundle would make others, by package,
+            their effect, and their effect then.
         were_held: Calls with a decision that held them.
         would_be_held: Likewise, by the new bundle.
     """
@@ -111,18 +137,25 @@ class Replay:
     not_policys: int = 0
     failed: int = 0
     erased: int = 0
+    trials_differ: int = 0
+    by_trial: Counter[tuple[str, Effect, Effect]] = field(default_factory=Counter)
     changes: list[Change] = field(default_factory=list)
     were_held: set[CallId] = field(default_factory=set)
     would_be_held: set[CallId] = field(default_factory=set)
 
-    def compare(self, recorded: Recorded, was: Outcome, would_be: Outcome, *, same: bool) -> None:
+    def compare(self, recorded: Recorded, was: Outcome, replayed: Replayed) -> None:
         """Count one decision."""
         self.decisions += 1
+        would_be = replayed.outcome
+        for package, effect in replayed.trials:
+            self.by_trial[package, would_be.effect, effect] += 1
         if was.effect is Effect.HOLD:
             self.were_held.add(recorded.call)
         if would_be.effect is Effect.HOLD:
             self.would_be_held.add(recorded.call)
-        if not same:
+        if replayed.likeness is Likeness.ENFORCED:
+            self.trials_differ += 1
+        if replayed.likeness is Likeness.NONE:
             self.changes.append(
                 Change(
                     call=recorded.call,
@@ -175,6 +208,32 @@ def outcome_of(output: JsonObject, asked: JsonObject) -> Outcome:
     order = tuple(map(str, runtimes)) if isinstance(runtimes, list) else RUNTIMES
     decision = read_decision(output, limits, order)
     return Outcome(effect=decision.effect, rules=tuple(reason.rule for reason in decision.reasons))
+
+
+def replayed(output: JsonObject, recorded: Recorded) -> Replayed:
+    """Compare what an engine answered about a recorded question with what was answered then.
+
+    Raises:
+        PolicyInvalid: It is no decision.
+    """
+    assert recorded.asked is not None
+    assert recorded.answered is not None
+    return Replayed(
+        outcome=outcome_of(output, recorded.asked.body),
+        likeness=_likeness(output, recorded.answered),
+        trials=tuple(
+            (trial.package, trial.effect)
+            for trial in read_trials(output)
+            if trial.would_be != enforced_part(output)
+        ),
+    )
+
+
+def _likeness(output: JsonObject, answered: Document) -> Likeness:
+    if canonical_json(output) == answered.body_text:
+        return Likeness.WHOLE
+    same = canonical_json(enforced_part(output)) == canonical_json(enforced_part(answered.body))
+    return Likeness.ENFORCED if same else Likeness.NONE
 
 
 def recorded_outcome(body: JsonObject) -> Outcome:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
@@ -14,6 +14,8 @@ from broker.core.strict_json import parse_object
 from broker.errors import InvalidArgument, ReceiptInvalid
 
 MAX_TRUST_ROOT_BYTES = 1 << 20
+MAX_ROOT_KEYS = 32
+"""Each signature is tried under each root key."""
 _PEM_BEGIN = "-----BEGIN PUBLIC KEY-----"
 _PEM_END = "-----END PUBLIC KEY-----"
 _STEP = "trust_root"
@@ -29,9 +31,13 @@ class KeyRole(Enum):
 
     RECEIPT = "receipt"
     LOG = "log"
+    APPROVER = "approver"
+    """A person's votes."""
+    POLICY = "policy"
+    """Policy bundles."""
     WITNESS = "witness"
     ROOT = "root"
-    POLICY = "policy"
+    """The next version of the trust root."""
 
 
 class KeyStatus(Enum):
@@ -39,6 +45,14 @@ class KeyStatus(Enum):
 
     ACTIVE = "active"
     WITHDRAWN = "withdrawn"
+
+
+class Standing(Enum):
+    """Whether what a key signed counts, as far as the trust root tells."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    INDETERMINATE = "indeterminate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,22 @@ class TrustedKey:
         until = self.valid_until_index
         return self.valid_from_index <= index and (until is None or index < until)
 
+    def standing(self, index: int | None) -> Standing:
+        """Judge what the key signed by its place in the log, never by a clock.
+
+        A withdrawn key may have signed something long before, and a bounded one outside its bounds:
+        where the place is not known, or the trust root does not say where the withdrawal begins,
+        nobody can tell.
+
+        Args:
+            index: Of what was signed, in the log; None where it was not shown to be there.
+        """
+        if index is not None and not self.is_valid_at(index):
+            return Standing.INVALID
+        if self.is_unbounded or (index is not None and self.valid_until_index is not None):
+            return Standing.VALID
+        return Standing.INDETERMINATE
+
     @property
     def ed25519_key(self) -> bytes | None:
         """Give the key's 32 raw bytes; None where it is of another kind."""
@@ -91,28 +121,54 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoot:
-    """The keys, by role. `version` grows with every change."""
+    """The keys, by role; no key has two.
+
+    Args:
+        version: Grows by one with every change.
+        root_threshold: How many of the root keys must sign; 0 where nobody said.
+    """
 
     version: int
     keys: tuple[TrustedKey, ...]
+    root_threshold: int = 0
 
     def __post_init__(self) -> None:
         if not self.keys:
             raise ReceiptInvalid(_STEP, "it names no key: nothing could be verified")
         if len({(key.role, key.key_id) for key in self.keys}) != len(self.keys):
             raise ReceiptInvalid(_STEP, "it names a key twice in one role")
+        _refuse_shared((key.key_id, key.role.value) for key in self.keys)
         if self.version < 1:
             raise ReceiptInvalid(_STEP, "versions count from 1")
+        roots = len(self.of_role(KeyRole.ROOT))
+        if roots > MAX_ROOT_KEYS:
+            raise ReceiptInvalid(_STEP, f"it names more than {MAX_ROOT_KEYS} root keys")
+        if not 0 <= self.root_threshold <= len(self.root_signers):
+            raise ReceiptInvalid(
+                _STEP, f"its root keys in use cannot meet a threshold of {self.root_threshold}"
+            )
 
     def of_role(self, role: KeyRole) -> tuple[TrustedKey, ...]:
         """Give the keys of one role, withdrawn ones included."""
         return tuple(key for key in self.keys if key.role is role)
 
+    def find(self, key_id: Sha256) -> TrustedKey | None:
+        """Give the key of this id, whatever its role."""
+        return next((key for key in self.keys if key.key_id == key_id), None)
+
+    @property
+    def root_signers(self) -> tuple[TrustedKey, ...]:
+        """Give the root keys whose signature counts; indices of the log say nothing of them."""
+        return tuple(key for key in self.of_role(KeyRole.ROOT) if key.status is KeyStatus.ACTIVE)
+
 
 def write_trust_root(root: TrustRoot) -> str:
     """Write `trust-root.json`, indented for people."""
     keys = [write_trusted_key(key) for key in root.keys]
-    return json.dumps({"version": root.version, "keys": keys}, indent=2, sort_keys=True) + "\n"
+    fields: dict[str, object] = {"version": root.version, "keys": keys}
+    if root.root_threshold:
+        fields["root_threshold"] = root.root_threshold
+    return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
 
 def write_trusted_key(key: TrustedKey) -> dict[str, str | int | None]:
@@ -130,9 +186,8 @@ def write_trusted_key(key: TrustedKey) -> dict[str, str | int | None]:
 def read_trust_root(text: bytes) -> TrustRoot:
     """Read `trust-root.json`, bare or as the payload of a DSSE envelope.
 
-    An envelope's signatures are not checked: whoever hands a file over as the trust root vouches
-    for it, signed or not. Fields and roles that this version does not know are passed over; they
-    can add no trust.
+    No signature is checked here: who is to trust the keys asks `verify.trust_root` instead. Fields
+    and roles that this version does not know are passed over; they can add no trust.
 
     Raises:
         ReceiptInvalid: Not a trust root; step `trust_root`.
@@ -143,13 +198,18 @@ def read_trust_root(text: bytes) -> TrustRoot:
     version, entries = fields.get("version"), fields.get("keys")
     if not isinstance(entries, list):
         raise ReceiptInvalid(_STEP, "`keys` is not a list")
+    _refuse_shared(_named_roles(entries))
     known = {role.value for role in KeyRole}
     keys = [
         _read_key(entry)
         for entry in entries
         if not (isinstance(entry, Mapping) and _is_other_role(entry.get("role"), known))
     ]
-    return TrustRoot(version=_index("version", version), keys=tuple(keys))
+    return TrustRoot(
+        version=_index("version", version),
+        keys=tuple(keys),
+        root_threshold=_index("root_threshold", fields.get("root_threshold", 0)),
+    )
 
 
 def is_signed_trust_root(text: bytes) -> bool:
@@ -200,6 +260,26 @@ def _payload(envelope: JsonObject) -> bytes:
         return base64.b64decode(payload, validate=True)
     except (ValueError, binascii.Error) as error:
         raise ReceiptInvalid(_STEP, "the envelope's payload is not base64") from error
+
+
+def _named_roles(entries: Sequence[JsonValue]) -> Iterator[tuple[str, str]]:
+    """Give each key's id with its role, also of roles that are passed over."""
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            key_id, role = entry.get("keyid"), entry.get("role")
+            if isinstance(key_id, str) and isinstance(role, str):
+                yield key_id, role
+
+
+def _refuse_shared(named: Iterable[tuple[str, str]]) -> None:
+    """Refuse one key in two roles: who may sign the one could sign the other."""
+    roles: dict[str, str] = {}
+    for key_id, role in named:
+        first = roles.setdefault(key_id, role)
+        if first != role:
+            raise ReceiptInvalid(
+                _STEP, f"the key {key_id} has two roles, {first} and {role}: a key has one"
+            )
 
 
 def _is_other_role(role: object, known: set[str]) -> bool:

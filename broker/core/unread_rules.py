@@ -24,6 +24,8 @@ SETS: Final = (
 )
 """The sets that a team's package adds to."""
 
+_MODE: Final = "mode"
+
 # `opa fmt`, which every check asks for, puts the head of a rule at the beginning of its line.
 _HEAD: Final = re.compile(r"^(?:default[ \t]+)?(?!(?:package|import|else)\b)([A-Za-z_]\w*)", re.M)
 _BELOW: Final = re.compile(r"(?:\.[A-Za-z_]\w*|\[[^\]\n]*\])*")
@@ -58,9 +60,9 @@ class _Rule:
 def unread(sources: Mapping[str, str]) -> list[PolicyFinding]:
     """List the rules of teams that neither make one of the sets nor are read by one that does.
 
-    The decision reads ten sets of `teams.<name>`: a rule `sub.deny` makes a document below it,
-    `denies` another one beside them, and no compiler has a reason to say so. Sources whose package
-    is not that of their folder are left to `misplaced`.
+    The decision reads ten sets of `teams.<name>`, and its mode: a rule `sub.deny` makes a document
+    below it, `denies` another one beside them, and no compiler has a reason to say so. Sources of
+    another package than their folder's are left to `misplaced`, forms of a mode to `mode_faults`.
 
     Args:
         sources: Text by path within the policy folder, tests apart.
@@ -94,7 +96,7 @@ def _live(rules: list[_Rule], elsewhere: set[str]) -> set[str]:
     words: dict[str, set[str]] = defaultdict(set)
     for rule in rules:
         words[rule.name] |= rule.words
-    waiting = [name for name in words if name in SETS or name in elsewhere]
+    waiting = [name for name in words if name in {*SETS, _MODE} or name in elsewhere]
     live = set(waiting)
     while waiting:
         more = (words[waiting.pop()] & words.keys()) - live

@@ -19,7 +19,13 @@ class Signer(Protocol):
         """SPKI PEM of the public key."""
 
     def sign(self, message: bytes) -> bytes:
-        """Sign a message (Ed25519 raw, or ECDSA P-256 with SHA-256 in DER)."""
+        """Sign a message (Ed25519 raw, or ECDSA P-256 with SHA-256 in DER).
+
+        Blocking, bounded in time; nobody retries.
+
+        Raises:
+            TokenUnavailable: The device that holds the key does not sign now.
+        """
 
 
 class SecretProvider(Protocol):

@@ -67,6 +67,9 @@ class Store(Protocol):
     async def kept_bundle(self) -> KeptBundle | None:
         """Read the bundle that was kept last; None where none ever was."""
 
+    async def premise(self, name: str) -> str | None:
+        """Read a premise; None where nobody set it."""
+
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt; one that is there already is left as it is, with no new event.
 

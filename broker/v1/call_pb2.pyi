@@ -159,6 +159,7 @@ class Decision(_message.Message):
     EFFECT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     effect: Global___Effect.ValueType
     """What policy said."""
     policy_revision: _builtins.str
@@ -167,16 +168,23 @@ class Decision(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why; at least one."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
+        """What changes nothing now: why packages of rules that only warn so far would have denied or held
+        the call. Once they are enforced, a call like it ends so.
+        """
+
     def __init__(
         self,
         *,
         effect: Global___Effect.ValueType = ...,
         reasons: _abc.Iterable[Global___Reason] | None = ...,
         policy_revision: _builtins.str = ...,
+        warnings: _abc.Iterable[Global___Reason] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "policy_revision", b"policy_revision", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "policy_revision", b"policy_revision", "reasons", b"reasons", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,31 +26,37 @@ from broker.v1 import call_pb2 as broker_dot_v1_dot_call__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62roker/v1/policy.proto\x12\tbroker.v1\x1a\x14\x62roker/v1/call.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetPolicyRequest\"\x9c\x01\n\nPolicyRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07package\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0c\n\x04head\x18\x05 \x01(\t\x12\r\n\x05title\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x10\n\x08\x63ontrols\x18\x08 \x03(\t\x12\x0f\n\x07used_at\x18\t \x03(\t\"\x82\x01\n\x11GetPolicyResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x15\n\rbundle_sha256\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12$\n\x05rules\x18\x04 \x03(\x0b\x32\x15.broker.v1.PolicyRule\x12\x0e\n\x06number\x18\x05 \x01(\x03\"\'\n\x15\x41\x63tivateBundleRequest\x12\x0e\n\x06\x62undle\x18\x01 \x01(\x0c\"\xae\x01\n\x16\x41\x63tivateBundleResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x15\n\rbundle_sha256\x18\x03 \x01(\t\x12\x0e\n\x06is_new\x18\x04 \x01(\x08\x12\x19\n\x11previous_revision\x18\x05 \x01(\t\x12\x17\n\x0fprevious_number\x18\x06 \x01(\x03\x12\x17\n\x0fprevious_sha256\x18\x07 \x01(\t\"\"\n\x12\x45xplainCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"\xa8\x01\n\x0f\x45xplainedReason\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x10\n\x08severity\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x15\n\ragent_message\x18\x04 \x01(\t\x12%\n\x06source\x18\x05 \x01(\x0b\x32\x15.broker.v1.PolicyRule\x12&\n\x07\x61lso_at\x18\x06 \x03(\x0b\x32\x15.broker.v1.PolicyRule\"\xd9\x02\n\x0b\x45xplanation\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x11.broker.v1.Effect\x12+\n\x07reasons\x18\x03 \x03(\x0b\x32\x1a.broker.v1.ExplainedReason\x12,\n\x0crequirements\x18\x04 \x03(\x0b\x32\x16.broker.v1.Requirement\x12\x10\n\x08remedies\x18\x05 \x03(\t\x12\x17\n\x0fpolicy_revision\x18\x06 \x01(\t\x12\x15\n\rbundle_sha256\x18\x07 \x01(\t\x12\x18\n\x10is_active_bundle\x18\x08 \x01(\x08\x12\x0e\n\x06\x65ngine\x18\t \x01(\t\x12\x1d\n\x15policy_input_document\x18\n \x01(\t\x12\x19\n\x11\x64\x65\x63ision_document\x18\x0b \x01(\t\"Q\n\x13\x45xplainCallResponse\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12,\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x16.broker.v1.Explanation2\xfc\x01\n\rPolicyService\x12\x46\n\tGetPolicy\x12\x1b.broker.v1.GetPolicyRequest\x1a\x1c.broker.v1.GetPolicyResponse\x12U\n\x0e\x41\x63tivateBundle\x12 .broker.v1.ActivateBundleRequest\x1a!.broker.v1.ActivateBundleResponse\x12L\n\x0b\x45xplainCall\x12\x1d.broker.v1.ExplainCallRequest\x1a\x1e.broker.v1.ExplainCallResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62roker/v1/policy.proto\x12\tbroker.v1\x1a\x14\x62roker/v1/call.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetPolicyRequest\"\x9c\x01\n\nPolicyRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07package\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\x0c\n\x04line\x18\x04 \x01(\x05\x12\x0c\n\x04head\x18\x05 \x01(\t\x12\r\n\x05title\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x10\n\x08\x63ontrols\x18\x08 \x03(\t\x12\x0f\n\x07used_at\x18\t \x03(\t\"\xe8\x01\n\x11GetPolicyResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x15\n\rbundle_sha256\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12$\n\x05rules\x18\x04 \x03(\x0b\x32\x15.broker.v1.PolicyRule\x12\x36\n\x05modes\x18\x05 \x03(\x0b\x32\'.broker.v1.GetPolicyResponse.ModesEntry\x12\x0e\n\x06number\x18\x06 \x01(\x03\x1a,\n\nModesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\x15\x41\x63tivateBundleRequest\x12\x0e\n\x06\x62undle\x18\x01 \x01(\x0c\"\xae\x01\n\x16\x41\x63tivateBundleResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x15\n\rbundle_sha256\x18\x03 \x01(\t\x12\x0e\n\x06is_new\x18\x04 \x01(\x08\x12\x19\n\x11previous_revision\x18\x05 \x01(\t\x12\x17\n\x0fprevious_number\x18\x06 \x01(\x03\x12\x17\n\x0fprevious_sha256\x18\x07 \x01(\t\"\"\n\x12\x45xplainCallRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"\xa8\x01\n\x0f\x45xplainedReason\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x10\n\x08severity\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x15\n\ragent_message\x18\x04 \x01(\t\x12%\n\x06source\x18\x05 \x01(\x0b\x32\x15.broker.v1.PolicyRule\x12&\n\x07\x61lso_at\x18\x06 \x03(\x0b\x32\x15.broker.v1.PolicyRule\"\x9a\x01\n\x05Trial\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12!\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0e\x32\x11.broker.v1.Effect\x12+\n\x07reasons\x18\x04 \x03(\x0b\x32\x1a.broker.v1.ExplainedReason\x12\x11\n\town_rules\x18\x05 \x03(\t\x12\x0f\n\x07\x63hanges\x18\x06 \x03(\t\"\xfb\x02\n\x0b\x45xplanation\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x11.broker.v1.Effect\x12+\n\x07reasons\x18\x03 \x03(\x0b\x32\x1a.broker.v1.ExplainedReason\x12,\n\x0crequirements\x18\x04 \x03(\x0b\x32\x16.broker.v1.Requirement\x12\x10\n\x08remedies\x18\x05 \x03(\t\x12\x17\n\x0fpolicy_revision\x18\x06 \x01(\t\x12\x15\n\rbundle_sha256\x18\x07 \x01(\t\x12\x18\n\x10is_active_bundle\x18\x08 \x01(\x08\x12\x0e\n\x06\x65ngine\x18\t \x01(\t\x12\x1d\n\x15policy_input_document\x18\n \x01(\t\x12\x19\n\x11\x64\x65\x63ision_document\x18\x0b \x01(\t\x12 \n\x06trials\x18\x0c \x03(\x0b\x32\x10.broker.v1.Trial\"Q\n\x13\x45xplainCallResponse\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12,\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x16.broker.v1.Explanation2\xfc\x01\n\rPolicyService\x12\x46\n\tGetPolicy\x12\x1b.broker.v1.GetPolicyRequest\x1a\x1c.broker.v1.GetPolicyResponse\x12U\n\x0e\x41\x63tivateBundle\x12 .broker.v1.ActivateBundleRequest\x1a!.broker.v1.ActivateBundleResponse\x12L\n\x0b\x45xplainCall\x12\x1d.broker.v1.ExplainCallRequest\x1a\x1e.broker.v1.ExplainCallResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'broker.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETPOLICYRESPONSE_MODESENTRY']._loaded_options = None
+  _globals['_GETPOLICYRESPONSE_MODESENTRY']._serialized_options = b'8\001'
   _globals['_GETPOLICYREQUEST']._serialized_start=92
   _globals['_GETPOLICYREQUEST']._serialized_end=110
   _globals['_POLICYRULE']._serialized_start=113
   _globals['_POLICYRULE']._serialized_end=269
   _globals['_GETPOLICYRESPONSE']._serialized_start=272
-  _globals['_GETPOLICYRESPONSE']._serialized_end=402
-  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_start=404
-  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_end=443
-  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_start=446
-  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_end=620
-  _globals['_EXPLAINCALLREQUEST']._serialized_start=622
-  _globals['_EXPLAINCALLREQUEST']._serialized_end=656
-  _globals['_EXPLAINEDREASON']._serialized_start=659
-  _globals['_EXPLAINEDREASON']._serialized_end=827
-  _globals['_EXPLANATION']._serialized_start=830
-  _globals['_EXPLANATION']._serialized_end=1175
-  _globals['_EXPLAINCALLRESPONSE']._serialized_start=1177
-  _globals['_EXPLAINCALLRESPONSE']._serialized_end=1258
-  _globals['_POLICYSERVICE']._serialized_start=1261
-  _globals['_POLICYSERVICE']._serialized_end=1513
+  _globals['_GETPOLICYRESPONSE']._serialized_end=504
+  _globals['_GETPOLICYRESPONSE_MODESENTRY']._serialized_start=460
+  _globals['_GETPOLICYRESPONSE_MODESENTRY']._serialized_end=504
+  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_start=506
+  _globals['_ACTIVATEBUNDLEREQUEST']._serialized_end=545
+  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_start=548
+  _globals['_ACTIVATEBUNDLERESPONSE']._serialized_end=722
+  _globals['_EXPLAINCALLREQUEST']._serialized_start=724
+  _globals['_EXPLAINCALLREQUEST']._serialized_end=758
+  _globals['_EXPLAINEDREASON']._serialized_start=761
+  _globals['_EXPLAINEDREASON']._serialized_end=929
+  _globals['_TRIAL']._serialized_start=932
+  _globals['_TRIAL']._serialized_end=1086
+  _globals['_EXPLANATION']._serialized_start=1089
+  _globals['_EXPLANATION']._serialized_end=1468
+  _globals['_EXPLAINCALLRESPONSE']._serialized_start=1470
+  _globals['_EXPLAINCALLRESPONSE']._serialized_end=1551
+  _globals['_POLICYSERVICE']._serialized_start=1554
+  _globals['_POLICYSERVICE']._serialized_end=1806
 # @@protoc_insertion_point(module_scope)

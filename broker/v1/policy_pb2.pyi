@@ -101,10 +101,31 @@ class GetPolicyResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ModesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REVISION_FIELD_NUMBER: _builtins.int
     BUNDLE_SHA256_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    MODES_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """Revision of the bundle."""
@@ -118,6 +139,12 @@ class GetPolicyResponse(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRule]:
         """Every rule whose id stands in the sources, by file and line."""
 
+    @_builtins.property
+    def modes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Packages that are not simply enforced, such as `teams.shop`, with their mode: `warn`, `shadow`,
+        or `by call` where the package's rules say it of each call.
+        """
+
     def __init__(
         self,
         *,
@@ -125,11 +152,12 @@ class GetPolicyResponse(_message.Message):
         bundle_sha256: _builtins.str = ...,
         engine: _builtins.str = ...,
         rules: _abc.Iterable[Global___PolicyRule] | None = ...,
+        modes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "engine", b"engine", "number", b"number", "revision", b"revision", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_sha256", b"bundle_sha256", "engine", b"engine", "modes", b"modes", "number", b"number", "revision", b"revision", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,6 +300,54 @@ class ExplainedReason(_message.Message):
 Global___ExplainedReason: _TypeAlias = ExplainedReason  # noqa: Y015
 
 @_typing.final
+class Trial(_message.Message):
+    """What a package in mode warn or shadow would have made of a decision; it changed nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    OWN_RULES_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    package: _builtins.str
+    """The package, such as `teams.shop`."""
+    mode: _builtins.str
+    """`warn` or `shadow`."""
+    effect: _call_pb2.Effect.ValueType
+    """What the decision would have been, were this package alone of those on trial enforced."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedReason]:
+        """Why, the gravest first: those of the package and those of the enforced ones."""
+
+    @_builtins.property
+    def own_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the package's own rules that applied, whether they allow, hold or deny."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What else would have been different, such as a limit, a line each."""
+
+    def __init__(
+        self,
+        *,
+        package: _builtins.str = ...,
+        mode: _builtins.str = ...,
+        effect: _call_pb2.Effect.ValueType = ...,
+        reasons: _abc.Iterable[Global___ExplainedReason] | None = ...,
+        own_rules: _abc.Iterable[_builtins.str] | None = ...,
+        changes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "effect", b"effect", "mode", b"mode", "own_rules", b"own_rules", "package", b"package", "reasons", b"reasons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trial: _TypeAlias = Trial  # noqa: Y015
+
+@_typing.final
 class Explanation(_message.Message):
     """One question to policy with its answer."""
 
@@ -288,6 +364,7 @@ class Explanation(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     POLICY_INPUT_DOCUMENT_FIELD_NUMBER: _builtins.int
     DECISION_DOCUMENT_FIELD_NUMBER: _builtins.int
+    TRIALS_FIELD_NUMBER: _builtins.int
     effect: _call_pb2.Effect.ValueType
     """What it said."""
     policy_revision: _builtins.str
@@ -318,6 +395,10 @@ class Explanation(_message.Message):
     def remedies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What would have to be different for the call to go further, as far as policy says."""
 
+    @_builtins.property
+    def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
+        """What packages on trial would have made of it, by package."""
+
     def __init__(
         self,
         *,
@@ -332,10 +413,11 @@ class Explanation(_message.Message):
         engine: _builtins.str = ...,
         policy_input_document: _builtins.str = ...,
         decision_document: _builtins.str = ...,
+        trials: _abc.Iterable[Global___Trial] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "bundle_sha256", b"bundle_sha256", "decision_document", b"decision_document", "effect", b"effect", "engine", b"engine", "is_active_bundle", b"is_active_bundle", "policy_input_document", b"policy_input_document", "policy_revision", b"policy_revision", "reasons", b"reasons", "remedies", b"remedies", "requirements", b"requirements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "bundle_sha256", b"bundle_sha256", "decision_document", b"decision_document", "effect", b"effect", "engine", b"engine", "is_active_bundle", b"is_active_bundle", "policy_input_document", b"policy_input_document", "policy_revision", b"policy_revision", "reasons", b"reasons", "remedies", b"remedies", "requirements", b"requirements", "trials", b"trials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.log_proof import MAX_PROOF_BYTES
-from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, TrustRoot, read_trust_root
+from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, TrustRoot
 from broker.core.visible import visible
 from broker.errors import ReceiptInvalid
 from broker.verify.receipt import verify_receipt
+from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Logged, Validity, Verdict
 
 USAGE = 2
@@ -73,7 +74,7 @@ def run(
 
 def _verify(root_text: bytes, judge: Callable[[TrustRoot], Verdict]) -> Verdict:
     try:
-        root = read_trust_root(root_text)
+        root = open_trust_root(root_text)
     except ReceiptInvalid as error:
         message = str(error).removeprefix(f"{error.step}: ")
         return Verdict(

@@ -34,7 +34,7 @@ from broker.core.ids import sha256_hex
 from broker.core.log_proof import LogProof, read_log_proof
 from broker.core.receipt import PREDICATE_TYPE, STATEMENT_TYPE
 from broker.core.strict_json import parse_object, read_canonical
-from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
+from broker.core.trust_root import KeyRole, Standing, TrustedKey, TrustRoot
 from broker.errors import CanonicalError, InvalidArgument, ReceiptInvalid
 from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, place_in_log
 from broker.verify.shape import shape_fault
@@ -307,18 +307,19 @@ def _validity(evidence: Evidence) -> None:
     the receipt's index in the log can tell, never a clock.
     """
     key, logged = evidence.key, evidence.logged
-    if logged is not None and not key.is_valid_at(logged.index):
-        raise ReceiptInvalid("validity", f"the key is not valid at index {logged.index} of the log")
-    if key.is_unbounded or (logged is not None and key.valid_until_index is not None):
+    standing = key.standing(logged.index if logged else None)
+    if standing is Standing.VALID:
         return
-    if logged is not None:
+    if logged is None:
         raise Indeterminate(
-            "validity", "the key is withdrawn, and the trust root does not say from which index on"
+            "validity",
+            f"the key is {key.status.value} or bounded, and the receipt is not shown to be in the "
+            "log: only its place there tells whether the key was valid",
         )
+    if standing is Standing.INVALID:
+        raise ReceiptInvalid("validity", f"the key is not valid at index {logged.index} of the log")
     raise Indeterminate(
-        "validity",
-        f"the key is {key.status.value} or bounded, and the receipt is not shown to be in the "
-        "log: only its place there tells whether the key was valid",
+        "validity", "the key is withdrawn, and the trust root does not say from which index on"
     )
 
 

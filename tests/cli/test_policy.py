@@ -24,6 +24,18 @@ deny contains {"rule": "more.nothing", "message": "nothing runs"} if input.tool.
 """
 CONDITION = 'if input.tool.name == "x"'
 UNUSED = 'if {\n\tinput.tool.name == "x"\n\tunused := 1\n}'
+ON_TRIAL = RULE.replace("deny", 'mode := "shadow"\n\ndeny')
+DECISION_TEST = """\
+package teams.more_test
+
+import data.broker.decision
+
+test_nothing_runs if {
+	answer := decision.result with input.tool.name as "x"
+	some reason in answer.reasons
+	reason.rule == "more.nothing"
+}
+"""
 RULE_TEST = """\
 package teams.more_test
 
@@ -55,12 +67,6 @@ def folder(tmp_path: Path) -> Path:
     (folder / "teams" / "more" / "more.rego").write_text(RULE)
     (folder / "teams" / "more" / "more_test.rego").write_text(RULE_TEST)
     return folder
-
-
-@pytest.fixture(scope="session")
-def regal() -> str:
-    """Path of the linter, built where there is none."""
-    return subprocess.check_output([ROOT / "scripts" / "tool.sh", "regal"], text=True).strip()
 
 
 class TestPolicyBuild:
@@ -188,7 +194,7 @@ class TestPolicyCheck:
         done = policy("check", ROOT / "policies_rego", "--opa", opa, "--regal", regal)
         assert (done.returncode, json.loads(done.stdout)) == (
             Exit.OK,
-            {"findings": [], "linted": True},
+            {"findings": [], "linted": True, "modes": {}},
         )
 
     @pytest.mark.parametrize(
@@ -209,9 +215,8 @@ class TestPolicyCheck:
             ("deny contains", "DENY contains", 3, "prefer-snake-case", "snake_case"),
             ("teams.more", "teams.more.sub", 1, "team-package", "write `package teams.more`"),
             ("teams.more", "library.more", 1, "team-package", "write `package teams.more`"),
+            ("\ndeny", '\nmode := "shadwo"\n\ndeny', 3, "team-mode", "'shadwo' is no mode"),
             ("deny contains", "sub.deny contains", 3, "team-unread", "write `deny contains"),
-            ("deny contains", "denies contains", 3, "team-unread", "did you mean deny?"),
-            ("deny contains", "deny.sub contains", 3, "team-set", "deny must be a set"),
         ],
         ids=[
             "parse",
@@ -223,9 +228,8 @@ class TestPolicyCheck:
             "lint",
             "below",
             "root",
+            "mode",
             "deep",
-            "misspelt",
-            "no set",
         ],
     )
     def test_each_fault_has_file_and_line(self, folder, opa, regal, old, new, line, rule, said):
@@ -241,6 +245,14 @@ class TestPolicyCheck:
             (finding["file"], finding["line"], finding["rule"]) for finding in found
         ]
         assert said in " ".join(finding["message"] for finding in found)
+
+    def test_a_package_on_trial_is_named(self, folder, opa):
+        """It is no fault, but nobody should take it for enforced."""
+        (folder / "teams" / "more" / "more.rego").write_text(ON_TRIAL)
+        done = policy("check", folder, "--opa", opa, "--regal", "no-such-regal")
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["findings"]) == (Exit.OK, [])
+        assert answer["modes"] == {"teams.more": "shadow"}
 
     def test_without_regal_it_says_so(self, folder, opa):
         """What was not looked at is not passed over in silence."""
@@ -296,3 +308,18 @@ class TestPolicyTest:
                 ],
             },
         )
+
+    def test_a_test_that_fails_for_the_mode_says_so(self, folder, opa):
+        """A package on trial decides nothing; its test has to ask as if it were enforced."""
+        (folder / "teams" / "more" / "more.rego").write_text(ON_TRIAL)
+        tests = folder / "teams" / "more" / "more_test.rego"
+        tests.write_text(DECISION_TEST)
+        done = policy("test", folder, "--opa", opa)
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert finding["message"] == (
+            "the test failed (in mode shadow it decides nothing: ask "
+            '`decision.as_enforced("more")`)'
+        )
+        tests.write_text(DECISION_TEST.replace("decision.result", 'decision.as_enforced("more")'))
+        done = policy("test", folder, "--opa", opa)
+        assert done.returncode == Exit.OK

@@ -51,6 +51,13 @@ COMMANDS = [
     ["receipts", "verify"],
     ["receipts", "verify-export"],
     ["receipts", "export"],
+    ["keys", "rotate"],
+    ["trust-root", "show"],
+    ["trust-root", "new-version"],
+    ["trust-root", "to-sign"],
+    ["trust-root", "sign"],
+    ["trust-root", "add-signature"],
+    ["trust-root", "verify"],
     ["receipts", "witness-key"],
     ["halt"],
     ["resume"],
@@ -95,6 +102,17 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.stdout == f"no images are pinned yet: toolwarrant tools build --pin {config}"
     assert done.stderr.endswith(f"then: toolwarrant serve {config}")
     return folder / "dev"
+
+
+class TestStart:
+    def test_no_command_waits_for_what_others_need(self):
+        """Neither a policy engine nor Docker's SDK is loaded before a command asks for it."""
+        heavy = {"aiohttp", "docker", "requests", "wasmtime"}
+        program = f"import sys, broker.cli.main; print(*{heavy} & set(sys.modules))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "\n"
 
 
 class TestHelp:

@@ -9,6 +9,7 @@ from broker.core.canonical import canonical_json
 from broker.core.trust_root import (
     KeyRole,
     KeyStatus,
+    Standing,
     TrustedKey,
     TrustRoot,
     read_trust_root,
@@ -155,6 +156,67 @@ class TestTrustRoot:
         key = TrustedKey.from_pem(KeyRole.RECEIPT, signer.public_key_pem)
         with pytest.raises(ReceiptInvalid, match="twice"):
             TrustRoot(version=1, keys=(key, key))
+
+    @pytest.mark.parametrize("role", [role for role in KeyRole if role is not KeyRole.RECEIPT])
+    def test_a_key_in_two_roles(self, fields, role):
+        """Who may sign the one could sign the other: such a root is refused, its twin is not."""
+        (key,) = fields["keys"]
+        fields["keys"].append(key | {"role": role.value})
+        with pytest.raises(ReceiptInvalid, match=f"two roles, receipt and {role.value}"):
+            read(fields)
+
+    def test_a_key_in_a_role_that_is_not_known(self, fields, signer):
+        """A role of a later version is passed over, but shares no key either."""
+        (key,) = fields["keys"]
+        fields["keys"].append({"role": "timestamp", "keyid": "0" * 64})
+        assert read(fields) == trust(signer)
+        fields["keys"][1]["keyid"] = key["keyid"]
+        with pytest.raises(ReceiptInvalid, match="two roles"):
+            read(fields)
+
+    @pytest.mark.parametrize(
+        ("threshold", "status", "is_good"),
+        [
+            (1, "active", True),
+            (0, "active", True),
+            (2, "active", False),
+            (-1, "active", False),
+            (1, "withdrawn", False),
+        ],
+    )
+    def test_a_threshold_that_can_be_met(self, fields, ecdsa, threshold, status, is_good):
+        """As many root keys as have to sign are in use."""
+        root = json.loads(write_trust_root(trust(ecdsa)))["keys"][0]
+        fields["keys"].append(root | {"role": "root", "status": status})
+        fields["root_threshold"] = threshold
+        if is_good:
+            assert read(fields).root_threshold == threshold
+            return
+        with pytest.raises(ReceiptInvalid, match="threshold"):
+            read(fields)
+
+    @pytest.mark.parametrize(
+        ("changed", "at", "standing"),
+        [
+            ({}, None, "VALID"),
+            ({}, 9, "VALID"),
+            ({"valid_from_index": 5}, 5, "VALID"),
+            ({"valid_from_index": 5}, 4, "INVALID"),
+            ({"valid_until_index": 5}, 4, "VALID"),
+            ({"valid_until_index": 5}, 5, "INVALID"),
+            ({"valid_until_index": 5}, None, "INDETERMINATE"),
+            ({"valid_until_index": 5, "status": KeyStatus.WITHDRAWN}, 4, "VALID"),
+            ({"valid_until_index": 5, "status": KeyStatus.WITHDRAWN}, 5, "INVALID"),
+            ({"valid_until_index": 5, "status": KeyStatus.WITHDRAWN}, None, "INDETERMINATE"),
+            ({"status": KeyStatus.WITHDRAWN}, 4, "INDETERMINATE"),
+            ({"status": KeyStatus.WITHDRAWN}, None, "INDETERMINATE"),
+        ],
+    )
+    def test_how_a_key_stands(self, signer, changed, at, standing):
+        """The place in the log decides, whatever the role; without it nothing may."""
+        for role in (KeyRole.RECEIPT, KeyRole.POLICY, KeyRole.APPROVER):
+            (key,) = trust(signer, role=role, **changed).keys
+            assert key.standing(at) is Standing[standing]
 
     def test_the_der_is_openssls(self, ecdsa, signer):
         """PEM is decoded to the DER that the key id is the digest of."""

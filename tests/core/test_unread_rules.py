@@ -36,6 +36,12 @@ class TestCounts:
         "rules",
         [
             ["bad if input.x"],
+            [
+                'default mode := "shadow"',
+                'mode := "enforce" if pilot',
+                "pilot if input.x",
+                "bad if 1",
+            ],
             ["bad if worse(1)", "worse(x) if x == limit_of.y", "limit_of.y := 2"],
             ['bad if some x in names["deny"]', 'names["deny"] contains "x"', "names.allow := 1"],
             ["default bad := false", "bad if input.x"],

@@ -72,7 +72,7 @@ class TestPolicyGuide:
 
     def test_its_tests_reach_the_package(self, followed):
         """What the page tests is tested whole."""
-        (tested,) = (ran for ran in followed if "policy test" in ran.block.text)
+        (tested,) = (ran for ran in followed if "policy test policy" in ran.block.text)
         assert "100.0 %  teams/shop" in tested.out
 
     def test_the_past_is_replayed(self, followed):
@@ -80,6 +80,20 @@ class TestPolicyGuide:
         (replayed,) = (ran.out for ran in followed if "policy replay" in ran.block.text)
         assert "2 decisions replayed: 2 would change, 1 of them in their effect" in replayed
         assert replayed.endswith("exit code 1\n")
+
+    def test_a_package_on_trial_changes_nothing(self, followed):
+        """Replayed beside the package that decided; what it would have said is told apart."""
+        (tried,) = (ran for ran in followed if "trial.tar.gz --since" in ran.block.text)
+        assert "2 decisions replayed: 0 would change, 0 of them in their effect" in tried.out
+        assert "teams.shop is on trial: its mode is warn" in tried.err
+        assert "2 more differ only in what packages in mode warn or shadow would" in tried.err
+
+    def test_rules_are_suggested(self, followed):
+        """Of the one call that the package on trial does not allow."""
+        (suggested,) = (ran for ran in followed if "policy suggest" in ran.block.text)
+        assert "1 calls want an allow" in suggested.err
+        assert '"rule": "shop.suggested_1"' in suggested.out
+        assert 'input.tool.arguments.code == "print(6 * 7)"' in suggested.out
 
     def test_a_call_is_explained(self, followed):
         """By the rule's file and line in the policy that decided."""

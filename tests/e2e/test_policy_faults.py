@@ -10,12 +10,12 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from broker.adapters.policy_files import load_bundle
-from broker.v1 import admin_pb2, call_pb2, tool_pb2
-from tests.api.rpc import TIMEOUT_S, Rpc, fresh, rules, state
+from broker.v1 import admin_pb2, call_pb2, execution_pb2, tool_pb2
+from tests.api.rpc import TIMEOUT_S, Rpc, fresh, rules, state, wish
 from tests.broker_process import Folder, Served
 from tests.e2e.conftest import Compile
 from tests.e2e.relay import Relay, answered
-from tests.e2e.test_labels import LABELLED, SAYS, sink, taint
+from tests.e2e.test_labels import LABELLED, SAYS, SHARED, Way, named, sink, taint
 from tests.policy.real_opa import Authority, RealOpa
 
 # Long enough for a busy machine's sound answers, short enough to wait for what never comes.
@@ -179,14 +179,39 @@ class TestProcess:
         assert state(sink(Rpc.of(setting.served, "agent2"), label)) == "SUCCEEDED"
 
 
+class Interrupted(Rpc):
+    """An agent before whose sink the policy server dies, and comes back without a memory."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting.served.channel("agent"))
+        self._server = setting.server
+        self.interruptions = 0
+
+    def execute(self, tool: str, arguments: object = None, **fields: Any) -> call_pb2.Call:
+        """Call a tool."""
+        if fields.get("purpose", "").startswith("sink:"):
+            self._server.kill()
+            self._server.start()
+            self.interruptions += 1
+        return super().execute(tool, arguments, **fields)
+
+
+class TestTaint:
+    @pytest.mark.parametrize("way", SHARED, ids=named)
+    def test_no_way_around(self, setting: Setting, way: Way) -> None:
+        """Whichever way a call comes, a new life of the server knows what its agent was given."""
+        agent = Interrupted(setting)
+        held = way(setting.served, agent, fresh("x"))
+        assert (state(held), rules(held), agent.interruptions) == ("HELD", ["probe.tainted"], 1)
+        assert "run.starting" not in setting.served.events(held.name)
+
+
 def _settles(ask: Callable[[], str], expected: str) -> bool:
     """Ask until it is so: an answer may be a second old."""
     return any(ask() == expected for _ in range(10_000))
 
 
-def _wish(purpose: str) -> Any:
-    from tests.api.rpc import wish
-
+def _wish(purpose: str) -> execution_pb2.ExecuteToolRequest:
     return wish("python_run", SAYS, purpose=purpose)
 
 

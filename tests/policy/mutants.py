@@ -1,4 +1,4 @@
-"""Take one refusing rule at a time out of the shipped policy."""
+"""Take one refusing rule, or guard of one, at a time out of the shipped policy."""
 
 import json
 import re
@@ -11,13 +11,23 @@ from pathlib import Path
 
 from broker.core.rego_text import package_path
 
-# A rule of a set of refusals; a ready reason of the library; what main.rego makes of them.
+# A rule of a set of refusals; a ready reason of the library; what main.rego makes of them; whether
+# a package counts.
 _HEADS = re.compile(
     r"^(?:(?:deny|hold|denials|holds|malformed|approval) contains "
     r"|(?:effect|reasons) := (?!deny)"
+    r"|(?:counts|is_trial|known_mode)\(|(?:on_trial\[team\]|recorded) := "
     r'|\w+(?:\([^)]*\))? := \{\n\t"rule": ).*?(?=\n\n|\Z)',
     re.MULTILINE | re.DOTALL,
 )
+# What keeps one set of a package on trial from counting; how it is switched off.
+_GUARD = re.compile(r"^\tcounts\(team\)\n", re.MULTILINE)
+_SWITCHED_GUARD = """package broker.lib
+
+guarded(team, _) if counts(team)
+
+guarded(_, number) if data.mutant == number
+"""
 # Below these the rules of several folders make one thing, the combination or the shipped team.
 _WHOLE = ("broker", "teams")
 _EVERY_RULE = -1
@@ -62,6 +72,7 @@ class Mutants:
             for path in sorted(folder.rglob("*_test.rego"))
         }
         self.all = tuple(self._switch())
+        (folder / "broker" / "lib" / "guarded.rego").write_text(_SWITCHED_GUARD)
 
     def passed(self, opa: str) -> tuple[Passed, dict[int, Passed]]:
         """Run the tests with every rule, then without each: give what passes then, by its number.
@@ -83,6 +94,11 @@ class Mutants:
             file, text = path.relative_to(self._folder), path.read_text()
             if file in self._tests:
                 continue
+            for match in reversed(list(_GUARD.finditer(text))):
+                rule = text[: match.start()].rpartition("\n\n")[2] + match[0]
+                text = f"{text[: match.start()]}\tguarded(team, {number})\n{text[match.end() :]}"
+                yield Mutant(number=number, file=file, rule=rule, tests=self._beside(file))
+                number += 1
             for match in reversed(list(_HEADS.finditer(text))):
                 switched = _unless(match[0], number)
                 text = text[: match.start()] + switched + text[match.end() :]

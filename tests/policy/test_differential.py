@@ -14,6 +14,7 @@ from tests.policy.samples import LIMITS, compiled, compiled_packs
 
 SHIPPED_INPUTS = 600
 TEAM_INPUTS = 200
+TRIAL_INPUTS = 80
 PACK_INPUTS = 400
 
 TEAM = """
@@ -74,6 +75,20 @@ egress contains "elsewhere:1"
 """
 
 
+def trial_sources() -> dict[str, str]:
+    """Give that package in mode warn, one in shadow that allows, a broken one by the call."""
+    on_trial = TEAM.replace("package teams.echo\n", 'package teams.echo\n\nmode := "warn"\n')
+    allowing = 'allow contains {"rule": "quiet.all", "message": "m"}\n\nruntime contains "kata"\n'
+    sources = {
+        "teams/echo/echo.rego": on_trial,
+        "teams/quiet/quiet.rego": f'package teams.quiet\n\nmode := "shadow"\n\n{allowing}',
+    }
+    by_call = 'default mode := "shadow"\n\nmode := "enforce" if input.tool.effects.destructive\n'
+    broken = "deny contains input.tool.name\n\nlimit contains input.tool.limits\n"
+    sources["teams/broken/b.rego"] = f"package teams.broken\n\n{by_call}\n{broken}"
+    return sources
+
+
 async def outcome(engine: PolicyEngine, request: JsonObject) -> bytes:
     """Give the canonical decision, or the name of the error."""
     try:
@@ -125,6 +140,17 @@ class TestEngines:
         server = await OpaServerEngine.spawn(opa, bundle, timeout_s=10)
         try:
             assert await differences(wasm, server, list(inputs(TEAM_INPUTS, seed=7))) == []
+        finally:
+            await wasm.close()
+            await server.close()
+
+    async def test_packages_on_trial(self, opa: str, tmp_path: Path) -> None:
+        """Packages in each mode, one of them by the call, are tried alike too."""
+        bundle = compiled(tmp_path / "policy", opa, trial_sources())
+        wasm = WasmEngine(bundle, timeout_s=5)
+        server = await OpaServerEngine.spawn(opa, bundle, timeout_s=10)
+        try:
+            assert await differences(wasm, server, list(inputs(TRIAL_INPUTS, seed=8))) == []
         finally:
             await wasm.close()
             await server.close()

@@ -132,3 +132,57 @@ class TestReplay:
         assert (found.decisions, found.changes) == (400, [])
         assert len(found.were_held) == 1
         assert found.were_held == found.would_be_held
+
+
+ON_TRIAL = """package teams.more
+
+MODE
+
+deny contains {"rule": "more.no_python", "message": "m"} if input.tool.name == "python_run"
+
+limit contains {"name": "pids", "value": 7} if input.tool.name == "workspace_list"
+"""
+
+
+def on_trial(mode: str) -> dict[str, str]:
+    """Write that package, in a mode or enforced without a word."""
+    return {"teams/more/more.rego": ON_TRIAL.replace("MODE\n\n", mode)}
+
+
+class TestModes:
+    @pytest.fixture
+    async def engines(self, opa, tmp_path: Path):
+        """The package on trial; enforced; not there."""
+        shadow = compiled(tmp_path / "s", opa, on_trial('mode := "shadow"\n\n'))
+        enforced = compiled(tmp_path / "e", opa, on_trial(""))
+        made = [WasmEngine(shadow, timeout_s=5), WasmEngine(enforced, timeout_s=5)]
+        yield made
+        for engine in made:
+            await engine.close()
+
+    async def test_a_package_that_leaves_its_trial_changes_what_it_was_told_to(self, wasm, engines):
+        """Counted are the decisions that are others for somebody, as the trial had foretold."""
+        shadow, enforced = engines
+        asked = [ask(name) for name in ("python_run", "workspace_list", "pdf_text", "unknown")]
+        decisions = [await recorded(shadow, question) for question in asked]
+        foretold = await replay(shadow, decisions)
+        assert (foretold.changes, foretold.trials_differ) == ([], 0)
+        assert foretold.by_trial == {
+            ("teams.more", Effect.ALLOW, Effect.DENY): 1,
+            ("teams.more", Effect.ALLOW, Effect.ALLOW): 1,
+        }
+        found = await replay(enforced, decisions)
+        assert [(change.was.effect, change.would_be.effect) for change in found.changes] == [
+            (Effect.ALLOW, Effect.DENY),
+            (Effect.ALLOW, Effect.ALLOW),
+        ]
+        assert (found.newly, found.trials_differ) == ({"more.no_python": 1}, 2)
+
+    async def test_a_package_that_comes_on_trial_changes_nothing(self, wasm, engines):
+        """Its findings are told apart: no decision is another for anybody."""
+        shadow, _ = engines
+        asked = [ask(name) for name in ("python_run", "workspace_list", "pdf_text")]
+        decisions = [await recorded(wasm, question) for question in asked]
+        found = await replay(shadow, decisions)
+        assert (found.decisions, found.changes, found.trials_differ) == (3, [], 3)
+        assert found.by_trial.total() == 2

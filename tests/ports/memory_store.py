@@ -186,6 +186,11 @@ class MemoryStore:
         """Read the bundle that was kept last."""
         return (await self._read()).bundle
 
+    async def premise(self, name: str) -> str | None:
+        """Read a premise."""
+        self._refuse_if_lost()
+        return self._disk.premises.get(name)
+
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""
 

@@ -189,6 +189,13 @@ class TestRefusal:
         await store.set_premise("policy.bundle", "b1", event("policy.activated"))
         assert await store.commit(full_change()) is not None
 
+    async def test_premise_reads_back(self, store: Store) -> None:
+        """The value set last is read; of what nobody set there is none."""
+        for value in ("b2", "b1"):
+            await store.set_premise("policy.bundle", value, event("policy.activated"))
+        assert await store.premise("policy.bundle") == "b1"
+        assert await store.premise("policy.other") is None
+
     async def test_workspace_moved(self, store: Store) -> None:
         """A workspace that stands at another tree refuses the change, and nothing is written."""
         await store.set_premise("policy.bundle", "b1", event("policy.activated"))

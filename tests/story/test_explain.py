@@ -4,6 +4,7 @@ import pytest
 
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.policy_files import load_bundle
+from broker.api.wire import call_message
 from broker.core.decision import Effect
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
@@ -137,3 +138,86 @@ class TestExplain:
         """An unknown name is not found, also for who sees every call."""
         with pytest.raises(NotFound):
             await explainer(stage).explain(SECURITY, "calls/01K00000000000000000000000")
+
+
+TRIED = """package teams.MODE
+
+mode := "MODE"
+
+deny contains {"rule": "MODE.no", "message": "m", "agent_message": "do without", "severity": "high"}
+
+allow contains {"rule": "MODE.yes", "message": "m"}
+
+redact contains "no pointer"
+"""
+OPEN = """package teams.open
+
+allow contains {"rule": "open.all", "message": "m"} if input.tool.name == "python_run"
+
+limit contains {"name": "pids", "value": 9}
+"""
+LOWER = """package teams.lower
+
+mode := "shadow"
+
+limit contains {"name": "pids", "value": 3}
+
+egress contains "X.example.org:1"
+"""
+
+
+class TestTrials:
+    @pytest.fixture
+    async def asked(self, opa, tmp_path):
+        """A broker whose policy has a package in each mode, with what explains its decisions."""
+        folder = without_teams(tmp_path / "policy")
+        texts = {mode: TRIED.replace("MODE", mode) for mode in ("warn", "shadow")}
+        for team, text in {**texts, "open": OPEN, "lower": LOWER}.items():
+            (folder / "teams" / team).mkdir(parents=True)
+            (folder / "teams" / team / "r.rego").write_text(text)
+        bundle = compiled_folder(folder, opa)
+        stage = Stage()
+        stage.policy = WasmEngine(bundle, timeout_s=5)  # type: ignore[assignment]
+        await stage.start()
+        yield stage, Explainer(Reader(stage.life.world), stage.life.world.store, lambda: bundle)
+        await stage.policy.close()
+
+    async def test_the_call_runs_as_if_they_were_not_there(self, asked):
+        """The agent is warned by the package in mode warn, and hears nothing of the others."""
+        stage, _ = asked
+        call = await stage.call()
+        assert call.state.value == "QUEUED"
+        told = call_message(await Reader(stage.life.world).answer(call)).decision
+        assert [reason.rule for reason in told.reasons] == ["open.all"]
+        assert [(one.rule, one.agent_message, one.severity) for one in told.warnings] == [
+            ("warn.no", "do without", "high")
+        ]
+        assert "shadow" not in str(told)
+
+    async def test_the_security_team_reads_what_each_would_have_done(self, asked):
+        """Its effect, its own rules by place, what else would differ; why it would be none."""
+        stage, explaining = asked
+        call = await stage.call()
+        _, (found,) = await explaining.explain(SECURITY, call.name)
+        assert [(one.trial.package, one.trial.mode.value) for one in found.trials] == [
+            ("teams.lower", "shadow"),
+            ("teams.shadow", "shadow"),
+            ("teams.warn", "warn"),
+        ]
+        lower, shadow, _ = found.trials
+        assert lower.changes == ('obligations.limits: {"pids":9} would be {"pids":3}',)
+        assert (shadow.trial.effect, shadow.trial.rules.deny) == (Effect.DENY, ("shadow.no",))
+        sources = {reason.rule: reason.source for reason in shadow.reasons}
+        assert sources["broker.contribution_invalid"] is not None
+        assert sources["shadow.no"] is not None
+        assert sources["shadow.no"].file == "teams/shadow/r.rego"
+
+    async def test_what_is_on_trial_allows_nobody(self, asked):
+        """Neither in the decision nor in what is said to be lacking."""
+        stage, explaining = asked
+        call = await stage.call(HELD)
+        assert call.state.value == "DENIED"
+        _, (found,) = await explaining.explain(SECURITY, call.name)
+        assert found.remedies[0] == (
+            "a rule that allows has to apply; there are: open.all (teams/open/r.rego:3)"
+        )

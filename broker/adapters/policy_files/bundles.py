@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 
 from broker.adapters.policy_files.program import SHARED, require_folder, run
-from broker.adapters.policy_files.sources import read_sources
+from broker.adapters.policy_files.sources import read_sources, read_team_documents
 from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
 from broker.core.rego_reach import reached
 from broker.core.team_folders import misplaced
+from broker.core.team_modes import mode_faults
 from broker.core.unread_rules import unread
 from broker.errors import ConfigurationError
 
@@ -42,7 +43,7 @@ def build_bundle(folder: Path, opa: str, *, number: int = 0) -> bytes:
 
     Raises:
         ConfigurationError: The program is missing, or it refuses the folder, with its words; or
-            the decision would not read what a source of a team adds.
+            the decision would not read what a source of a team adds, or a mode is open.
     """
     require_folder(folder)
     if (folder / "schemas").is_dir():
@@ -58,7 +59,11 @@ def build_bundle(folder: Path, opa: str, *, number: int = 0) -> bytes:
 
 def _sources(folder: Path) -> dict[str, bytes]:
     texts = read_sources(folder)
-    if found := [*misplaced(texts), *unread(texts)]:
+    if found := [
+        *misplaced(texts),
+        *unread(texts),
+        *mode_faults(texts, read_team_documents(folder)),
+    ]:
         raise ConfigurationError(str(folder), None, "; ".join(map(str, found)))
     # As the compiled module has it: what no team uses is no part of the policy.
     return {name: texts[name].encode() for name in sorted(reached(texts))}

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from broker.adapters.policy_files.program import SHARED, require_folder, run
-from broker.adapters.policy_files.sources import read_sources
+from broker.adapters.policy_files.sources import read_sources, read_team_documents
 from broker.core.policy_finding import PolicyFinding
 from broker.core.team_folders import misplaced
+from broker.core.team_modes import mode_faults, team_modes
 from broker.core.unread_rules import unread
 from broker.errors import ConfigurationError
 
@@ -28,10 +29,16 @@ def check_folder(folder: Path, opa: str, regal: str | None) -> list[PolicyFindin
     return sorted(set(_compile(folder, opa) or _as_compiled(folder, opa, regal)))
 
 
+def modes_of(folder: Path) -> dict[str, str]:
+    """Name each team's package that is not simply enforced, with its mode."""
+    return team_modes(read_sources(folder), read_team_documents(folder))
+
+
 def _as_compiled(folder: Path, opa: str, regal: str | None) -> list[PolicyFinding]:
     sources = read_sources(folder)
     return [
         *misplaced(sources),
+        *mode_faults(sources, read_team_documents(folder)),
         *unread(sources),
         *_format(folder, opa),
         *_lint(folder, regal),

@@ -2,9 +2,11 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from broker.adapters.policy_files.checks import modes_of
 from broker.adapters.policy_files.program import SHARED, require_folder, run
 from broker.core.policy_finding import PolicyFinding
 from broker.core.policy_tests import PolicyTests
@@ -12,6 +14,8 @@ from broker.errors import ConfigurationError
 
 COVERAGE_PERCENT: Final = 95.0
 _TESTS: Final = "_test.rego"
+_TIMEOUT: Final = "60s"
+_UNSTEADY: Final = "a test failed once and passed once: the machine is busy, or it hangs on chance"
 
 
 def run_tests(folder: Path, opa: str) -> PolicyTests:
@@ -27,7 +31,7 @@ def run_tests(folder: Path, opa: str) -> PolicyTests:
         ConfigurationError: The program is missing, or refuses the folder; with its words.
     """
     require_folder(folder)
-    done = run([opa, "test", "--bundle", "--coverage", "--format", "json", *SHARED, "."], folder)
+    done = run([*_test(opa), "--coverage", "."], folder)
     try:
         files = json.loads(done.stdout)["files"]
     except ValueError:
@@ -36,23 +40,40 @@ def run_tests(folder: Path, opa: str) -> PolicyTests:
     return _covered(files)
 
 
+def _test(opa: str) -> list[str]:
+    # opa gives each test 5 s, which on a busy machine an honest one may need.
+    return [opa, "test", "--bundle", "--timeout", _TIMEOUT, "--format", "json", *SHARED]
+
+
 def _failed(folder: Path, opa: str) -> list[PolicyFinding]:
-    done = run([opa, "test", "--bundle", "--format", "json", *SHARED, "."], folder)
+    done = run([*_test(opa), "."], folder)
     try:
         tests = json.loads(done.stdout)
     except ValueError as error:
         said = (done.stderr or done.stdout).strip()
         raise ConfigurationError(str(folder), None, f"opa refuses it: {said}") from error
-    return sorted(
+    modes = modes_of(folder)
+    failed = sorted(
         PolicyFinding(
             file=test["location"]["file"],
             line=test["location"]["row"],
             rule=test["name"],
-            message=f"the test failed{_why(test)}",
+            message=f"the test failed{_why(test)}{_trial(test['location']['file'], modes)}",
         )
         for test in tests
         if test.get("fail") or test.get("error")
     )
+    # It failed a moment ago: nothing may be taken for tested then.
+    return failed or [PolicyFinding(file="", line=0, rule="test", message=_UNSTEADY)]
+
+
+def _trial(file: str, modes: Mapping[str, str]) -> str:
+    """Say of a test of a package on trial what may be why."""
+    folder = PurePosixPath(file).parent
+    mode = modes.get(".".join(folder.parts))
+    if mode is None:
+        return ""
+    return f' (in mode {mode} it decides nothing: ask `decision.as_enforced("{folder.name}")`)'
 
 
 def _why(test: dict[str, Any]) -> str:

@@ -129,6 +129,12 @@ def _batch(connection: sqlite3.Connection, place: int) -> EventRange:
     )
 
 
+def count_entries(connection: sqlite3.Connection) -> int:
+    """Count the entries, those included that no checkpoint covers."""
+    row = connection.execute("SELECT coalesce(max(place), -1) + 1 FROM log_entries").fetchone()
+    return int(row[0])
+
+
 def fold(connection: sqlite3.Connection, work: Callable[[ReadNodes], T]) -> T:
     """Do work that reads nodes."""
 

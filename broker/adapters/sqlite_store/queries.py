@@ -38,6 +38,12 @@ _AFTER_EVERY_ID = "~"
 EVENT_COLUMNS = "sequence, at_us, epoch, type, call, agent, data"
 
 
+def premise(connection: sqlite3.Connection, name: str) -> str | None:
+    """Read a premise."""
+    row = connection.execute("SELECT value FROM premises WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def get_call(connection: sqlite3.Connection, call: CallId) -> Call | None:
     """Read one call."""
     rows = connection.execute("SELECT record FROM calls WHERE id = ?", (call,))

@@ -148,6 +148,10 @@ class SqliteStore:
         """Read the bundle that was kept last."""
         return await self._read(bundle_row.kept_bundle)
 
+    async def premise(self, name: str) -> str | None:
+        """Read a premise; None where nobody set it."""
+        return await self._read(partial(queries.premise, name=name))
+
     async def set_halt(self, halt: Halt, reason: Document, event: EventDraft) -> None:
         """Record an active halt with its reason and event."""
         await self._write(lambda chronicle: halts.write_halt(chronicle, halt, reason, event))

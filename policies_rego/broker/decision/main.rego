@@ -12,8 +12,32 @@ import data.broker.lib
 
 # METADATA
 # title: The decision (schema broker.decision/v1)
+# description: What is enforced. Where packages are on trial, what each would make of it stands beside.
 # entrypoint: true
-result := object.union(
+result := object.union(enforced, recorded)
+
+default recorded := {}
+
+recorded := {"trials": trials} if count(lib.on_trial) > 0
+
+# Of each package on trial, as if it alone of those were enforced.
+trials := [trial |
+	some team in sort(object.keys(lib.on_trial))
+	trial := {
+		"package": concat(".", ["teams", team]),
+		"mode": lib.on_trial[team],
+		"rules": lib.own_rules(team),
+		"would_be": as_enforced(team),
+	}
+]
+
+# METADATA
+# title: The decision as it would be were a team's package enforced, whatever its mode
+as_enforced(team) := answer if {
+	answer := enforced with data.broker.tried as team
+}
+
+enforced := object.union(
 	{
 		"effect": effect,
 		"reasons": lib.ordered(reasons),

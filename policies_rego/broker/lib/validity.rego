@@ -77,6 +77,12 @@ malformed contains [team, "label"] if {
 	not name_set(contributed)
 }
 
+malformed contains [team, "mode"] if {
+	some team
+	named := data.teams[team].mode
+	not known_mode(named)
+}
+
 reason_set(contributed) if {
 	is_set(contributed)
 	every entry in contributed { valid_reason(entry) }

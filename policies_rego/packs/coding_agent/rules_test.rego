@@ -37,7 +37,7 @@ python := call("python_run", {"code": "1"}, {})
 
 answered(request) := answer if {
 	pack := coding_agent with input as request
-	answer := decision.result with input as request with data.teams.coding_agent as pack with data.teams["default"] as {}
+	answer := decision.as_enforced("coding_agent") with input as request with data.teams.coding_agent as pack with data.teams["default"] as {}
 }
 
 outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if answer := answered(request)

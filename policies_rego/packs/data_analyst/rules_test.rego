@@ -36,7 +36,7 @@ python := call("python_run", {"code": "1"}, {})
 
 answered(request) := answer if {
 	pack := data_analyst with input as request
-	answer := decision.result with input as request with data.teams.data_analyst as pack with data.teams["default"] as {}
+	answer := decision.as_enforced("data_analyst") with input as request with data.teams.data_analyst as pack with data.teams["default"] as {}
 }
 
 outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if answer := answered(request)

@@ -38,7 +38,7 @@ search := call("text_search", {"pattern": "x"}, {})
 
 answered(request) := answer if {
 	pack := support_agent with input as request
-	answer := decision.result with input as request with data.teams.support_agent as pack with data.teams["default"] as {}
+	answer := decision.as_enforced("support_agent") with input as request with data.teams.support_agent as pack with data.teams["default"] as {}
 }
 
 outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if answer := answered(request)

@@ -1,0 +1,137 @@
+"""Let the next key of a role follow the one in use."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.adapters.file_signer import generate_key
+from broker.adapters.sqlite_store import LogPlace, resting_log
+from broker.config import FILE_SCHEME, Config
+from broker.core.root_change import rotated
+from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, is_signed_trust_root
+from broker.errors import ConfigurationError, FailedPrecondition, InvalidArgument, ReceiptInvalid
+from broker.keyring import open_signer
+from broker.root_file import read_root_text, replace_root, root_text, unreadable
+from broker.verify.trust_root import open_trust_root
+
+ROLES = (KeyRole.RECEIPT, KeyRole.LOG, KeyRole.POLICY)
+"""Whose keys are rotated at a place of the log; a root key changes by `trust-root new-version`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """A next key, with the trust root that lets it follow.
+
+    Args:
+        uri: Of the private key.
+        root: The next version.
+        written: Where it stands.
+        is_to_sign: Whether root keys have to sign it before it counts.
+    """
+
+    uri: str
+    key: TrustedKey
+    root: TrustRoot
+    written: Path
+    is_to_sign: bool
+
+
+def rotate(config: Config, role: KeyRole, uri: str | None) -> Rotation:
+    """Make the next key; where the log stands, end the one before, begin the next.
+
+    The broker must not run: nothing is signed between the one's end and the other's beginning.
+    A trust root that root keys sign is left alone; its next version is written beside it.
+
+    Args:
+        uri: Of a key that is there already; None: make one in `keys/` of the configuration.
+
+    Raises:
+        StoreUnavailable: A broker owns the store.
+        ConfigurationError: A file cannot be read or written, or is none of ours.
+        InvalidArgument: Keys of this role are not rotated so, or the key is of no use.
+        FailedPrecondition: The log is not covered, as after a crash.
+        TokenUnavailable: The key's token does not answer.
+    """
+    if role not in ROLES:
+        raise InvalidArgument("role", f"send one of {', '.join(each.value for each in ROLES)}")
+    file = config.receipts.trust_root
+    root = _root_in(file)
+    with resting_log(config.store.path) as place:
+        uri = uri or _new_key(config.folder / "keys", role, root.version + 1)
+        changed = _followed(root, role, uri, place)
+        written = _write(file, changed) if root.root_threshold else _replace(file, changed)
+    return Rotation(
+        uri=uri,
+        key=changed.keys[-1],
+        root=changed,
+        written=written,
+        is_to_sign=written != file,
+    )
+
+
+def _root_in(file: Path) -> TrustRoot:
+    text = read_root_text(file)
+    try:
+        root = open_trust_root(text)
+        is_wrapped = is_signed_trust_root(text)
+    except ReceiptInvalid as error:
+        raise unreadable(file, error) from error
+    if is_wrapped and not root.root_threshold:
+        raise ConfigurationError(
+            str(file), None, "is signed, but does not name by whom: its signers have to change it"
+        )
+    return root
+
+
+def _followed(root: TrustRoot, role: KeyRole, uri: str, place: LogPlace) -> TrustRoot:
+    key = TrustedKey.from_pem(role, open_signer(uri).public_key_pem)
+    if role is KeyRole.LOG and key.ed25519_key is None:
+        raise InvalidArgument("key", "a log is signed by an Ed25519 key")
+    # The log's own key signs heads: what no head covers yet, the next key's first one will.
+    index = place.covered if role is KeyRole.LOG else place.entries
+    if role is KeyRole.RECEIPT and place.covered < place.entries:
+        # Their bytes are made with the head that covers them, by the key that is there then.
+        raise FailedPrecondition(
+            f"the log has {place.entries - place.covered} entries that no head covers, which the "
+            "next key would sign though they stand before its beginning: start the broker with "
+            "the key it has, stop it with SIGTERM, rotate then",
+            subject="log",
+            reason="LOG_BEHIND",
+        )
+    try:
+        return rotated(root, role, key, index)
+    except ReceiptInvalid as error:
+        raise InvalidArgument("key", str(error)) from error
+
+
+def _new_key(folder: Path, role: KeyRole, version: int) -> str:
+    file = folder / f"{role.value}-{version}.key"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # One that an earlier attempt left was never in a trust root.
+        if not file.exists():
+            generate_key(file)
+    except OSError as error:
+        raise _unwritable(file, error) from error
+    return f"{FILE_SCHEME}{file}"
+
+
+def _replace(file: Path, root: TrustRoot) -> Path:
+    try:
+        replace_root(file, root_text(root))
+    except OSError as error:
+        raise _unwritable(file, error) from error
+    return file
+
+
+def _write(beside: Path, root: TrustRoot) -> Path:
+    """Write a version that is to be signed; a name of its own keeps others from being lost."""
+    file = beside.with_name(f"{beside.stem}-{root.version}{beside.suffix}")
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise _unwritable(file, error) from error
+    return _replace(file, root)
+
+
+def _unwritable(file: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(str(file), None, f"cannot be written: {error.strerror}")

@@ -1,0 +1,82 @@
+"""Which modes team packages have, and what leaves one open."""
+
+import pytest
+
+from broker.core.team_modes import mode_faults, team_modes
+
+DENY = 'deny contains {"rule": "t.d", "message": "m"}\n'
+
+
+def package(*rules: str) -> dict[str, str]:
+    """Write a package of these rules."""
+    return {"teams/t/t.rego": "\n\n".join(["package teams.t", *rules, DENY])}
+
+
+class TestTeamModes:
+    @pytest.mark.parametrize(
+        ("rules", "modes"),
+        [
+            ([], {}),
+            (['mode := "enforce"'], {}),
+            (['mode := "shadow" # until June'], {"teams.t": "shadow"}),
+            (['# mode := "shadow"', 'mode := "warn"'], {"teams.t": "warn"}),
+            (
+                ['default mode := "shadow"', 'mode := "enforce" if {\n\tinput.x\n}'],
+                {"teams.t": "by call"},
+            ),
+            (['default mode := "warn"', 'mode := "warn" if input.x'], {"teams.t": "warn"}),
+            (['modes := "shadow"', 'x if {\n\tmode := "shadow"\n\tmode\n}'], {}),
+        ],
+    )
+    def test_sure_modes_have_no_fault(self, rules, modes):
+        """One that always has a value, comments and other names apart."""
+        assert mode_faults(package(*rules), {}) == []
+        assert team_modes(package(*rules), {}) == modes
+
+    @pytest.mark.parametrize(
+        ("rules", "line", "said"),
+        [
+            (['mode := "shadwo"'], 3, "'shadwo' is no mode: write one of enforce, warn, shadow"),
+            (['mode := "Shadow"'], 3, "'Shadow' is no mode"),
+            (["mode := lower(input.mode)"], 3, "is no mode"),
+            (["mode := false"], 3, "is no mode"),
+            (['mode contains "shadow"'], 3, "is no mode"),
+            (['mode.x := "shadow"'], 3, "is no mode"),
+            (['mode := "shadow" if input.x'], 3, "add a `default mode`"),
+            (['mode := "shadow"', 'mode := "warn"'], 5, "is a second mode"),
+            (['default mode := "warn"', 'mode := "warn"'], 5, "is a second mode"),
+            (['mode := "shadow"', 'mode := "warn" if input.x'], 5, "may be a second mode"),
+            (['default mode := "warn"', 'mode := "x" if input.x'], 5, "'x' is no mode"),
+        ],
+    )
+    def test_an_open_mode_is_a_fault(self, rules, line, said):
+        """Misspelt, computed, of another kind, conditional without default, or twice."""
+        found = mode_faults(package(*rules), {})
+        assert (found[0].file, found[0].line, found[0].rule) == (
+            "teams/t/t.rego",
+            line,
+            "team-mode",
+        )
+        assert said in found[0].message
+
+    def test_two_files_of_a_package_have_one_mode(self):
+        """The second of them is named."""
+        sources = {
+            **package('mode := "shadow"'),
+            "teams/t/u.rego": 'package teams.t\n\nmode := "warn"\n',
+        }
+        (fault,) = mode_faults(sources, {})
+        assert (fault.file, fault.line) == ("teams/t/u.rego", 3)
+
+    def test_data_says_it_too(self):
+        """For a package whose rules nobody wants to edit."""
+        assert team_modes({}, {"teams": {"t": {"mode": "shadow"}, "u": {}}}) == {
+            "teams.t": "shadow"
+        }
+        (fault,) = mode_faults({}, {"teams": {"t": {"mode": "shadwo"}}})
+        assert (fault.file, "'shadwo' is no mode" in fault.message) == ("teams/t/data.json", True)
+
+    def test_a_mode_elsewhere_is_none(self):
+        """The library has no mode; nor has a test's package."""
+        sources = {"library/t/t.rego": 'package library.t\n\nmode := "x"\n'}
+        assert (mode_faults(sources, {}), team_modes(sources, {})) == ([], {})
