@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from broker.activation import Activation, Means
+from broker.active_policy import ActivePolicy
 from broker.adapters.file_signer import FileSigner
 from broker.adapters.policy_files import load_bundle
 from broker.api.approvals import ApprovalService
@@ -16,10 +18,13 @@ from broker.api.identity import enter
 from broker.api.policy import PolicyService
 from broker.api.receipts import ReceiptService
 from broker.api.workspace import WorkspaceService
+from broker.core.bundle import Bundle
 from broker.core.document import Document
 from broker.core.identity import Identity
 from broker.core.ids import AgentId, Sha256
+from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
 from broker.explain import Explainer
+from broker.ports import PolicyEngine
 from broker.read import Reader
 from broker.shipped import policies_dir
 from broker.turns import Turns
@@ -34,6 +39,27 @@ from tests.verify.receipts import new_signer
 READER = AgentId("reader")
 # No service looks at its context.
 CONTEXT: Any = None
+
+
+def activation(stage: Stage, bundle: Bundle, signer: FileSigner) -> Activation:
+    """Give what exchanges bundles; nobody here does."""
+
+    async def load(bundle: Bundle) -> PolicyEngine:
+        raise AssertionError(f"{bundle.revision} was to stay where it is")
+
+    world = stage.life.world
+    means = Means(
+        load=load,
+        root=TrustRoot(
+            version=1, keys=(TrustedKey.from_pem(KeyRole.POLICY, signer.public_key_pem),)
+        ),
+        store=world.store,
+        people=world.people,
+        sandboxes=world.sandboxes,
+        clock=world.clock,
+        telemetry=world.telemetry,
+    )
+    return Activation(ActivePolicy(stage.policy, bundle, world.telemetry), means)
 
 
 class Desk:
@@ -52,7 +78,7 @@ class Desk:
         )
         bundle = load_bundle(policies_dir() / "bundle.tar.gz")
         explainer = Explainer(self.reader, world.store, lambda: bundle)
-        self.policy = PolicyService(explainer, stage.policy)
+        self.policy = PolicyService(explainer, stage.policy, activation(stage, bundle, signer))
 
     async def get(self, call: str) -> None:
         """Read the call."""
