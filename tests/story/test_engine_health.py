@@ -45,7 +45,7 @@ class TestFault:
 
     async def test_wrong_answer(self) -> None:
         """An engine that answers is not sound yet: the canary has to be denied."""
-        assert await EngineHealth(Engine(None), FakeClock()).fault() == "POLICY_UNAVAILABLE"
+        assert await EngineHealth(Engine(None), FakeClock()).fault() == "POLICY_CANARY_WRONG"
 
     async def test_one_answer_serves_all(self) -> None:
         """Whoever asks within a second, and however many at once, the engine is asked once."""
