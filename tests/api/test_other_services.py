@@ -227,7 +227,7 @@ class TestReceipts:
         text = agent.receipts.GetTrustRoot(request, timeout=TIMEOUT_S).trust_root_json
         assert text == (served.folder.path / "trust-root.json").read_text()
         roles = [key.role.value for key in read_trust_root(text.encode()).keys]
-        assert roles == ["receipt", "log"]
+        assert roles == ["receipt", "log", "policy"]
 
 
 class TestAdmin:

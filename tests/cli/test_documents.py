@@ -40,6 +40,7 @@ class TestPlain:
             "effect": "ALLOW",
             "reasons": [{"rule": "r", "agent_message": "", "severity": ""}],
             "policy_revision": "",
+            "warnings": [],
         }
         result = value["result"]
         assert isinstance(result, dict)

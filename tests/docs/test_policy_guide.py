@@ -79,7 +79,7 @@ class TestPolicyGuide:
 
     def test_the_past_is_replayed(self, followed):
         """The new bundle would have denied what the shipped one allowed; the code says so."""
-        (replayed,) = (ran.out for ran in followed if "--bundle policy.tar.gz" in ran.block.text)
+        (replayed,) = (ran.out for ran in followed if "replay --bundle policy.tar.gz" in ran.block.text)
         assert "2 decisions replayed: 2 would change, 1 of them in their effect" in replayed
         assert replayed.endswith("exit code 1\n")
 
@@ -91,9 +91,9 @@ class TestPolicyGuide:
         assert "2 more differ only in what packages in mode warn or shadow would" in tried.err
 
     def test_rules_are_suggested(self, followed):
-        """Of the one call that the package on trial does not allow."""
+        """Of the calls that the package does not allow: one while it was enforced, one on trial."""
         (suggested,) = (ran for ran in followed if "policy suggest" in ran.block.text)
-        assert "1 calls want an allow" in suggested.err
+        assert "2 calls want an allow" in suggested.err
         assert '"rule": "shop.suggested_1"' in suggested.out
         assert 'input.tool.arguments.code == "print(6 * 7)"' in suggested.out
 
