@@ -79,7 +79,8 @@ class TestPolicyGuide:
 
     def test_the_past_is_replayed(self, followed):
         """The new bundle would have denied what the shipped one allowed; the code says so."""
-        (replayed,) = (ran.out for ran in followed if "replay --bundle policy.tar.gz" in ran.block.text)
+        asked = "replay --bundle policy.tar.gz"
+        (replayed,) = (ran.out for ran in followed if asked in ran.block.text)
         assert "2 decisions replayed: 2 would change, 1 of them in their effect" in replayed
         assert replayed.endswith("exit code 1\n")
 
