@@ -11,8 +11,8 @@ def serve(config: ConfigOption = None) -> None:
 
     It prints one `ready` line when calls can be taken.
     """
-    # Looking through what is loaded, again and again while it loads, takes a tenth of the start; none
-    # of it is ever garbage, so no later collection looks at it either.
+    # Looking through what is loaded, again and again while it loads, takes a fifth of the start.
+    # None of it is ever garbage, so no later collection looks at it either.
     gc.disable()
     # Here, not above: the other commands do not wait for the broker's parts to load.
     from broker.app import serve as run
