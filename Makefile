@@ -72,7 +72,7 @@ check-bundle: venv
 	@echo "check: compiled policy bundle"
 	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
-conformance: setup tools ## Hold our receipts, engines and sandboxes against third parties
+conformance: setup tools ## Hold our receipts, engines, sandboxes and long guides against third parties
 	@echo "conformance: runsc, logcheck, litewitness, cosign, spicy"
 	@for tool in runsc logcheck litewitness cosign spicy; do scripts/tool.sh "$$tool" >/dev/null; done
 	@$(BIN)/pytest conformance -q
