@@ -7,10 +7,9 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from ipaddress import ip_network
 from pathlib import Path
 
 import uvloop
@@ -18,15 +17,11 @@ from grpc import aio
 
 from broker.activation import Activation, Means
 from broker.active_policy import ActivePolicy
-from broker.adapters.docker_engine import DockerEngine
-from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
-from broker.adapters.image_lock import read_image_lock
 from broker.adapters.log_files import LogFolder
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
 from broker.adapters.telemetry import Telemetry, configure_logs
-from broker.adapters.tool_files import read_catalog
 from broker.api.admin import AdminService, ServerFacts
 from broker.api.approvals import ApprovalService
 from broker.api.calling import Calling
@@ -40,21 +35,16 @@ from broker.api.tools import ToolService
 from broker.api.workspace import WorkspaceService
 from broker.approve import Approvals
 from broker.board import Board
+from broker.bounds import ceilings, new_admission, remember, settings
 from broker.brake import Brake
 from broker.bundle_choice import configured_bundle, first_bundle
 from broker.bundle_supply import first_look, go_on_looking, open_freshness, open_source
 from broker.check import Checker
 from broker.config import Config, load
-from broker.core.admission import Admission, Quotas
 from broker.core.checkpoint import log_origin
-from broker.core.decision import Limits
-from broker.core.ids import AgentId
-from broker.core.lifecycle import CallState
-from broker.core.order import JsonCaps
-from broker.core.pool import Budget
 from broker.core.receipt import Position, ReceiptDraft, seal
 from broker.core.receipt_draft import BrokerFacts
-from broker.core.toolbox import BoundTool, Toolbox
+from broker.core.toolbox import Toolbox
 from broker.core.trust_root import KeyRole, TrustRoot
 from broker.engine_health import EngineHealth
 from broker.errors import ConfigurationError
@@ -73,19 +63,18 @@ from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
-from broker.pool import WarmPool
-from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Signer, Store
+from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Signer
 from broker.read import Reader
-from broker.secret_ring import check_declared, open_secrets
+from broker.sandboxes import bound_tools, check_images, docker_engine, pooled
+from broker.secret_ring import open_secrets
 from broker.sessions import Sessions
-from broker.shipped import tools_dir
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
 from broker.verify.trust_root import open_trust_root
 from broker.witness_ring import open_witnessing
 from broker.witnessing import Witnessing
-from broker.world import FileLimits, Gate, Settings, World
+from broker.world import Gate, World
 
 _HISTORY = timedelta(days=1)
 # How long answers that are on their way may take when the server stops.
@@ -225,7 +214,7 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     signer, trust_root = read_signer(config.receipts)
     log_signer = read_log_signer(config.receipts, trust_root)
     keys = open_trust_root(trust_root.encode())
-    toolbox = _toolbox(config)
+    toolbox = bound_tools(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:
         return seal(draft, position, signer.sign)
@@ -237,16 +226,16 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         clock.go_on_from(latest)
     telemetry = Telemetry()
     bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
-    engine = await open_policy_engine(config.policy, bundle, os.environ)
-    policy = ActivePolicy(engine, bundle, telemetry)
+    evaluator = await open_policy_engine(config.policy, bundle, os.environ)
+    policy = ActivePolicy(evaluator, bundle, telemetry)
     stack.push_async_callback(policy.close)
     freshness = await open_freshness(
         config, source, policy, store=store, clock=clock, telemetry=telemetry
     )
-    docker_engine = _docker(config, store.installation, boot)
-    sandboxes = _pooled(config, docker_engine, clock, telemetry)
+    engine = docker_engine(config, store.installation, boot)
+    sandboxes = pooled(config, engine, clock, telemetry)
     stack.push_async_callback(sandboxes.close)
-    await _check_images(config, toolbox, docker_engine)
+    await check_images(config, toolbox, engine)
     return _Outside(
         boot=boot,
         signer=signer,
@@ -308,8 +297,8 @@ async def _world(config: Config, outside: _Outside) -> World:
         outside.policy.bundle_sha256,
         EventDraft(type="broker.started", at=clock.now(), data=started),
     )
-    admission = _admission(config, outside.toolbox)
-    await _remember(admission, store, clock.now() - _HISTORY)
+    admission = new_admission(config, outside.toolbox)
+    await remember(admission, store, clock.now() - _HISTORY)
     facts = BrokerFacts(
         version=_version(),
         key_id=outside.signer.key_id,
@@ -321,7 +310,7 @@ async def _world(config: Config, outside: _Outside) -> World:
     labels = Labels(store)
     await labels.load()
     return World(
-        settings=_settings(config, outside.boot),
+        settings=settings(config, outside.boot),
         gate=Gate(),
         store=store,
         ledger=Ledger(store, labels, board, clock, outside.telemetry),
@@ -349,7 +338,7 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
         outside.clock,
         entropy,
         outside.telemetry,
-        _ceilings(config),
+        ceilings(config),
         config.sandbox.runtimes,
         freshness=outside.freshness,
     )
@@ -411,160 +400,6 @@ def _services(
             Halting(Brake(world, executor.runs), world.people, partial(go_on_at, world)),
         ),
     )
-
-
-def _toolbox(config: Config) -> Toolbox:
-    catalog = read_catalog(config.sandbox.tools_dir or tools_dir())
-    check_declared(config, catalog.tools)
-    lock = read_image_lock(config.sandbox.images_lock)
-    missing = sorted({tool.image for tool in catalog.tools} - set(lock))
-    if missing:
-        raise ConfigurationError(
-            str(config.sandbox.images_lock),
-            None,
-            f"pins no image for {', '.join(missing)}: run `toolwarrant tools build --pin`",
-        )
-    for tool in catalog.tools:
-        if tool.runtime not in config.sandbox.runtimes:
-            raise ConfigurationError(
-                str(config.file),
-                None,
-                f"sandbox.runtimes has no place for {tool.runtime!r}, which {tool.name} demands: "
-                "put it between weaker and stronger ones",
-            )
-    return Toolbox(BoundTool(tool=tool, image=lock[tool.image]) for tool in catalog.tools)
-
-
-async def _check_images(config: Config, toolbox: Toolbox, sandboxes: DockerEngine) -> None:
-    """Refuse to start with a pinned image that the Engine does not have."""
-    missing = await sandboxes.missing_images({tool.image for tool in toolbox.all()})
-    names = sorted(tool.name for tool in toolbox.all() if tool.image in missing)
-    if names:
-        raise ConfigurationError(
-            str(config.sandbox.images_lock),
-            None,
-            f"pins images that the Docker Engine does not have, for {', '.join(names)}: "
-            "run `toolwarrant tools build --pin`",
-        )
-
-
-def _pooled(
-    config: Config, engine: DockerEngine, clock: SystemClock, telemetry: Telemetry
-) -> SandboxEngine:
-    pool = config.pool
-    if not pool.containers:
-        return engine
-    budget = Budget(containers=pool.containers, memory_bytes=pool.memory_bytes)
-    return WarmPool(engine, budget, clock=clock, entropy=SystemEntropy(), telemetry=telemetry)
-
-
-def _docker(config: Config, installation: str, boot: str) -> DockerEngine:
-    return DockerEngine(
-        config.sandbox.docker_url,
-        installation=installation,
-        boot=boot,
-        # One more for what is made ahead: it takes no call's place.
-        workers=config.sandbox.max_running + bool(config.pool.containers),
-        seccomp=(tools_dir() / "seccomp.json").read_text(),
-        uids=config.sandbox.uids,
-        egress=_egress(config, installation),
-    )
-
-
-def _egress(config: Config, installation: str) -> EgressProxy:
-    egress = config.egress
-    return EgressProxy(
-        egress.state_dir,
-        installation=installation,
-        resolver=SystemResolver(),
-        allow=[ip_network(text) for text in sorted(egress.allow_cidrs)],
-        bounds=Bounds(
-            connections=egress.connections_per_call,
-            bytes_each_way=egress.bytes_per_call,
-            connect_s=egress.connect_timeout_s,
-            idle_s=egress.idle_timeout_s,
-        ),
-        ca=_tools_ca(config),
-    )
-
-
-def _tools_ca(config: Config) -> bytes:
-    """Read the authorities that tools trust besides.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or holds none.
-    """
-    file = config.egress.ca_file
-    if file is None:
-        return b""
-    try:
-        pem = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            str(config.file), None, f"egress.ca_file: {file} cannot be read: {error.strerror}"
-        ) from error
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
-        raise ConfigurationError(
-            str(config.file), None, f"egress.ca_file: {file} holds no certificate in PEM"
-        )
-    return pem
-
-
-def _admission(config: Config, toolbox: Toolbox) -> Admission:
-    limits = config.limits
-    quotas = Quotas(
-        calls_per_second=limits.calls_per_second,
-        burst=limits.burst,
-        open_calls=limits.open_calls_per_agent,
-        held_calls=limits.held_calls_per_agent,
-        sessions=limits.sessions_per_agent,
-    )
-    budgets = {
-        AgentId(name): entry.daily_budget
-        for name, entry in config.identities.items()
-        if entry.daily_budget is not None
-    }
-    return Admission(quotas, [tool.name for tool in toolbox.all()], budgets)
-
-
-async def _remember(admission: Admission, store: Store, since: datetime) -> None:
-    """Rebuild what policy is shown of the past: a restart sheds nothing."""
-    for call in await store.recent_calls(since):
-        admission.count(call.agent, call.session_id, call.tool, call.received_at)
-        if call.state is CallState.DENIED:
-            admission.count_denied(call.agent, call.received_at)
-        held = call.state is CallState.HELD
-        admission.settle(call.agent, call.id, is_open=not call.state.is_final, is_held=held)
-
-
-def _settings(config: Config, boot: str) -> Settings:
-    limits = config.limits
-    return Settings(
-        boot=boot,
-        caps=JsonCaps(
-            max_bytes=limits.arguments_max_bytes,
-            max_depth=limits.arguments_max_depth,
-            max_values=limits.arguments_max_values,
-        ),
-        start_within=timedelta(seconds=limits.start_within_s),
-        max_running=config.sandbox.max_running,
-        running_per_agent=config.sandbox.running_per_agent
-        or max(config.sandbox.max_running - 1, 1),
-        workspace_files=limits.session_files_max,
-        workspace_bytes=limits.session_bytes_max,
-        files=FileLimits(
-            upload_bytes=limits.upload_max_bytes,
-            uploads=limits.uploads_per_agent,
-            upload_within_s=limits.upload_within_s,
-            upload_idle_s=limits.upload_idle_s,
-            keep_uploads=timedelta(seconds=limits.upload_keep_s),
-            agent_bytes=limits.agent_file_bytes_max,
-        ),
-    )
-
-
-def _ceilings(config: Config) -> Limits:
-    return Limits(**config.ceilings.model_dump())
 
 
 def _tls(config: Config) -> Tls:
