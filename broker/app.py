@@ -123,18 +123,11 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
-        await record_keys(
-            outside.store,
-            outside.store,
-            outside.clock,
-            config.receipts.trust_root,
-            open_trust_root(outside.trust_root.encode()),
-            {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
-        )
+        await _record_keys(config, outside)
         log = await _log(config, outside, stack)
         witnessing = await open_witnessing(
             config,
-            outside.trust_root,
+            outside.keys,
             log,
             outside.store,
             clock=outside.clock,
@@ -253,6 +246,17 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         store=store,
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
+    )
+
+
+async def _record_keys(config: Config, outside: _Outside) -> None:
+    await record_keys(
+        outside.store,
+        outside.store,
+        outside.clock,
+        config.receipts.trust_root,
+        outside.keys,
+        {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
     )
 
 
