@@ -123,8 +123,8 @@ class PolicySection(Section):
     bundle: OptionalPath = Field(
         default=None,
         description=(
-            "Compiled, signed policy bundle (.tar.gz) to start with; empty: the shipped one. What was "
-            "activated since goes on deciding, unless this one has a higher number."
+            "Compiled, signed policy bundle (.tar.gz) to start with; empty: the shipped one. What "
+            "was activated since goes on deciding, unless this one has a higher number."
         ),
     )
     unsigned_bundle: bool = Field(
