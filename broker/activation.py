@@ -71,14 +71,14 @@ class Activated:
 
     Args:
         is_new: False where this very bundle was active already: then nothing was done.
-        previous: Revision before; the same where it is not new.
+        previous_revision: Of the one before; the same where it is not new.
     """
 
     revision: str
     number: int
     sha256: Sha256
     is_new: bool
-    previous: str
+    previous_revision: str
     previous_number: int
     previous_sha256: Sha256
 
@@ -326,7 +326,7 @@ def _activated(fresh: Bundle, before: Bundle) -> Activated:
         number=fresh.number,
         sha256=fresh.sha256,
         is_new=fresh.sha256 != before.sha256,
-        previous=before.revision,
+        previous_revision=before.revision,
         previous_number=before.number,
         previous_sha256=before.sha256,
     )
