@@ -123,7 +123,6 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
-        await _record_keys(config, outside)
         log = await _log(config, outside, stack)
         witnessing = await open_witnessing(
             config,
@@ -217,6 +216,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
+    # Before a bundle is taken on the trust root's word: one that went back vouches for old keys.
+    signers = {KeyRole.RECEIPT: signer, KeyRole.LOG: log_signer}
+    await record_keys(store, store, clock, config.receipts.trust_root, keys, signers)
     telemetry = Telemetry()
     bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
     evaluator = await open_policy_engine(config.policy, bundle, os.environ)
@@ -246,17 +248,6 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         store=store,
         sandboxes=sandboxes,
         sandbox_facts=await sandboxes.check(),
-    )
-
-
-async def _record_keys(config: Config, outside: _Outside) -> None:
-    await record_keys(
-        outside.store,
-        outside.store,
-        outside.clock,
-        config.receipts.trust_root,
-        outside.keys,
-        {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
     )
 
 
