@@ -41,7 +41,7 @@ tools: # what the tests need besides: from PATH, else the cache, the Go module p
 
 test: setup tools ## Run every test, with real containers and a real OPA
 	@opa="$$(scripts/tool.sh opa)"; grpcurl="$$(scripts/tool.sh grpcurl)"; \
-	PATH="$$(dirname "$$opa"):$$(dirname "$$grpcurl"):$$PATH" $(BIN)/pytest tests -q -n $(JOBS) --dist loadfile
+	PATH="$$(dirname "$$opa"):$$(dirname "$$grpcurl"):$$PATH" $(BIN)/pytest tests -q -n $(JOBS) --dist loadfile --durations=30 --durations-min=5
 
 check: venv check-style check-types check-imports check-protos check-rego check-bundle ## Format, lint, types, import contracts, protos, Rego, generated files
 	@echo "check: green"
@@ -72,7 +72,7 @@ check-bundle: venv
 	@echo "check: compiled policy bundle"
 	@opa="$$(scripts/tool.sh opa)"; PATH="$$(dirname "$$opa"):$$PATH" $(BIN)/python scripts/build_policy.py --check
 
-conformance: setup tools ## Hold our receipts, engines and sandboxes against third parties
+conformance: setup tools ## Hold our receipts, engines, sandboxes and long guides against third parties
 	@echo "conformance: runsc, logcheck, litewitness, cosign, spicy"
 	@for tool in runsc logcheck litewitness cosign spicy; do scripts/tool.sh "$$tool" >/dev/null; done
 	@$(BIN)/pytest conformance -q

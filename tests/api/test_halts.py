@@ -77,7 +77,7 @@ class TestHalt:
         assert listed(admin).halts[0].reason == "é" * 2000
 
     def test_counts_in_the_store(self, admin, halting):
-        """A durable halt is one row, one document, one event; lifted, the row is gone."""
+        """A durable halt is one row, document, event, log entry; lifted, the row is gone."""
         before = halting.rows()
         set_halt(admin, agent=A, session_id=fresh("s"))
         halted = halting.rows()
@@ -86,7 +86,7 @@ class TestHalt:
         change = {
             name: halted[name] - before[name] for name in before if halted[name] != before[name]
         }
-        assert change == {"content": 1, "events": 1, "halts": 1}
+        assert change == {"content": 1, "events": 1, "halts": 1, "log_entries": 1}
         assert lifted["halts"] == before["halts"]
         assert lifted["events"] == before["events"] + 2
 
