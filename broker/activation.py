@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from broker.active_policy import ActivePolicy
@@ -42,7 +42,7 @@ MAX_BUNDLE_BYTES: Final = 16 * 2**20
 """Largest bundle that is read, as it comes, compressed."""
 
 _NAME: Final = "the bundle"
-_RETRY: Final = timedelta(seconds=1)
+_STORE_RETRY: Final = timedelta(seconds=1)
 
 Load = Callable[[Bundle], Awaitable[PolicyEngine]]
 """Start an engine with a bundle; it has answered the canary then, or a PolicyError is raised."""
@@ -71,14 +71,14 @@ class Activated:
 
     Args:
         is_new: False where this very bundle was active already: then nothing was done.
-        previous: Revision before; the same where it is not new.
+        previous_revision: Of the one before; the same where it is not new.
     """
 
     revision: str
     number: int
     sha256: Sha256
     is_new: bool
-    previous: str
+    previous_revision: str
     previous_number: int
     previous_sha256: Sha256
 
@@ -185,15 +185,7 @@ class Activation:
 
     async def _keep(self, fresh: Bundle, before: Bundle, who: JsonObject) -> None:
         means = self._means
-        data = {
-            **who,
-            "revision": fresh.revision,
-            "number": fresh.number,
-            "bundle": fresh.sha256,
-            "previous_revision": before.revision,
-            "previous": before.sha256,
-        }
-        event = EventDraft(type="policy.activated", at=means.clock.now(), data=data)
+        event = activation_event(fresh, before, who, means.clock.now())
         try:
             await means.store.keep_bundle(kept(fresh), event)
         except StaleBundle as error:
@@ -210,7 +202,7 @@ class Activation:
                 stored = await means.store.kept_bundle()
             except StoreUnavailable:
                 means.telemetry.alarm("an activation waits for the store", error)
-                await means.clock.sleep_until(means.clock.now() + _RETRY)
+                await means.clock.sleep_until(means.clock.now() + _STORE_RETRY)
             else:
                 return stored is not None and stored.sha256 == fresh.sha256
 
@@ -298,6 +290,27 @@ def kept(bundle: Bundle) -> KeptBundle:
     )
 
 
+def activation_event(
+    fresh: Bundle, before: Bundle | KeptBundle | None, who: JsonObject, at: datetime
+) -> EventDraft:
+    """Say which bundle decides from now on, and at whose word.
+
+    Args:
+        before: What decided until now; None where nothing is known to have.
+        who: `by` or `source`, as in `Activator`.
+        at: Aware UTC.
+    """
+    data: JsonObject = {
+        **who,
+        "revision": fresh.revision,
+        "number": fresh.number,
+        "bundle": fresh.sha256,
+        "previous_revision": before.revision if before else "",
+        "previous": before.sha256 if before else "",
+    }
+    return EventDraft(type="policy.activated", at=at, data=data)
+
+
 def _unfit(error: PolicyError) -> BundleInvalid:
     """Say why a bundle that was loaded may not decide."""
     if isinstance(error, PolicyUndefined) or isinstance(error.__cause__, PolicyUndefined):
@@ -313,7 +326,7 @@ def _activated(fresh: Bundle, before: Bundle) -> Activated:
         number=fresh.number,
         sha256=fresh.sha256,
         is_new=fresh.sha256 != before.sha256,
-        previous=before.revision,
+        previous_revision=before.revision,
         previous_number=before.number,
         previous_sha256=before.sha256,
     )

@@ -123,18 +123,10 @@ async def running(config: Config) -> AsyncIterator[Broker]:
     """
     async with AsyncExitStack() as stack:
         outside = await _open(config, stack)
-        await record_keys(
-            outside.store,
-            outside.store,
-            outside.clock,
-            config.receipts.trust_root,
-            open_trust_root(outside.trust_root.encode()),
-            {KeyRole.RECEIPT: outside.signer, KeyRole.LOG: outside.log_signer},
-        )
         log = await _log(config, outside, stack)
         witnessing = await open_witnessing(
             config,
-            outside.trust_root,
+            outside.keys,
             log,
             outside.store,
             clock=outside.clock,
@@ -224,6 +216,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
+    # Before a bundle is taken on the trust root's word: one that went back vouches for old keys.
+    signers = {KeyRole.RECEIPT: signer, KeyRole.LOG: log_signer}
+    await record_keys(store, store, clock, config.receipts.trust_root, keys, signers)
     telemetry = Telemetry()
     bundle = await first_bundle(configured, config.policy, keys, store, clock, telemetry)
     evaluator = await open_policy_engine(config.policy, bundle, os.environ)

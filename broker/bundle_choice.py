@@ -1,13 +1,12 @@
 """Choose the policy bundle that a broker starts with."""
 
-from broker.activation import check_newer, kept
+from broker.activation import activation_event, check_newer, kept
 from broker.adapters.policy_files import load_bundle
 from broker.config_sections import PolicySection
 from broker.core.bundle import Bundle, read_bundle
-from broker.core.canonical import JsonObject
 from broker.core.trust_root import TrustRoot
 from broker.errors import BundleInvalid, BundleNotNewer, ConfigurationError
-from broker.ports import Clock, EventDraft, Store, Telemetry
+from broker.ports import Clock, Store, Telemetry
 from broker.shipped import policies_dir
 from broker.verify.bundle import verify_bundle
 
@@ -51,15 +50,7 @@ async def first_bundle(
         _tell(bundle, configured, policy, telemetry)
         return bundle
     if configured.number:
-        data: JsonObject = {
-            "source": _SOURCE,
-            "revision": configured.revision,
-            "number": configured.number,
-            "bundle": configured.sha256,
-            "previous_revision": last.revision if last else "",
-            "previous": last.sha256 if last else "",
-        }
-        event = EventDraft(type="policy.activated", at=clock.now(), data=data)
+        event = activation_event(configured, last, {"source": _SOURCE}, clock.now())
         await store.keep_bundle(kept(configured), event)
     telemetry.policy_active(configured.revision, last.revision if last else "")
     return configured

@@ -9,9 +9,8 @@ from broker.activation import MAX_BUNDLE_BYTES, Activation
 from broker.adapters.bundle_sources import Bearer, BundleServer, ConfirmationFile, WatchedFolder
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.bundle_watch import BundleWatch
-from broker.config import Config
-from broker.config_faults import configuration_error
-from broker.errors import ConfigurationError, SecretUnavailable
+from broker.config import Config, fault_in
+from broker.errors import SecretUnavailable
 from broker.freshness import Announce, PolicyFreshness
 from broker.ports import BundleSource, Clock, PolicyEngine, Store, Telemetry
 from broker.tasks import Tasks
@@ -36,9 +35,9 @@ def open_source(
     if not bundles.is_set:
         return None
     if config.policy.opa_url:
-        raise _fault(
+        raise fault_in(
             config,
-            "url" if bundles.url else "folder",
+            ("bundles", "url" if bundles.url else "folder"),
             "policy.opa_url names an OPA server that gets its bundles itself: leave one empty",
         )
     source: BundleSource
@@ -145,10 +144,5 @@ def _bearer(
     try:
         secrets.read_now(_TOKEN)
     except SecretUnavailable as error:
-        raise _fault(config, "token", error.description) from error
+        raise fault_in(config, ("bundles", "token"), error.description) from error
     return Bearer(secrets=secrets, name=_TOKEN)
-
-
-def _fault(config: Config, key: str, message: str) -> ConfigurationError:
-    text = config.file.read_text(encoding="utf-8")
-    return configuration_error(str(config.file), text, ("bundles", key), message)

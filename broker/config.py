@@ -10,7 +10,13 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from broker.config_bundles import BundlesSection
-from broker.config_faults import as_json, configuration_error, first_fault, parse_toml
+from broker.config_faults import (
+    KeyPath,
+    as_json,
+    configuration_error,
+    first_fault,
+    parse_toml,
+)
 from broker.config_sections import (
     CeilingsSection,
     EgressSection,
@@ -38,6 +44,7 @@ __all__ = [
     "IdentityEntry",
     "SandboxSection",
     "WitnessEntry",
+    "fault_in",
     "load",
     "parse",
 ]
@@ -117,6 +124,12 @@ def load(path: Path | str) -> Config:
     except OSError as error:
         raise ConfigurationError(str(path), None, f"cannot be read: {error.strerror}") from error
     return parse(text, file=str(path), folder=file.resolve().parent)
+
+
+def fault_in(config: Config, key: KeyPath, message: str) -> ConfigurationError:
+    """Make the error about a setting that is wrong only beside what it points to."""
+    text = config.file.read_text(encoding="utf-8")
+    return configuration_error(str(config.file), text, key, message)
 
 
 def parse(text: str, *, file: str, folder: Path) -> Config:

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from broker.config_types import (
+    THIS_MACHINE,
     Address,
     Cidr,
     EngineUrl,
@@ -28,7 +29,6 @@ from broker.core.witness import MAX_WITNESSES
 
 # What a Docker Engine takes for a user: 31 bits.
 _MAX_UID = 2**31 - 1
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Section(BaseModel):
@@ -121,7 +121,11 @@ class PolicySection(Section):
         default="wasm", description='"wasm": inside the broker; "opa": an OPA server.'
     )
     bundle: OptionalPath = Field(
-        default=None, description="Compiled policy bundle (.tar.gz); empty: the shipped one."
+        default=None,
+        description=(
+            "Compiled, signed policy bundle (.tar.gz) to start with; empty: the shipped one. What "
+            "was activated since goes on deciding, unless this one has a higher number."
+        ),
     )
     unsigned_bundle: bool = Field(
         default=False,
@@ -183,7 +187,7 @@ class PolicySection(Section):
     def _proven(self) -> "PolicySection":
         """See that nobody between broker and server could decide, or read the token."""
         url = _split(self.opa_url)
-        if url.scheme == "http" and url.hostname not in _THIS_MACHINE:
+        if url.scheme == "http" and url.hostname not in THIS_MACHINE:
             raise ValueError(
                 "opa_url must be https:// to another machine: who stands between could allow "
                 "every call"

@@ -15,11 +15,19 @@ from broker.core.token_key import TokenKey
 FILE_SCHEME = "file:"
 """How a key is named that lies in a file; other schemes name other keepers of keys."""
 
-_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+"""Hosts that plain http may go to."""
+
+_SERVICES_OWN = ("env:", "credential:")
 _SECRET_NAME = re.compile(NAME_PATTERN)
 _SECRET_URI = re.compile(
     r"file:.+|credential:(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,255}|env:[A-Za-z_][A-Za-z0-9_]{0,255}"
 )
+
+
+def is_services_own(uri: str) -> bool:
+    """Tell whether a secret is where the running service finds it, and perhaps nobody else."""
+    return uri.startswith(_SERVICES_OWN)
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -114,7 +122,7 @@ def _is_witness_url(value: str) -> bool:
         has_more = parts.query or parts.fragment or parts.username or parts.port == 0
     except ValueError:
         return False
-    is_here = parts.hostname in _THIS_MACHINE
+    is_here = parts.hostname in THIS_MACHINE
     is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
     return is_fit and bool(parts.hostname) and not has_more
 

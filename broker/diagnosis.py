@@ -23,6 +23,7 @@ from broker.adapters.tool_files import read_catalog
 from broker.bundle_choice import configured_bundle
 from broker.config import Config
 from broker.config_sections import ReceiptsSection
+from broker.config_types import is_services_own
 from broker.core.catalog import Tool
 from broker.core.trust_root import KeyRole
 from broker.errors import (
@@ -32,7 +33,7 @@ from broker.errors import (
     SecretUnavailable,
     TokenUnavailable,
 )
-from broker.finding import Finding, Level, ok, warn
+from broker.finding import Finding, Level, fail, ok, warn
 from broker.isolation import isolation
 from broker.keyring import ADD_LOG_KEY, check_key, read_log_signer
 from broker.outstanding import unsigned_certificate, unsigned_root
@@ -46,7 +47,6 @@ _EXPIRY_WARNING = timedelta(days=14)
 _ENGINE_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 2
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_SERVICES_OWN = ("env:", "credential:")
 _NEW_SET = "make a new set in another folder with `toolwarrant init`"
 _WITNESSES = "witnesses"
 _PIN = "build and pin them: `toolwarrant tools build --pin`"
@@ -81,10 +81,10 @@ def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
     except OSError as error:
         said = f"{error.filename}: {error.strerror}"
         remedy = unsigned_certificate(config) or f"mend [server], or {_NEW_SET}"
-        yield Finding(Level.FAIL, "certificates", said, remedy)
+        yield fail("certificates", said, remedy)
         return
     if fault := key_fault(certificate, key):
-        yield Finding(Level.FAIL, "server certificate", fault, f"mend [server], or {_NEW_SET}")
+        yield fail("server certificate", fault, f"mend [server], or {_NEW_SET}")
     yield _private(server.private_key, "server key")
     yield _certificate("client CA", server.client_ca, now)
     yield _certificate("server certificate", server.certificate, now)
@@ -101,13 +101,13 @@ def _certificate(subject: str, file: Path, now: datetime) -> Finding:
     try:
         facts = read_certificate(file.read_bytes(), str(file))
     except (OSError, ConfigurationError) as error:
-        return Finding(Level.FAIL, subject, str(error), _NEW_SET)
+        return fail(subject, str(error), _NEW_SET)
     until = facts.not_after.date().isoformat()
     if not facts.not_before <= now < facts.not_after:
         said = f"{file} is valid from {facts.not_before.isoformat()} until {until}"
-        return Finding(Level.FAIL, subject, said, f"check this machine's clock, or {_NEW_SET}")
+        return fail(subject, said, f"check this machine's clock, or {_NEW_SET}")
     if facts.not_after - now < _EXPIRY_WARNING:
-        return Finding(Level.WARN, subject, f"{file} expires on {until}", _NEW_SET)
+        return warn(subject, f"{file} expires on {until}", _NEW_SET)
     return ok(subject, f"valid until {until}{', development' if facts.is_development else ''}")
 
 
@@ -118,13 +118,13 @@ def _pair(key: Path, certificate: Path, ca: Path, now: datetime) -> Finding:
     try:
         texts = certificate.read_bytes(), key.read_bytes()
         if fault := key_fault(*texts):
-            return Finding(Level.FAIL, finding.subject, fault, _NEW_SET)
+            return fail(finding.subject, fault, _NEW_SET)
         # No more than a doubt: a CA in between may have signed it.
         if fault := pair_fault(*texts, ca.read_bytes()):
-            return Finding(Level.WARN, finding.subject, f"{fault} {ca}", _NEW_SET)
+            return warn(finding.subject, f"{fault} {ca}", _NEW_SET)
     except OSError as error:
         said = f"{error.filename}: {error.strerror}"
-        return Finding(Level.FAIL, finding.subject, said, _NEW_SET)
+        return fail(finding.subject, said, _NEW_SET)
     return finding
 
 
@@ -132,11 +132,11 @@ def _private(file: Path, subject: str) -> Finding:
     try:
         facts = file.stat()
     except OSError as error:
-        return Finding(Level.FAIL, subject, f"{file}: {error.strerror}", _NEW_SET)
+        return fail(subject, f"{file}: {error.strerror}", _NEW_SET)
     if facts.st_mode & _OTHERS:
         mode = f"{stat.S_IMODE(facts.st_mode):04o}"
         said = f"{file} has mode {mode}: others can read it"
-        return Finding(Level.FAIL, subject, said, f"chmod 600 {file}; was it read? {_NEW_SET}")
+        return fail(subject, said, f"chmod 600 {file}; was it read? {_NEW_SET}")
     return ok(subject, "readable by its owner alone")
 
 
@@ -147,25 +147,25 @@ def _receipts(config: Config) -> Iterator[Finding]:
         root = open_trust_root(receipts.trust_root.read_bytes())
     except (ConfigurationError, ReceiptInvalid, OSError) as error:
         remedy = unsigned_root(receipts.trust_root) or f"mend [receipts], or {_NEW_SET}"
-        yield Finding(Level.FAIL, "receipt key", str(error), remedy)
+        yield fail("receipt key", str(error), remedy)
         return
     try:
         check_key(receipts.trust_root, root, KeyRole.RECEIPT, signer, "no receipt would be valid")
     except KeyRefused as error:
         remedy = "put the key into the trust root, or name the one in use by receipts.key"
-        yield Finding(Level.FAIL, "trust root", f"{error} ({error.reason})", remedy)
+        yield fail("trust root", f"{error} ({error.reason})", remedy)
     else:
         yield ok("receipt key", f"{signer.key_id}, in the trust root")
     yield _log_key(receipts)
     if receipts.development:
         remedy = "for production: own certificates and keys, then receipts.development = false"
-        yield Finding(Level.WARN, "keys", "this is a development set", remedy)
+        yield warn("keys", "this is a development set", remedy)
 
 
 def _identities(config: Config) -> Iterator[Finding]:
     if not config.identities:
         remedy = f"add one table for each certificate to {config.file}: [identities.NAME]"
-        yield Finding(Level.WARN, "identities", "nobody may call: there are none", remedy)
+        yield warn("identities", "nobody may call: there are none", remedy)
 
 
 def _log_key(receipts: ReceiptsSection) -> Finding:
@@ -174,12 +174,12 @@ def _log_key(receipts: ReceiptsSection) -> Finding:
     except KeyRefused as error:
         remedy = "put the key into the trust root, or name the one in use by receipts.log_key"
         said = f"{error} ({error.reason})"
-        return Finding(Level.FAIL, "log key", said, remedy)
+        return fail("log key", said, remedy)
     except TokenUnavailable as error:
         remedy = "plug the token in, mend its PIN's file, or receipts.log_key"
-        return Finding(Level.FAIL, "log key", str(error), remedy)
+        return fail("log key", str(error), remedy)
     except (ConfigurationError, OSError) as error:
-        return Finding(Level.FAIL, "log key", str(error), ADD_LOG_KEY)
+        return fail("log key", str(error), ADD_LOG_KEY)
     return ok("log key", f"{signer.key_id}, in the trust root")
 
 
@@ -193,10 +193,10 @@ def _witnesses(config: Config) -> Iterator[Finding]:
         )
         return
     try:
-        read_witnesses(config, receipts.trust_root.read_text())
+        read_witnesses(config, open_trust_root(receipts.trust_root.read_bytes()))
         read_addresses(config)
     except (ConfigurationError, ReceiptInvalid, OSError) as error:
-        yield Finding(Level.FAIL, _WITNESSES, str(error), "mend [witnesses], or the trust root")
+        yield fail(_WITNESSES, str(error), "mend [witnesses], or the trust root")
         return
     for name, entry in config.witnesses.items():
         parts = urlsplit(entry.url)
@@ -205,7 +205,7 @@ def _witnesses(config: Config) -> Iterator[Finding]:
             yield ok(f"witness {name}", f"{entry.url} answers, its key is in the trust root")
         else:
             said = f"{entry.url} cannot be reached from here: it cosigns nothing until it can"
-            yield Finding(Level.WARN, f"witness {name}", said, "mend the URL, or ask its operator")
+            yield warn(f"witness {name}", said, "mend the URL, or ask its operator")
 
 
 def _secrets(config: Config) -> Iterator[Finding]:
@@ -226,11 +226,11 @@ def _secrets(config: Config) -> Iterator[Finding]:
 def _unreadable(config: Config, name: str, uri: str, error: SecretUnavailable) -> Finding:
     """Judge a secret that cannot be read here; a service has an environment of its own."""
     subject = f"secret {name}"
-    if uri.startswith(_SERVICES_OWN):
+    if is_services_own(uri):
         remedy = "run doctor as the service runs, or see whether the service has it"
-        return Finding(Level.WARN, subject, f"cannot be told here: {error.description}", remedy)
+        return warn(subject, f"cannot be told here: {error.description}", remedy)
     remedy = f"mend it, or secrets.{name} in {config.file}"
-    return Finding(Level.FAIL, subject, error.description, remedy)
+    return fail(subject, error.description, remedy)
 
 
 def _store(config: Config) -> Iterator[Finding]:
@@ -238,12 +238,12 @@ def _store(config: Config) -> Iterator[Finding]:
     folder = path.parent
     if not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
         said = f"{path} cannot be written"
-        yield Finding(Level.FAIL, "store", said, "mend the folder's rights, or [store] path")
+        yield fail("store", said, "mend the folder's rights, or [store] path")
         return
     free_mib = shutil.disk_usage(folder).free >> 20
     if free_mib < 512:
         said = f"{folder} has {free_mib} MiB left"
-        yield Finding(Level.WARN, "store", said, "make room: a full disk stops every call")
+        yield warn("store", said, "make room: a full disk stops every call")
     else:
         yield ok("store", f"{path}, {free_mib} MiB free")
 
@@ -252,14 +252,14 @@ def _tools(config: Config) -> Iterator[Finding]:
     try:
         tools = read_catalog(config.sandbox.tools_dir or shipped.tools_dir()).tools
     except ConfigurationError as error:
-        yield Finding(Level.FAIL, "tools", str(error), "`toolwarrant tools validate`")
+        yield fail("tools", str(error), "`toolwarrant tools validate`")
         return
     yield ok("tools", ", ".join(f"{tool.name}@{tool.version}" for tool in tools))
     try:
         check_declared(config, tools)
     except ConfigurationError as error:
         remedy = "name the secret in [secrets], or take it out of the tool's definition"
-        yield Finding(Level.FAIL, "tools' secrets", str(error), remedy)
+        yield fail("tools' secrets", str(error), remedy)
     for tool in tools:
         if lacking := sorted(set(tool.optional_secrets) - set(config.secrets)):
             said = (
@@ -282,13 +282,13 @@ def _engine(config: Config) -> Iterator[Finding]:
         engine = APIClient(base_url=url, version="auto", timeout=_ENGINE_TIMEOUT_S)
     except (DockerException, requests.RequestException) as error:
         remedy = "start the Docker Engine, join its group, or mend [sandbox] docker_url"
-        yield Finding(Level.FAIL, "Docker Engine", f"{url}: {error}", remedy)
+        yield fail("Docker Engine", f"{url}: {error}", remedy)
         return
     try:
         yield from _said_of_itself(config, engine)
         yield from _images(config, engine)
     except (DockerException, requests.RequestException) as error:
-        yield Finding(Level.FAIL, "Docker Engine", f"{url}: {error}", "restart the Docker Engine")
+        yield fail("Docker Engine", f"{url}: {error}", "restart the Docker Engine")
     finally:
         engine.close()
 
@@ -303,10 +303,10 @@ def _said_of_itself(config: Config, engine: APIClient) -> Iterator[Finding]:
     for fact, limit in (("MemoryLimit", "memory"), ("PidsLimit", "pids"), ("CpuCfsQuota", "cpu")):
         if said.get(fact) is False:
             remedy = "turn the cgroup controller on in the kernel's command line"
-            yield Finding(Level.FAIL, f"{limit} limit", "the Engine cannot keep it", remedy)
+            yield fail(f"{limit} limit", "the Engine cannot keep it", remedy)
     if said.get("SwapLimit") is False:
         remedy = "boot with swapaccount=1, or turn swap off: tools could swap beyond their memory"
-        yield Finding(Level.WARN, "swap limit", "the Engine cannot keep it", remedy)
+        yield warn("swap limit", "the Engine cannot keep it", remedy)
 
 
 def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
@@ -314,7 +314,7 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     try:
         pins = read_image_lock(lock)
     except ConfigurationError as error:
-        yield Finding(Level.FAIL, "images", str(error), _PIN)
+        yield fail("images", str(error), _PIN)
         return
     wanted = sorted({tool.image for tool in _known_tools(config)})
     faults = [
@@ -323,7 +323,7 @@ def _images(config: Config, engine: APIClient) -> Iterator[Finding]:
     if not wanted:
         return
     if faults:
-        yield Finding(Level.FAIL, "images", f"{lock}: {', '.join(faults)}", _PIN)
+        yield fail("images", f"{lock}: {', '.join(faults)}", _PIN)
     else:
         yield ok("images", f"{len(wanted)} pinned and present")
 
@@ -342,12 +342,12 @@ def _egress(config: Config) -> Iterator[Finding]:
     folder, ca = config.egress.state_dir, config.egress.ca_file
     if folder.exists() and folder.stat().st_mode & _OTHERS:
         said = f"{folder} is open to others: no call that needs egress can run"
-        yield Finding(Level.FAIL, "egress sockets", said, f"chmod 700 {folder}, or another folder")
+        yield fail("egress sockets", said, f"chmod 700 {folder}, or another folder")
     else:
         yield ok("egress sockets", f"{folder}, the broker's own")
     if ca is not None and not ca.is_file():
         said = f"{ca} is no file"
-        yield Finding(Level.FAIL, "egress authorities", said, "mend [egress] ca_file")
+        yield fail("egress authorities", said, "mend [egress] ca_file")
 
 
 def _policy(config: Config) -> Iterator[Finding]:
@@ -358,10 +358,10 @@ def _policy(config: Config) -> Iterator[Finding]:
         yield ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
     except (OSError, ReceiptInvalid):
         said = f"cannot be checked without a trust root: {config.receipts.trust_root} is none"
-        yield Finding(Level.FAIL, "policy bundle", said, "mend [receipts] trust_root")
+        yield fail("policy bundle", said, "mend [receipts] trust_root")
     except ConfigurationError as error:
         remedy = 'mend [policy] bundle; "": the shipped one'
-        yield Finding(Level.FAIL, "policy bundle", str(error), remedy)
+        yield fail("policy bundle", str(error), remedy)
     yield from engine_findings(policy, bundle)
 
 
@@ -372,7 +372,7 @@ def _ports(config: Config) -> Iterator[Finding]:
         elif _is_taken(address):
             said = f"something listens on {address} already"
             remedy = "fine where it is this broker; else stop it, or choose another address"
-            yield Finding(Level.WARN, subject, said, remedy)
+            yield warn(subject, said, remedy)
         else:
             yield ok(subject, f"{address} is free")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from broker.core.bundle import Bundle
 from broker.core.call import Call, Evaluation
 from broker.core.canonical import JsonObject
-from broker.core.decision import Effect, Reason, Requirement, Trial
+from broker.core.decision import LACKS_ALLOW, Effect, Reason, Requirement, Trial
 from broker.core.decision_reader import read_reasons, read_trials
 from broker.core.document import Document
 from broker.core.identity import Identity, Role
@@ -17,8 +17,6 @@ from broker.core.trial import changes
 from broker.errors import PolicyInvalid
 from broker.ports import Store
 from broker.read import Reader
-
-_NO_ALLOW = frozenset({"broker.not_allowed", "broker.hold_without_allow"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +149,7 @@ class Explainer:
     ) -> Iterator[str]:
         """Say what would have to be different, as far as the decision itself tells."""
         rules = ", ".join(reason.rule for reason in reasons)
-        if any(reason.rule in _NO_ALLOW for reason in reasons):
+        if any(reason.rule in LACKS_ALLOW for reason in reasons):
             # What a package on trial allows does not count.
             idle = {trial.package for trial in trials}
             allowing = [

@@ -11,10 +11,9 @@ from broker.config_sections import ReceiptsSection, ServerSection
 from broker.core.token_key import SCHEME as TOKEN_SCHEME
 from broker.core.token_key import TokenKey
 from broker.core.trust_root import KeyRole, KeyStatus, TrustedKey, TrustRoot
-from broker.errors import ConfigurationError, KeyRefused, ReceiptInvalid
+from broker.errors import ConfigurationError, KeyRefused
 from broker.ports import Signer
-from broker.root_file import unreadable
-from broker.verify.trust_root import open_trust_root
+from broker.root_file import open_root
 
 ADD_LOG_KEY = "`toolwarrant receipts log-key` makes it and adds it to the trust root"
 """Says what to do in a set that has no key of role log."""
@@ -46,7 +45,7 @@ def read_signer(receipts: ReceiptsSection) -> tuple[Signer, str]:
             would accept what the key signs.
     """
     signer, data = FileSigner(receipts.key), read_file(receipts.trust_root)
-    root = _root_in(receipts.trust_root, data)
+    root = open_root(receipts.trust_root, data)
     check_key(
         receipts.trust_root,
         root,
@@ -101,7 +100,7 @@ def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> Signer:
         raise ConfigurationError(
             file, None, "a log is signed by an Ed25519 key: name one by receipts.log_key"
         )
-    root = _root_in(receipts.trust_root, trust_root.encode())
+    root = open_root(receipts.trust_root, trust_root.encode())
     check_key(
         receipts.trust_root,
         root,
@@ -140,13 +139,6 @@ def check_key(file: Path, root: TrustRoot, role: KeyRole, signer: Signer, otherw
             f"{said}it ends at index {key.valid_until_index} of the log; {follow}",
             reason="KEY_ENDED",
         )
-
-
-def _root_in(file: Path, data: bytes) -> TrustRoot:
-    try:
-        return open_trust_root(data)
-    except ReceiptInvalid as error:
-        raise unreadable(file, error) from error
 
 
 def read_file(file: Path) -> bytes:

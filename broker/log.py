@@ -38,6 +38,8 @@ from broker.tasks import Tasks
 _EVERY = timedelta(seconds=1)
 _COVERED_WITHIN_S = 10.0
 _CHECKPOINT = "checkpoint"
+_EMPTY = "make an empty one: readers who kept a later checkpoint will see that the log went back"
+_MOVE = f"move the folder away, then {_EMPTY}"
 
 Covering = Callable[[int], Awaitable[LogHead]]
 """Waits for a head that has more entries than an index."""
@@ -320,7 +322,3 @@ class Log:
                 retry_after_s=_COVERED_WITHIN_S,
                 reason="LOG_BEHIND",
             ) from error
-
-
-_EMPTY = "make an empty one: readers who kept a later checkpoint will see that the log went back"
-_MOVE = f"move the folder away, then {_EMPTY}"

@@ -11,13 +11,13 @@ from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.pki import key_fault
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.config_sections import PolicySection
+from broker.config_types import is_services_own
 from broker.core.bundle import Bundle
 from broker.errors import PolicyError
 from broker.finding import Finding, fail, ok, warn
 from broker.ports import PolicyEngine
 
 _NAME = "opa_token"
-_SERVICES_OWN = ("env:", "credential:")
 
 
 async def open_policy_engine(
@@ -80,7 +80,7 @@ def _credentials(policy: PolicySection, environment: MutableMapping[str, str]) -
 
 def _external(policy: PolicySection, bundle: Bundle) -> Finding:
     subject = "policy engine"
-    if policy.opa_token.startswith(_SERVICES_OWN):
+    if is_services_own(policy.opa_token):
         said = f"opa at {policy.opa_url}, whose token only the service has: not asked"
         return warn(subject, said, "run doctor as the service runs, or look at GetServerInfo")
 

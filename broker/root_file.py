@@ -11,6 +11,7 @@ from broker.core.trust_root import (
     write_trust_root,
 )
 from broker.errors import ConfigurationError, ReceiptInvalid
+from broker.verify.trust_root import open_trust_root
 
 
 def read_root_text(file: Path) -> bytes:
@@ -26,6 +27,21 @@ def read_root_text(file: Path) -> bytes:
         raise ConfigurationError(
             str(file), None, f"cannot be read ({error.strerror}): name the trust root's file"
         ) from error
+
+
+def open_root(file: Path, text: bytes) -> TrustRoot:
+    """Take the trust root that the configuration names, as `open_trust_root` does.
+
+    Args:
+        text: What was read from the file.
+
+    Raises:
+        ConfigurationError: It is none, or too few of its root keys signed it.
+    """
+    try:
+        return open_trust_root(text)
+    except ReceiptInvalid as error:
+        raise unreadable(file, error) from error
 
 
 def read_statement_file(file: Path) -> RootStatement:

@@ -10,8 +10,7 @@ from broker.core.root_change import rotated
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, is_signed_trust_root
 from broker.errors import ConfigurationError, FailedPrecondition, InvalidArgument, ReceiptInvalid
 from broker.keyring import open_signer
-from broker.root_file import read_root_text, replace_root, root_text, unreadable
-from broker.verify.trust_root import open_trust_root
+from broker.root_file import open_root, read_root_text, replace_root, root_text
 
 ROLES = (KeyRole.RECEIPT, KeyRole.LOG, KeyRole.POLICY)
 """Whose keys are rotated at a place of the log; a root key changes by `trust-root new-version`."""
@@ -70,12 +69,8 @@ def rotate(config: Config, role: KeyRole, uri: str | None) -> Rotation:
 
 def _root_in(file: Path) -> TrustRoot:
     text = read_root_text(file)
-    try:
-        root = open_trust_root(text)
-        is_wrapped = is_signed_trust_root(text)
-    except ReceiptInvalid as error:
-        raise unreadable(file, error) from error
-    if is_wrapped and not root.root_threshold:
+    root = open_root(file, text)
+    if is_signed_trust_root(text) and not root.root_threshold:
         raise ConfigurationError(
             str(file), None, "is signed, but does not name by whom: its signers have to change it"
         )

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, MutableMapping
 
 from broker.adapters.secret_sources import ConfiguredSecrets
-from broker.config import Config
-from broker.config_faults import configuration_error
+from broker.config import Config, fault_in
 from broker.core.catalog import Tool
 from broker.errors import ConfigurationError, SecretUnavailable
 
@@ -21,10 +20,7 @@ def open_secrets(config: Config, environment: MutableMapping[str, str]) -> Confi
             secrets.read_now(name)
         except SecretUnavailable as error:
             secrets.close()
-            text = config.file.read_text(encoding="utf-8")
-            raise configuration_error(
-                str(config.file), text, ("secrets", name), error.description
-            ) from error
+            raise fault_in(config, ("secrets", name), error.description) from error
     return secrets
 
 

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from broker.bundle_supply import confirmation_file, open_source
 from broker.config import Config
+from broker.config_types import is_services_own
 from broker.core.freshness import Freshness
 from broker.core.instant import rfc3339
 from broker.errors import BundleSourceUnavailable, ConfigurationError, SecretUnavailable
-from broker.finding import Finding, Level, ok
+from broker.finding import Finding, Level, fail, ok, warn
 
 _SOURCE = "bundle source"
 _FRESHNESS = "policy freshness"
@@ -24,7 +25,6 @@ _SAYS = {
     Freshness.STALE: ": stale",
     Freshness.REFUSING: ": every call is denied until it is confirmed again",
 }
-_SERVICES_OWN = ("env:", "credential:")
 
 
 def supply(config: Config, environment: Mapping[str, str], now: datetime) -> Iterator[Finding]:
@@ -49,13 +49,13 @@ async def _source(config: Config, environment: Mapping[str, str]) -> Finding:
             archive = await source.look() or b""
         except ConfigurationError as error:
             is_token = isinstance(error.__cause__, SecretUnavailable)
-            if is_token and config.bundles.token.startswith(_SERVICES_OWN):
+            if is_token and is_services_own(config.bundles.token):
                 remedy = "run doctor as the service runs, or see whether the service has it"
-                return Finding(Level.WARN, _SOURCE, f"cannot be told here: {error}", remedy)
-            return Finding(Level.FAIL, _SOURCE, str(error), "mend [bundles]")
+                return warn(_SOURCE, f"cannot be told here: {error}", remedy)
+            return fail(_SOURCE, str(error), "mend [bundles]")
         except BundleSourceUnavailable as error:
             remedy = "mend [bundles], or what it names: until then the last bundle decides"
-            return Finding(Level.WARN, _SOURCE, error.message, remedy)
+            return warn(_SOURCE, error.message, remedy)
         return ok(_SOURCE, f"{source.name}, {len(archive)} bytes")
 
 

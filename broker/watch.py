@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from broker.core.call import Call
 from broker.core.canonical import JsonObject, JsonValue
-from broker.core.lifecycle import TABLE, CallState
+from broker.core.lifecycle import LAST_STEPS, CallState
 from broker.core.output import Chunk, OutputBuffer, Place, Source
 from broker.ports import Event
 from broker.tasks import first
@@ -29,7 +29,7 @@ _STORED_BYTES = 1 << 17
 _BURST = 64
 _PIECE_COSTS = timedelta(milliseconds=20)
 _SHORTEST_PAUSE = timedelta(milliseconds=100)
-_LAST_STEPS = frozenset(step.value for (_, step), state in TABLE.items() if state.is_final)
+_ENDS = frozenset(step.value for step in LAST_STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ async def watch(
             # After the events: what comes with the last of them is never older than it.
             fresh = await _fresh(world, call, events)
             for event in events:
-                if not has_all and event.type in _LAST_STEPS:
+                if not has_all and event.type in _ENDS:
                     async for wrote in _stored(world, fresh, place, turn):
                         place = place.after(wrote.chunk)
                         yield wrote
@@ -98,7 +98,7 @@ async def watch(
 
 async def _fresh(world: World, call: Call, events: Sequence[Event]) -> Call:
     fresh = await world.ledger.reread(call)
-    if fresh.state.is_final or not any(event.type in _LAST_STEPS for event in events):
+    if fresh.state.is_final or not any(event.type in _ENDS for event in events):
         return fresh
     # The end is durable, but who wrote it has not gone on yet: memory is behind the record.
     return await world.store.get_call(call.id) or fresh

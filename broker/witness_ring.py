@@ -4,38 +4,34 @@ import ssl
 from contextlib import AsyncExitStack
 
 from broker.adapters.witness_http import HttpWitnesses, WitnessAddress
-from broker.config import Config, WitnessEntry
-from broker.config_faults import configuration_error
+from broker.config import Config, WitnessEntry, fault_in
 from broker.core.signed_note import COSIGNATURE_V1, read_verifier_key
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot
 from broker.core.witness import Witness
-from broker.errors import ConfigurationError, ReceiptInvalid
+from broker.errors import ReceiptInvalid
 from broker.log import Log
 from broker.ports import Clock, LogRecord, Telemetry
 from broker.tasks import Tasks
 from broker.verify.signature import is_signed
-from broker.verify.trust_root import open_trust_root
 from broker.witnessing import Witnessing
 
 
-def read_witnesses(config: Config, trust_root: str) -> list[Witness]:
+def read_witnesses(config: Config, root: TrustRoot) -> list[Witness]:
     """Find each witness's key in the trust root.
-
-    Args:
-        trust_root: Its text, as `keyring.read_signer` gives it.
 
     Raises:
         ConfigurationError: No reader with this trust root would count a witness, two of them are
             one, or more are wanted than there are; names file and line.
     """
-    root = open_trust_root(trust_root.encode())
     found = {name: _witness(config, root, name) for name in config.witnesses}
     keys = [witness.key.key_id for witness in found.values()]
     for name, witness in found.items():
         if keys.count(witness.key.key_id) > 1:
-            raise _fault(config, ("witnesses", name, "key"), "is another witness's, too: keep one")
+            raise fault_in(
+                config, ("witnesses", name, "key"), "is another witness's, too: keep one"
+            )
     if config.witness_quorum > len(found):
-        raise _fault(
+        raise fault_in(
             config,
             ("receipts", "witness_quorum"),
             f"is more than the {len(found)} of [witnesses]: name more, or ask for fewer",
@@ -54,7 +50,7 @@ def read_addresses(config: Config) -> dict[str, WitnessAddress]:
             if entry.ca_file is not None:
                 ssl.create_default_context(cafile=str(entry.ca_file))
         except OSError as error:
-            raise _fault(
+            raise fault_in(
                 config, ("witnesses", name, "ca_file"), "cannot be read, or holds no certificate"
             ) from error
     return {
@@ -65,7 +61,7 @@ def read_addresses(config: Config) -> dict[str, WitnessAddress]:
 
 async def open_witnessing(
     config: Config,
-    trust_root: str,
+    root: TrustRoot,
     log: Log,
     record: LogRecord,
     *,
@@ -80,7 +76,7 @@ async def open_witnessing(
     """
     gateway = await HttpWitnesses.open(read_addresses(config))
     stack.push_async_callback(gateway.close)
-    witnesses = read_witnesses(config, trust_root)
+    witnesses = read_witnesses(config, root)
     witnessing = Witnessing(
         log,
         record,
@@ -103,7 +99,7 @@ def _witness(config: Config, root: TrustRoot, name: str) -> Witness:
     entry = config.witnesses[name]
     key, signs_as = _key(config, root, name, entry)
     if key is None:
-        raise _fault(
+        raise fault_in(
             config,
             ("witnesses", name, "key"),
             f"{config.receipts.trust_root} has no such active key of role witness: no reader would "
@@ -121,12 +117,7 @@ def _key(
     try:
         signs_as, public_key = read_verifier_key(entry.key, COSIGNATURE_V1)
     except ReceiptInvalid as error:
-        raise _fault(
+        raise fault_in(
             config, ("witnesses", name, "key"), f"is no verifier key of a witness: {error}"
         ) from error
     return next((key for key in trusted if key.ed25519_key == public_key), None), signs_as
-
-
-def _fault(config: Config, key: tuple[str, ...], message: str) -> ConfigurationError:
-    text = config.file.read_text(encoding="utf-8")
-    return configuration_error(str(config.file), text, key, message)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from broker.core.trust_root import IsSigned
 from broker.core.witness import (
     Cosignature,
-    IsSigned,
     OtherSize,
     Question,
     Witness,

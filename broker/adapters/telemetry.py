@@ -243,7 +243,7 @@ class Telemetry:
         self._log.debug("bundle.looked", outcome=outcome)
 
     def policy_freshness(self, state: Freshness, confirmed_at: datetime | None) -> None:
-        """Note how far the active policy may be relied on; becoming worse is an alarm besides."""
+        """Note how far the active policy may be relied on."""
         self._freshness.set(_RANKS[state])
         self._confirmed.set(confirmed_at.timestamp() if confirmed_at else 0)
         if state is Freshness.FRESH and self._last_freshness is not state:

@@ -76,7 +76,9 @@ class HttpWitnesses:
             if each.url.lower().startswith(_TLS)
         }
         # Nothing is unpacked: the bound is on what comes, and a witness has no reason to pack.
-        session = aiohttp.ClientSession(trust_env=False, auto_decompress=False)
+        session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+        )
         return cls(addresses, session, contexts, timeout_s)
 
     async def close(self) -> None:

@@ -56,7 +56,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             number=done.number,
             bundle_sha256=done.sha256,
             is_new=done.is_new,
-            previous_revision=done.previous,
+            previous_revision=done.previous_revision,
             previous_number=done.previous_number,
             previous_sha256=done.previous_sha256,
         )

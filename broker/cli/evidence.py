@@ -1,4 +1,4 @@
-"""Write receipts for strangers: with proofs, keys, and how to check them without us.
+"""Write receipts for strangers, with all that it takes to check them without us.
 
 DIR/VERIFY.md                        what to type, with programs of others
 DIR/trust-root.json                  whom the writer trusts; DIR/keys has its keys one by one

@@ -61,4 +61,6 @@ def rotate(
         note("let root keys sign that (trust-root to-sign, add-signature), put it in place")
     if setting := _SETTINGS.get(known[role]):
         note(f'then {setting} = "{done.uri}"; start the broker')
+    else:
+        note("sign the bundle anew with it, name that as policy.bundle; start the broker")
     note("give verifiers the new version by another way than the broker")

@@ -15,20 +15,23 @@ def new_file(path: Path) -> TextIO:
     Raises:
         OSError: It cannot be written, or is there.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+    return os.fdopen(_create(path), "w", encoding="utf-8", newline="")
 
 
-def write_new(path: Path, text: str) -> None:
+def write_new(path: Path, content: str | bytes) -> None:
     """Write a file that is not there yet.
 
     Raises:
         ConfigurationError: It cannot be written, or is there.
     """
     try:
-        with new_file(path) as file:
-            file.write(text)
+        with os.fdopen(_create(path), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise ConfigurationError(
             str(path), None, f"cannot be written: {error.strerror}; name another one"
         ) from error
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Number and sign what `toolwarrant policy build` writes."""
+"""Sign what `toolwarrant policy build` writes, under its number."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

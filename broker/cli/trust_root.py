@@ -4,7 +4,6 @@ Nothing here needs a broker, and no root key has to come near one: `to-sign` giv
 program signs them, `add-signature` takes the signature.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from broker.cli.documents import Plain
 from broker.cli.exits import OF_OTHERS
+from broker.cli.new_file import write_new
 from broker.cli.options import Output, OutputOption
 from broker.cli.terminal import document, note, say, table
 from broker.core.ids import Sha256
@@ -112,7 +112,7 @@ def new_version(
         ],
         root_threshold=threshold,
     )
-    _write_new(out, root_text(changed).encode())
+    write_new(out, root_text(changed))
     note(f"wrote version {changed.version} to {out}{_next_step(changed)}")
 
 
@@ -124,7 +124,7 @@ def to_sign(file: StatementArgument, out: OutOption) -> None:
     ROOT.key -in OUT -out SIGNATURE` signs them with an Ed25519 key.
     """
     statement = read_statement_file(file)
-    _write_new(out, statement.message)
+    write_new(out, statement.message)
     note(f"wrote what {_needed(statement.root)} to {out}; first look: trust-root show {file}")
 
 
@@ -286,16 +286,4 @@ def _read(file: Path) -> bytes:
     except OSError as error:
         raise ConfigurationError(
             str(file), None, f"cannot be read ({error.strerror}): name another file"
-        ) from error
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file for its owner alone; nothing is overwritten."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise ConfigurationError(
-            str(path), None, f"cannot be written: {error.strerror}; name another one"
         ) from error

@@ -12,6 +12,8 @@ RUNTIMES = ("runc", "runsc", "kata")
 
 `policies_rego` holds the same order for inputs that name none.
 """
+LACKS_ALLOW = frozenset({"broker.not_allowed", "broker.hold_without_allow"})
+"""Rules of the broker's own by which a call is denied that lacks an allow alone."""
 
 
 class Effect(Enum):

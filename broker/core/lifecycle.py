@@ -89,6 +89,8 @@ TABLE: dict[tuple[CallState | None, Step], CallState] = {
     (_S.RUNNING, Step.INTERRUPT): _S.INTERRUPTED,
     (_S.RUNNING, Step.FAIL_TO_BEGIN): _S.SANDBOX_ERROR,
 }
+LAST_STEPS = frozenset(step for (_, step), state in TABLE.items() if state.is_final)
+"""Steps that end a call, whatever state they are taken from."""
 
 
 class WrongState(ValueError):

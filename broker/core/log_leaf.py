@@ -23,7 +23,7 @@ from broker.core.canonical import JsonObject, canonical_json
 from broker.core.dsse import envelope, pae
 from broker.core.ids import Sha256
 from broker.core.instant import rfc3339
-from broker.core.lifecycle import TABLE, Step
+from broker.core.lifecycle import LAST_STEPS, Step
 from broker.core.receipt_draft import as_text
 
 BATCH_SCHEMA = "broker.event-batch/v1"
@@ -50,7 +50,7 @@ PAYLOAD_TYPES: Mapping[LeafKind, str] = {
 }
 """What the envelope of each kind says that it carries; receipts are in-toto Statements."""
 
-_ENDS = frozenset(step.value for (_, step), state in TABLE.items() if state.is_final)
+_ENDS = frozenset(step.value for step in LAST_STEPS)
 _BROKER_STARTED = "broker.started"
 _BY_PREFIX = {
     "hold": LeafKind.APPROVAL,

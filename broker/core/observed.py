@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from broker.core.canonical import JsonObject, JsonValue
-from broker.core.decision import Effect, Trial
+from broker.core.decision import LACKS_ALLOW, Effect, Trial
 from broker.core.decision_reader import read_effect, read_trials
 from broker.core.ids import AgentId, CallId
 from broker.core.policy_input import SCHEMA
 from broker.core.replay import Author, Recorded, rules_of
-
-_LACKS_ALLOW: Final = frozenset({"broker.not_allowed", "broker.hold_without_allow"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +64,7 @@ class Observations:
 
 
 def _is_refused(body: JsonObject) -> bool:
-    return read_effect(body) is Effect.DENY and not _LACKS_ALLOW.issuperset(rules_of(body))
+    return read_effect(body) is Effect.DENY and not LACKS_ALLOW.issuperset(rules_of(body))
 
 
 def _is_allowed(body: JsonObject, trials: Mapping[str, Trial], package: str) -> bool:

@@ -14,7 +14,7 @@ Source: DSSE v1; TUF specification 1.0.33, 5.3 (update the root role)
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.core.canonical import JsonObject, JsonValue
@@ -24,6 +24,7 @@ from broker.core.strict_base64 import decode_base64
 from broker.core.strict_json import parse_object
 from broker.core.trust_root import (
     MAX_TRUST_ROOT_BYTES,
+    IsSigned,
     KeyRole,
     TrustedKey,
     TrustRoot,
@@ -35,9 +36,6 @@ from broker.errors import InvalidArgument, ReceiptInvalid
 PAYLOAD_TYPE = "application/vnd.toolwarrant.trust-root+json"
 MAX_SIGNATURES = 64
 _STEP = "trust_root"
-
-IsSigned = Callable[[TrustedKey, bytes, bytes], bool]
-"""Tells whether a key signed a message: key, message, signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

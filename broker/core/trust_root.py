@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
@@ -117,6 +117,10 @@ class TrustedKey:
         """Give the key's 32 raw bytes; None where it is of another kind."""
         der, (prefix, size) = spki_der(self.public_key_pem), _KINDS[0]
         return der[len(prefix) :] if len(der) == size else None
+
+
+IsSigned = Callable[[TrustedKey, bytes, bytes], bool]
+"""Tells whether a key signed a message: key, message, signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ Source: https://c2sp.org/tlog-witness, https://c2sp.org/tlog-cosignature
 """
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from broker.core.checkpoint import cosigned_message, read_number, split_cosignature
@@ -20,7 +20,7 @@ from broker.core.signed_note import (
     signatures_by,
     write_note,
 )
-from broker.core.trust_root import KeyRole, TrustedKey
+from broker.core.trust_root import IsSigned, KeyRole, TrustedKey
 from broker.errors import LogForkSuspected, ReceiptInvalid, WitnessError
 
 MAX_ANSWER_BYTES = 16 * 1024
@@ -30,9 +30,6 @@ _SIZE_TYPE = "text/x.tlog.size"
 _AHEAD_S = 60
 _OK, _FORBIDDEN, _UNKNOWN, _CONFLICT, _UNPROVEN = 200, 403, 404, 409, 422
 _TOO_MANY, _SERVERS_OWN = 429, 500
-
-IsSigned = Callable[[TrustedKey, bytes, bytes], bool]
-"""Tells whether a key signed a message: key, message, signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

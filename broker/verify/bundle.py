@@ -47,7 +47,7 @@ def _key(key_id: str, root: TrustRoot) -> TrustedKey:
             if key.is_unbounded:
                 return key
             raise BundleInvalid(
-                f"policy key {key_id} is withdrawn: sign it with the one that is active",
+                f"policy key {key_id} has ended or is withdrawn: sign with the one that is active",
                 reason="BUNDLE_KEY_WITHDRAWN",
             )
     raise BundleInvalid(

@@ -68,7 +68,7 @@ class TestActivated:
         await rig.activate(nth(6))
         events = rig.types()
         again = await rig.activate(nth(6))
-        assert (again.is_new, again.number, again.previous) == (False, 6, again.revision)
+        assert (again.is_new, again.number, again.previous_revision) == (False, 6, again.revision)
         assert rig.types() == events
 
     async def test_nobody_known(self, rig, nth):

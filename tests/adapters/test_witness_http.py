@@ -157,6 +157,15 @@ class TestAsk:
         async with listening(always(answer(b"said"))) as port:
             assert (await ask(f"http://127.0.0.1:{port}")).body == b"said"
 
+    async def test_no_cookies(self) -> None:
+        """What one witness wants remembered is told to nobody."""
+        requests: list[bytes] = []
+        wanted = answer(b"said", more=b"Set-Cookie: seen=1; Path=/\r\n")
+        async with listening(always(wanted, requests)) as port:
+            await ask(f"http://localhost:{port}", times=2)
+        assert len(requests) == 2
+        assert b"cookie" not in requests[1].lower()
+
     async def test_gone(self) -> None:
         """Nobody listens."""
         async with listening(always(b"")) as port:

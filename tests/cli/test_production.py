@@ -186,6 +186,7 @@ class TestRotate:
         for _ in range(2):
             done = self.rotate(dev, "policy")
             assert done.returncode == 0, done.stderr
+            assert "sign the bundle anew" in done.stderr
         root = read_trust_root((dev / "trust-root.json").read_bytes())
         policy = root.of_role(KeyRole.POLICY)[-2:]
         assert root.version == 3

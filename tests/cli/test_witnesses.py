@@ -38,7 +38,7 @@ URL = 'url = "https://witness.test/"'
 def read(folder: Path, text: str, *keys: TrustedKey) -> list[Witness]:
     """Read the witnesses of a configuration, by a trust root with these keys."""
     (folder / "dev.toml").write_text(text)
-    root = write_trust_root(TrustRoot(version=1, keys=(LOG, *keys)))
+    root = TrustRoot(version=1, keys=(LOG, *keys))
     return read_witnesses(load(folder / "dev.toml"), root)
 
 

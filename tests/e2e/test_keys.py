@@ -18,7 +18,9 @@ from broker.keyring import open_signer
 from broker.rotation import rotate
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity, Verdict
+from tests.activation.bundles import Key
 from tests.broker_process import NotServed, Served
+from tests.bundles.signed import numbered
 from tests.cli.within import toolwarrant
 from tests.e2e.halting import until
 from tests.ports.samples import first, new_call
@@ -45,10 +47,11 @@ def not_served(broker: Served) -> tuple[int, str]:
     return caught.value.code, str(caught.value)
 
 
-def key_events(folder: Path) -> list[tuple[str, dict[str, str]]]:
-    """List the events about keys."""
+def events(folder: Path, types: str) -> list[tuple[str, dict[str, str]]]:
+    """List the events of some types, by a pattern of SQL."""
     with closing(sqlite3.connect(f"file:{folder}/toolwarrant.db?mode=ro", uri=True)) as store:
-        found = store.execute("SELECT type, data FROM events WHERE type LIKE 'key.%'").fetchall()
+        sql = "SELECT type, data FROM events WHERE type LIKE ?"
+        found = store.execute(sql, (types,)).fetchall()
     return [(kind, json.loads(data)) for kind, data in found]
 
 
@@ -113,9 +116,14 @@ class TestRotation:
         assert (code, "[KEY_NOT_YET_VALID]" in words) == (2, True)
         file.write_bytes(before)
         keys = {"key": "file:keys/receipt.key", "log_key": "file:keys/log.key"}
-        broker.folder.set({"receipts": keys})
+        # Nor does it take a bundle on such a trust root's word, whose keys may be withdrawn since.
+        folder = broker.folder.path
+        archive = Key.of(folder / "keys" / "policy.key").sign(numbered(7))
+        (folder / "policy.tar.gz").write_bytes(archive)
+        broker.folder.set({"receipts": keys, "policy": {"bundle": "policy.tar.gz"}})
         code, words = not_served(broker)
         assert (code, "[TRUST_ROOT_WENT_BACK]" in words) == (2, True)
+        assert events(folder, "policy.activated") == []
 
     @staticmethod
     def check_events(folder: Path, before: bytes, after: bytes) -> None:
@@ -124,7 +132,7 @@ class TestRotation:
             {key.role.value: key.key_id for key in read_trust_root(text).keys}
             for text in (before, after)
         )
-        assert key_events(folder) == [
+        assert events(folder, "key.%") == [
             ("key.trust_root", {"version": "1"}),
             *[
                 ("key.in_use", {"role": role, "key_id": old[role], "previous": ""})
