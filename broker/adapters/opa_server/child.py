@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from broker.adapters.opa_server.client import OpaClient
-from broker.core.bundle import Bundle
+from broker.core.bundle import Bundle, packed_anew
 from broker.errors import PolicyUnavailable
 
 _START_TIMEOUT_S: Final = 20.0
@@ -53,7 +53,9 @@ class OpaChild:
         folder = Path(tempfile.mkdtemp(prefix="toolwarrant-opa-"))
         child = None
         try:
-            (folder / "bundle.tar.gz").write_bytes(bundle.archive)
+            # As it was read, not as it came: the signature says nothing of how OPA reads that.
+            packed = await asyncio.to_thread(packed_anew, bundle.archive, "the bundle")
+            (folder / "bundle.tar.gz").write_bytes(packed)
             child = cls(await _spawn(program, folder), folder)
             async with asyncio.timeout(_START_TIMEOUT_S):
                 await child._wait_until_ready()
