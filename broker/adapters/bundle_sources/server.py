@@ -18,7 +18,8 @@ from broker.ports import SecretProvider
 _ATTEMPTS: Final = 3
 _FIRST_WAIT_S: Final = 0.5
 _PIECE_BYTES: Final = 64 * 1024
-_MOST_ETAG_CHARACTERS: Final = 1024
+# One with other characters could be sent back by no request: each look from then on would fail.
+_ETAG: Final = re.compile(r"[ -~]{1,1024}")
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NOT_LET_IN: Final = frozenset({401, 403})
 _TOKEN: Final = re.compile(r"[!-~]+")
@@ -175,7 +176,7 @@ class BundleServer:
         archive = await self._body(answer)
         etag = answer.headers.get("ETag", "")
         # Only now: a body that broke off must not count as had.
-        self._etag = etag if len(etag) <= _MOST_ETAG_CHARACTERS else ""
+        self._etag = etag if _ETAG.fullmatch(etag) else ""
         return archive
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
