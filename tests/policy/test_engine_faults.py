@@ -277,7 +277,7 @@ class TestPolicyFaults:
             await engine.close()
 
     async def test_deadline_while_an_instance_is_made(self, shipped: Bundle) -> None:
-        """As after a runaway: the deadline's word stops that too, and is a timeout, no bad bundle."""
+        """As after a runaway: the deadline stops that too, and is a timeout, no bad bundle."""
         data = {**shipped.data, "padding": list(range(100_000))}
         engine = WasmEngine(replace(shipped, data=data), timeout_s=60, threads=1)
         worker = engine._workers[0]
