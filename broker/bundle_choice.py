@@ -44,6 +44,10 @@ async def first_bundle(
         ConfigurationError: The one that was active last cannot be used any more.
     """
     last = await store.kept_bundle()
+    if last is not None and last.sha256 == configured.sha256:
+        # By its own signature, which counts where the key of the kept one's has come to its end.
+        _tell(configured, configured, policy, telemetry)
+        return configured
     if last is not None and last.number >= configured.number:
         bundle = read_bundle(last.archive, _KEPT)
         _check_signed(bundle, policy, root, _KEPT)

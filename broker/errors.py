@@ -279,6 +279,10 @@ class PolicyError(BrokerError):
     reason = "POLICY_ERROR"
     rule = "broker.policy_unavailable"
 
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        # It may quote an engine's words, in which half a surrogate pair could not be recorded.
+        super().__init__(message.encode(errors="backslashreplace").decode(), reason=reason)
+
 
 class PolicyUndefined(PolicyError):
     """The entry point has no value for this input."""

@@ -15,7 +15,7 @@ from broker.core.label import MOST_LABELS
 from broker.core.policy_input import History, PolicySession, policy_input
 from broker.core.toolbox import BoundTool
 from broker.core.workspace import Tree
-from broker.errors import PolicyError, PolicyInvalid
+from broker.errors import CanonicalError, PolicyError, PolicyInvalid
 from broker.freshness import PolicyFreshness
 from broker.ports import Clock, Entropy, PolicyAnswer, PolicyEngine, Telemetry
 
@@ -112,12 +112,13 @@ class Judge:
             decision = read_decision(answer.output, case.tool.tool.limits, self._runtimes)
             _check_labels(decision, case.labels)
             obligations = self._obligations(case.tool, decision)
+            judgement = self._judgement(asked, decision, obligations, now, by, case.labels)
         except PolicyError as error:
             self._telemetry.alarm("policy gave no decision", error)
             decision = denial(error.rule, error.message, _NO_DECISION, severity="high")
-            obligations = None
+            judgement = self._judgement(asked, decision, None, now, by, case.labels)
         self._telemetry.decided(self._engine.name, self._clock.monotonic_s() - begun_s)
-        return self._judgement(asked, decision, obligations, now, by, case.labels)
+        return judgement
 
     def refuse(self, rule: str, message: str, tool: str) -> Judgement:
         """Deny a call without asking policy; a note of the tool stands for the policy input."""
@@ -171,7 +172,16 @@ class Judge:
         by: PolicyAnswer | Evaluation | _Asked,
         labels_seen: frozenset[str] = frozenset(),
     ) -> Judgement:
-        answered = self._seal(DocumentKind.DECISION, decision.output)
+        """Put a decision beside the document that it answers.
+
+        Raises:
+            PolicyInvalid: It cannot be written down.
+        """
+        try:
+            answered = self._seal(DocumentKind.DECISION, decision.output)
+        except CanonicalError as error:
+            # What a package on trial would list is unchecked: it may be what JSON cannot say.
+            raise PolicyInvalid(f"policy's answer cannot be recorded: {error.message}") from error
         return Judgement(
             decision=decision,
             obligations=obligations,

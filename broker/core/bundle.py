@@ -24,6 +24,7 @@ SIGNATURES: Final = ".signatures.json"
 """The member that holds a bundle's signature; see `broker.core.bundle_signature`."""
 MAX_NUMBER: Final = 2**53 - 1
 _MEMBERS: Final = frozenset({".manifest", SIGNATURES, "data.json", "policy.wasm"})
+_FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,10 @@ def members_sha256(members: Mapping[str, bytes]) -> Sha256:
 def unpack(archive: bytes, file: str) -> dict[str, bytes]:
     """List the members of a gzipped tar by name.
 
+    Refused is what another reader of tar would take for something else: OPA passes over a file that
+    is not of the plain type, and reads what a folder with a size would have us pass over. A
+    signature over what is read here would say nothing of what is read there.
+
     Raises:
         ConfigurationError: Not such a file, or a member that has no place in a bundle.
     """
@@ -136,10 +141,10 @@ def unpack(archive: bytes, file: str) -> dict[str, bytes]:
         header = _header(tar[offset : offset + _BLOCK], file)
         start = offset + _BLOCK
         offset = start + -(-header.size // _BLOCK) * _BLOCK
-        if header.isdir():
+        if header.isdir() and not header.size:
             continue
         name = header.name.lstrip("/").removeprefix("./")
-        if not header.isreg() or ".." in name.split("/") or name in members:
+        if header.type not in _FILES or ".." in name.split("/") or name in members:
             raise ConfigurationError(file, None, f"has a member that is refused: {header.name!r}")
         if start + header.size > len(tar):
             raise ConfigurationError(file, None, f"is cut short within {name}")
@@ -178,6 +183,11 @@ def pack_members(members: Mapping[str, bytes]) -> bytes:
         blocks += [header.tobuf(tarfile.USTAR_FORMAT), members[name]]
         blocks.append(bytes(-header.size % _BLOCK))
     return gzip.compress(b"".join([*blocks, bytes(2 * _BLOCK)]), compresslevel=9, mtime=0)
+
+
+def packed_anew(archive: bytes, file: str) -> bytes:
+    """Write a bundle as it was read, so that whoever reads it next reads the same."""
+    return pack_members(unpack(archive, file))
 
 
 def _json_member(members: Mapping[str, bytes], name: str, file: str) -> JsonObject:

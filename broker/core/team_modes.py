@@ -7,7 +7,7 @@ from typing import Final
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.policy_finding import PolicyFinding
-from broker.core.rego_text import package_path, without_comments
+from broker.core.rego_text import blanked, package_path, without_comments
 
 ENFORCE: Final = "enforce"
 BY_CALL: Final = "by call"
@@ -17,6 +17,9 @@ _MODES: Final = (ENFORCE, "warn", "shadow")
 _RULE: Final = "team-mode"
 _TEAM_PARTS: Final = 2
 _HEAD: Final = re.compile(r"^(default[ \t]+)?mode\b(.*)$", re.MULTILINE)
+# Anything of `data` but a package that is named and is not the broker's: other ways to write it
+# reach `data.broker` too.
+_OF_THE_BROKER: Final = re.compile(r"(?<![.\w])data\b(?!\s*\.\s*(?!broker\b)\w)")
 _VALUE: Final = re.compile(r'[ \t]*:=[ \t]*"([^"\n]*)"[ \t]*(if\b.*)?')
 
 
@@ -44,9 +47,10 @@ def team_modes(rego: Mapping[str, str], documents: JsonObject) -> dict[str, str]
 
 
 def mode_faults(rego: Mapping[str, str], documents: JsonObject) -> list[PolicyFinding]:
-    """List what leaves open whether a package is enforced.
+    """List what leaves open whether a package is enforced, or would do then as on trial.
 
-    One whose mode is undefined is enforced, its allow included, which nobody has to have meant.
+    One whose mode is undefined is enforced, its allow included, which nobody has to have meant. One
+    that reads `data.broker` could tell whether it is tried, and be harmless only then.
 
     Args:
         rego: Text by path, tests apart.
@@ -58,7 +62,22 @@ def mode_faults(rego: Mapping[str, str], documents: JsonObject) -> list[PolicyFi
         for team, mode in _documented(documents)
         if mode not in _MODES
     ]
+    faults += [fault for file in sorted(rego) for fault in _looks(file, rego[file])]
     return sorted(faults)
+
+
+def _looks(file: str, text: str) -> Iterator[PolicyFinding]:
+    if package_path(text)[:1] == ("broker",):
+        return
+    code = blanked(text)
+    for match in _OF_THE_BROKER.finditer(code):
+        yield PolicyFinding(
+            file=file,
+            line=code.count("\n", 0, match.start()) + 1,
+            rule="team-trial",
+            message="may read data.broker, which tells a trial from force: name what it reads, as "
+            "in `data.teams.<name>` or `data.library.<name>`",
+        )
 
 
 _REMEDY: Final = f"write one of {', '.join(_MODES)}"

@@ -102,3 +102,13 @@ class TestFirst:
         with pytest.raises(ConfigurationError, match="names no key"):
             await life.begins(variant(probe, 0), other)
         assert await life.begins(key.sign(variant(probe, 4)), other) == 4
+
+    async def test_the_last_one_signed_anew(self, probe, key, root):
+        """After its key's end, the same bundle under the next key is all that a start wants."""
+        life, next_key = Life(root, PolicySection()), Key()
+        await life.begins(key.sign(variant(probe, 3)))
+        later = TrustRoot(version=2, keys=(next_key.trusted,))
+        assert await life.begins(next_key.sign(variant(probe, 3)), later) == 3
+        with pytest.raises(ConfigurationError, match="names no key"):
+            await life.begins(next_key.sign(variant(probe, 3, {"rule": "probe.a"})), later)
+        assert [event.data["number"] for event in life.disk.events] == [3]

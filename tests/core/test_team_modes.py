@@ -80,3 +80,51 @@ class TestTeamModes:
         """The library has no mode; nor has a test's package."""
         sources = {"library/t/t.rego": 'package library.t\n\nmode := "x"\n'}
         assert (mode_faults(sources, {}), team_modes(sources, {})) == ([], {})
+
+
+class TestTriedUnseen:
+    """A package that could tell being tried from being enforced could be another one then."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "not data.broker.tried",
+            'not data["broker"].tried',
+            "not data[`broker`].tried",
+            'not data . broker["tried"]',
+            'not data["\\u0062roker"].tried',
+            'x with data.broker.tried as "other"',
+        ],
+    )
+    @pytest.mark.parametrize("file", ["teams/t/t.rego", "library/x/x.rego"])
+    def test_reading_it_is_a_fault(self, code, file):
+        """In a team's package or the library, however it is written."""
+        package = ".".join(file.split("/")[:2])
+        text = f"package {package}\n\nallow contains x if {{\n\t{code}\n}}\n"
+        (fault,) = mode_faults({file: text}, {})
+        assert (fault.file, fault.line, fault.rule) == (file, 4, "team-trial")
+
+    @pytest.mark.parametrize("named", ["data as d", "data.broker as b", "data.broker.lib", "data"])
+    def test_under_another_name(self, named):
+        """By an import."""
+        (fault,) = mode_faults(package("import " + named), {})
+        assert (fault.line, fault.rule) == (3, "team-trial")
+
+    def test_other_data_is_free(self):
+        """Another package, data.json of teams, what only looks like it, and broker's own rules."""
+        sources = {
+            "teams/t/t.rego": """package teams.t
+
+import data.library.x
+
+# data.broker.tried
+deny contains {"rule": "t.d", "message": "data.broker of data"} if {
+	data.teams["t"].listed
+	input.data.broker
+	data_broker
+	data.brokers
+}
+""",
+            "broker/lib/trial.rego": "package broker.lib\n\nx := data.broker.tried\n",
+        }
+        assert mode_faults(sources, {}) == []

@@ -276,6 +276,23 @@ class TestPolicyFaults:
         finally:
             await engine.close()
 
+    async def test_deadline_while_an_instance_is_made(self, shipped: Bundle) -> None:
+        """As after a runaway: the deadline stops that too, and is a timeout, no bad bundle."""
+        data = {**shipped.data, "padding": list(range(100_000))}
+        engine = WasmEngine(replace(shipped, data=data), timeout_s=60, threads=1)
+        worker = engine._workers[0]
+        try:
+            for _ in range(5):
+                worker._instance = None
+                answer = asyncio.get_running_loop().create_future()
+                worker.submit(ANY, answer)
+                while not answer.done():
+                    worker.interrupt()
+                    await asyncio.sleep(0)
+                assert isinstance(answer.exception(), PolicyTimeout)
+        finally:
+            await engine.close()
+
     async def test_closed_while_evaluating(self, opa: str, tmp_path: Path) -> None:
         """An evaluation under way ends as unavailable when the engine is closed."""
         bundle = compiled(tmp_path / "p", opa, {"teams/runaway/r.rego": RUNAWAY})

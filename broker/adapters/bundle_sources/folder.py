@@ -65,7 +65,7 @@ class WatchedFolder:
         looking = asyncio.get_running_loop().run_in_executor(self._thread, self._look)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await looking
+                found = await looking
         except TimeoutError as error:
             raise BundleSourceUnavailable(
                 f"{self._file} could not be read within {self._timeout_s:g} s: look at its disk"
@@ -74,12 +74,17 @@ class WatchedFolder:
             raise BundleSourceUnavailable(
                 f"{self._file} cannot be read ({error.strerror}): rename a bundle to that name"
             ) from error
+        if found is None:
+            return None
+        # Only what is given counts as had: a look that was given up may still come to its end.
+        self._taken, archive = found
+        return archive
 
     async def close(self) -> None:
         """Stop the thread; a look that hangs is left behind."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _look(self) -> bytes | None:
+    def _look(self) -> tuple[_Mark, bytes] | None:
         # Whatever stands under the name, opening it must not wait for a writer.
         descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -96,8 +101,7 @@ class WatchedFolder:
                 )
         finally:
             os.close(descriptor)
-        self._taken = mark
-        return archive
+        return mark, archive
 
     def _check_place(self, descriptor: int) -> None:
         """Refuse what is no file, or what a link outside the folder leads to.

@@ -18,7 +18,8 @@ from broker.ports import SecretProvider
 _ATTEMPTS: Final = 3
 _FIRST_WAIT_S: Final = 0.5
 _PIECE_BYTES: Final = 64 * 1024
-_MOST_ETAG_CHARACTERS: Final = 1024
+# One with other characters could be sent back by no request: each look from then on would fail.
+_ETAG: Final = re.compile(r"[ -~]{1,1024}")
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NOT_LET_IN: Final = frozenset({401, 403})
 _TOKEN: Final = re.compile(r"[!-~]+")
@@ -108,16 +109,21 @@ class BundleServer:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._try()
+                found = await self._try()
         except TimeoutError as error:
             raise BundleSourceUnavailable(
                 f"{self.name} gave no whole answer within {self._timeout_s:g} s"
             ) from error
+        if found is None:
+            return None
+        # Only now: what broke off, or was given up as it was hung up on, must not count as had.
+        self._etag, archive = found
+        return archive
 
     async def close(self) -> None:
         """Do nothing: no connection outlives its look."""
 
-    async def _try(self) -> bytes | None:
+    async def _try(self) -> tuple[str, bytes] | None:
         async for attempt in tenacity.AsyncRetrying(
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(_ATTEMPTS),
@@ -132,7 +138,7 @@ class BundleServer:
                 return await self._ask()
         raise AssertionError("tenacity neither answers nor raises")
 
-    async def _ask(self) -> bytes | None:
+    async def _ask(self) -> tuple[str, bytes] | None:
         headers = await self._headers()
         try:
             async with (
@@ -167,16 +173,14 @@ class BundleServer:
             headers["Authorization"] = await self._bearer.header()
         return headers
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes | None:
+    async def _read(self, answer: aiohttp.ClientResponse) -> tuple[str, bytes] | None:
         if answer.status == HTTPStatus.NOT_MODIFIED and self._etag:
             return None
         if answer.status != HTTPStatus.OK:
             raise self._refused(answer.status)
         archive = await self._body(answer)
         etag = answer.headers.get("ETag", "")
-        # Only now: a body that broke off must not count as had.
-        self._etag = etag if len(etag) <= _MOST_ETAG_CHARACTERS else ""
-        return archive
+        return (etag if _ETAG.fullmatch(etag) else ""), archive
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()

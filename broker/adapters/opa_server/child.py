@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from broker.adapters.opa_server.client import OpaClient
-from broker.core.bundle import Bundle
-from broker.errors import PolicyUnavailable
+from broker.core.bundle import Bundle, packed_anew
+from broker.errors import ConfigurationError, PolicyUnavailable
 
 _START_TIMEOUT_S: Final = 20.0
 _POLL_S: Final = 0.02
@@ -53,7 +53,7 @@ class OpaChild:
         folder = Path(tempfile.mkdtemp(prefix="toolwarrant-opa-"))
         child = None
         try:
-            (folder / "bundle.tar.gz").write_bytes(bundle.archive)
+            (folder / "bundle.tar.gz").write_bytes(await asyncio.to_thread(_packed, bundle))
             child = cls(await _spawn(program, folder), folder)
             async with asyncio.timeout(_START_TIMEOUT_S):
                 await child._wait_until_ready()
@@ -96,6 +96,18 @@ class OpaChild:
     def _last_words(self) -> str:
         log = (self._folder / "opa.log").read_text(errors="replace")
         return log.strip()[-_MESSAGE_CHARACTERS:]
+
+
+def _packed(bundle: Bundle) -> bytes:
+    """Write a bundle as it was read, not as it came: its signature says nothing of OPA's reading.
+
+    Raises:
+        PolicyUnavailable: It is none that was read before.
+    """
+    try:
+        return packed_anew(bundle.archive, "the bundle")
+    except ConfigurationError as error:
+        raise PolicyUnavailable(f"the OPA server could not load it: {error.message}") from error
 
 
 async def _spawn(program: str, folder: Path) -> Process:

@@ -82,9 +82,9 @@ class Worker:
                 self._tell(answer, output, None)
 
     def _evaluate(self, policy_input: bytes) -> JsonValue:
-        instance = self._instance or Instance(self._compiled, self._data)
-        self._instance = None
+        instance, self._instance = self._instance, None
         try:
+            instance = instance or self._renewed()
             output = instance.evaluate(policy_input, lambda: self._interrupted)
         except PolicyTimeout as error:
             if self._stopping:
@@ -97,6 +97,19 @@ class Worker:
             raise PolicyInvalid(f"the policy engine failed: {type(error).__name__}") from error
         self._instance = instance
         return output
+
+    def _renewed(self) -> Instance:
+        """Make an instance in the place of one that is used up.
+
+        Raises:
+            PolicyTimeout: The deadline passed meanwhile, which stops the making too.
+        """
+        try:
+            return Instance(self._compiled, self._data)
+        except PolicyUnavailable as error:
+            if self._interrupted:
+                raise PolicyTimeout("policy did not answer in time and was stopped") from error
+            raise
 
     @staticmethod
     def _tell(

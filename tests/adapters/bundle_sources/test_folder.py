@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -183,3 +184,19 @@ class TestNoFile:
         assert "could not be read within" in await refusal(source)
         may_go_on.set()
         await source.close()
+
+
+class TestGivenUp:
+    async def test_what_came_too_late_is_given_again(self, watched: WatchedFolder) -> None:
+        """A look that was given up has given nothing: the next must not say "as before"."""
+        put(watched, b"first")
+        assert await watched.look() == b"first"
+        put(watched, b"second")
+        watched._timeout_s, may_end = 0.05, threading.Event()
+        watched._settle = lambda: may_end.wait(60)
+        assert "within 0.05 s" in await refusal(watched)
+        may_end.set()
+        # Behind the one that was given up, in the same thread.
+        await asyncio.get_running_loop().run_in_executor(watched._thread, int)
+        watched._timeout_s = 20
+        assert [await watched.look(), await watched.look()] == [b"second", None]

@@ -309,3 +309,23 @@ class TestTls:
         (tmp_path / "ca.crt").write_text("nothing")
         with pytest.raises(ConfigurationError, match=r"ca\.crt: holds no certificate authority"):
             client("https://127.0.0.1/b", ca=tmp_path / "ca.crt")
+
+
+class TestTag:
+    @pytest.mark.parametrize("tag", [b"\x01", b"\x7f", b"\xff", b"\xed\xa0\x80", b"a\tb"])
+    async def test_that_cannot_be_sent_back(self, tag: bytes) -> None:
+        """A tag that no request can name is none; it does not end all looks that follow."""
+        asked: list[bytes] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\nETag: " + tag
+            writer.write(head + b"\r\n\r\nbundle")
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            source = client(f"http://127.0.0.1:{port}/b.tar.gz")
+            assert [await source.look(), await source.look()] == [b"bundle", b"bundle"]
+            assert not any(b"If-None-Match" in request for request in asked)
