@@ -27,6 +27,7 @@ from broker.core.trust_root import (
     KeyRole,
     TrustedKey,
     TrustRoot,
+    is_signed_trust_root,
     read_trust_root,
     write_trust_root,
 )
@@ -88,6 +89,9 @@ def read_statement(text: bytes) -> RootStatement:
     if not isinstance(signatures, list) or len(signatures) > MAX_SIGNATURES:
         raise ReceiptInvalid(_STEP, f"`signatures` is not a list of at most {MAX_SIGNATURES}")
     payload = _bytes(fields, "payload")
+    # Who signs would look at one trust root, and a reader take the one within it.
+    if is_signed_trust_root(payload):
+        raise ReceiptInvalid(_STEP, "the envelope's payload is an envelope, not a trust root")
     return RootStatement(
         payload_type=_text(fields, "payloadType"),
         payload=payload,

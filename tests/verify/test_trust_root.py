@@ -115,6 +115,19 @@ class TestOwnThreshold:
         assert "1 of its own" in refused(lambda: open_trust_root(signed(root, a, b)))
         assert open_trust_root(signed(root, b, c)) == root
 
+    def test_a_root_key_that_ended(self, world):
+        """An end is one, though a version has no index: the key signs none any more."""
+        ended = next_version(
+            world.first,
+            endings=[Ending(key_id=trusted(KeyRole.ROOT, world.roots[0]).key_id, until_index=0)],
+        )
+        assert "1 of its own root keys" in refused(
+            lambda: open_trust_root(signed(ended, *world.roots[:2]))
+        )
+        assert open_trust_root(signed(ended, *world.roots[1:])) == ended
+        text = signed(ended, *world.roots)
+        assert open_successor(text, world.first) == ended
+
     def test_no_threshold(self, world):
         """Root keys without a number of them sign nothing that counts."""
         payload = write_trust_root(replace(world.first, root_threshold=0)).encode()
@@ -153,6 +166,20 @@ class TestEnvelope:
         good = json.loads(signed(world.first, *world.roots))
         assert read_statement(json.dumps(good).encode()).root == world.first
         refused(lambda: read_statement(json.dumps({**good, **change}).encode()))
+
+    def test_an_envelope_within_the_payload(self, world):
+        """Who signs looks at the payload: what counts is in it, not in a text within it."""
+        shown = json.loads(statement_of(world.first).payload)
+        meant = replace(world.first, version=9)
+        hidden = base64.b64encode(statement_of(meant).payload).decode()
+        payload = json.dumps({**shown, "payloadType": PAYLOAD_TYPE, "payload": hidden}).encode()
+        message = pae(PAYLOAD_TYPE, payload)
+        signatures = tuple(each.sign(message) for each in world.roots)
+        statement = replace(statement_of(meant), payload=payload, signatures=signatures)
+        text = write_statement(statement).encode()
+        assert "an envelope" in refused(lambda: read_statement(text))
+        refused(lambda: open_trust_root(text))
+        refused(lambda: open_pinned(text, [trusted(KeyRole.ROOT, world.roots[0]).key_id]))
 
     def test_names_beside_signatures_are_nobodys_word(self, world):
         """A key id in the envelope is not signed: neither believed nor needed."""
