@@ -21,7 +21,7 @@ from broker.core.root_statement import (
     with_signature,
     write_statement,
 )
-from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, write_trust_root
+from broker.core.trust_root import KeyRole, KeyStatus, TrustedKey, TrustRoot, write_trust_root
 from broker.errors import ReceiptInvalid
 from broker.ports import Signer
 from broker.verify.command import run
@@ -301,6 +301,32 @@ class TestSuccessor:
             text = signed(root, b, c, world.roots[0])
             assert "does not follow" in refused(lambda t=text, o=trust: open_successor(t, o))
         assert open_successor(signed(third, b, c), second) == third
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ({}, None),
+            ({}, {"role": KeyRole.LOG}),
+            ({"valid_until_index": 7}, {"valid_until_index": 8}),
+            ({"valid_until_index": 7}, {}),
+            ({"status": KeyStatus.WITHDRAWN}, {}),
+            ({"valid_from_index": 3}, {"valid_from_index": 2}),
+        ],
+    )
+    def test_what_was_decided_of_a_key_stays_decided(self, world, before, after):
+        """Root keys may have signed it by mistake: no key goes, or counts for more."""
+        key, *roots = world.first.keys
+        trust = replace(world.first, keys=(replace(key, **before), *roots))
+
+        def follows(changed: TrustedKey | None) -> TrustRoot:
+            keys = (*roots, trusted(KeyRole.RECEIPT, world.later), *([changed] if changed else ()))
+            root = replace(world.first, version=2, keys=keys)
+            return open_successor(signed(root, *world.roots), trust)
+
+        twin = replace(key, **before)
+        assert follows(twin).find(key.key_id) == twin
+        changed = None if after is None else replace(key, **after)
+        assert "stays decided" in refused(lambda: follows(changed))
 
     def test_a_bare_one_follows_nothing(self, world, second):
         """Without signatures nothing ties it to the version before."""
