@@ -1,7 +1,7 @@
-"""Make the next version of a trust root.
+"""Say what the next version of a trust root may be.
 
 Each change gives a value of the next version; none takes a key away, since what it signed must stay
-decidable.
+decidable. Nor may a version that somebody else made.
 """
 
 from collections.abc import Iterable
@@ -72,6 +72,35 @@ def rotated(root: TrustRoot, role: KeyRole, new: TrustedKey, at_index: int) -> T
     ]
     added = replace(new, role=role, valid_from_index=at_index)
     return next_version(root, added=(added,), endings=endings)
+
+
+def refuse_undone(before: TrustRoot, after: TrustRoot) -> None:
+    """Refuse a version that undoes what the one before decided of a key.
+
+    Raises:
+        ReceiptInvalid: A key is gone, counts again, or counts where it did not; step `trust_root`.
+    """
+    for key in before.keys:
+        if fault := _undone(key, after.find(key.key_id)):
+            raise ReceiptInvalid(
+                _STEP,
+                f"version {after.version} {fault} the key {key.key_id}: what version "
+                f"{before.version} decided of it stays decided",
+            )
+
+
+def _undone(before: TrustedKey, after: TrustedKey | None) -> str:
+    """Name what a version does to a key that it must not; empty where nothing."""
+    if after is None or after.role is not before.role:
+        return "takes away"
+    if before.status is KeyStatus.WITHDRAWN and after.status is not KeyStatus.WITHDRAWN:
+        return "no longer withdraws"
+    old, new = before.valid_until_index, after.valid_until_index
+    if old is not None and (new is None or new > old):
+        return "moves to later the end of"
+    if after.valid_from_index < before.valid_from_index:
+        return "moves to earlier the beginning of"
+    return ""
 
 
 def _ended(key: TrustedKey | None, ending: Ending) -> TrustedKey:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.dsse import pae
 from broker.core.ids import Sha256
+from broker.core.root_change import refuse_undone
 from broker.core.strict_base64 import decode_base64
 from broker.core.strict_json import parse_object
 from broker.core.trust_root import (
@@ -28,6 +29,7 @@ from broker.core.trust_root import (
     KeyRole,
     TrustedKey,
     TrustRoot,
+    is_signed_trust_root,
     read_trust_root,
     write_trust_root,
 )
@@ -86,6 +88,9 @@ def read_statement(text: bytes) -> RootStatement:
     if not isinstance(signatures, list) or len(signatures) > MAX_SIGNATURES:
         raise ReceiptInvalid(_STEP, f"`signatures` is not a list of at most {MAX_SIGNATURES}")
     payload = _bytes(fields, "payload")
+    # Who signs would look at one trust root, and a reader take the one within it.
+    if is_signed_trust_root(payload):
+        raise ReceiptInvalid(_STEP, "the envelope's payload is an envelope, not a trust root")
     return RootStatement(
         payload_type=_text(fields, "payloadType"),
         payload=payload,
@@ -132,8 +137,8 @@ def check_successor(trusted: TrustRoot, statement: RootStatement, is_signed: IsS
     """Check that a statement may take the place of the version that a reader trusts.
 
     Raises:
-        ReceiptInvalid: It is not the next version, or too few root keys of it or of the trusted one
-            signed it; step `trust_root`.
+        ReceiptInvalid: It is not the next version, too few root keys of it or of the trusted one
+            signed it, or it undoes what that one decided of a key; step `trust_root`.
     """
     check_own_threshold(statement, is_signed)
     if statement.root.version != trusted.version + 1:
@@ -149,6 +154,7 @@ def check_successor(trusted: TrustRoot, statement: RootStatement, is_signed: IsS
             "get that by a way that you trust",
         )
     _check_threshold(statement, trusted, f"version {trusted.version}'s", is_signed)
+    refuse_undone(trusted, statement.root)
 
 
 def with_signature(

@@ -162,8 +162,12 @@ class TrustRoot:
 
     @property
     def root_signers(self) -> tuple[TrustedKey, ...]:
-        """Give the root keys whose signature counts; indices of the log say nothing of them."""
-        return tuple(key for key in self.of_role(KeyRole.ROOT) if key.status is KeyStatus.ACTIVE)
+        """Give the root keys whose signature counts.
+
+        A version has no index of the log, so whoever gave a root key an end, at whichever index,
+        wanted its signature to count no more.
+        """
+        return tuple(key for key in self.of_role(KeyRole.ROOT) if key.is_unbounded)
 
 
 def write_trust_root(root: TrustRoot) -> str:

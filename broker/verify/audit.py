@@ -122,8 +122,9 @@ def verify_log(
         return _verdict(audit, Validity.INVALID, error.step, message)
     except Indeterminate as error:
         return _verdict(audit, Validity.INDETERMINATE, error.step, error.message)
-    if audit.walk.undecided:
-        return _verdict(audit, Validity.INDETERMINATE, "validity", audit.walk.undecided)
+    if doubt := audit.walk.doubt:
+        step = "validity" if audit.walk.undecided else "intents"
+        return _verdict(audit, Validity.INDETERMINATE, step, doubt)
     return _verdict(audit, Validity.VALID, None, f"whole: {audit.size} entries, as signed")
 
 

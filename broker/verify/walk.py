@@ -83,6 +83,20 @@ class Walk:
         """Count the entries behind the last batch."""
         return self.counts.total()
 
+    @property
+    def doubt(self) -> str:
+        """Give what keeps a log that ends here from being valid; empty where nothing does.
+
+        A log without a batch would otherwise need no intents at all.
+        """
+        if self.undecided or not self.waiting:
+            return self.undecided
+        begun = self.waiting[0]
+        return (
+            f"entry {begun.index}: {begun.call} began, but no intent of it is before its receipt, "
+            "and no batch says yet whether it began before there were any"
+        )
+
     def take(self, found: Judged, tile: bytes | None = None) -> None:
         """Take the next entry.
 

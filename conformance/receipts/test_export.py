@@ -1,5 +1,7 @@
 """The commands of an export's VERIFY.md, typed by a stranger with other people's programs."""
 
+import base64
+import json
 import os
 import re
 import shutil
@@ -11,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from broker.cli.evidence import write_evidence
+from broker.core.canonical import canonical_json
+from broker.core.dsse import IN_TOTO, envelope, pae
+from broker.core.sigstore import sigstore_bundle
 from conformance.tools import installed, tool
 from tests.conftest import ServeOne
 from tests.docs.fences import blocks_of
+from tests.verify.receipts import new_signer
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +119,28 @@ def _forge_key(folder: Path) -> None:
     )
 
 
+def _plant_key(folder: Path) -> None:
+    """Put a receipt in, good under a key that lies where nobody compares keys."""
+    first, _ = sorted((folder / "receipts").iterdir())
+    signer = new_signer(folder / "private")
+    (folder / "private").unlink()
+    (folder / "bundles/planted.pem").write_text(signer.public_key_pem)
+    said = json.loads(base64.b64decode(json.loads(first.read_text())["payload"]))
+    said["predicate"]["key_id"] = "../bundles/planted"
+    payload = canonical_json(said)
+    forged = envelope(payload, signer.sign(pae(IN_TOTO, payload)))
+    first.write_bytes(forged)
+    bundle = sigstore_bundle(forged, signer.key_id)
+    (folder / f"bundles/{first.stem}.sigstore.json").write_bytes(bundle)
+
+
+def _plant_result(folder: Path) -> None:
+    """Put in what a call gave that never ran."""
+    (result,) = (folder / "documents").glob("*.result.json")
+    *_, denied = sorted((folder / "documents").glob("*.request.json"))
+    shutil.copy(result, str(denied).replace("request", "result"))
+
+
 SPOILT: dict[Callable[[Path], None], set[int]] = {
     _spoil_receipt: {SIGNATURE, LOG, OWN},
     _spoil_document: {DOCUMENTS, COSIGN},
@@ -120,6 +148,8 @@ SPOILT: dict[Callable[[Path], None], set[int]] = {
     _spoil_bundle: {COSIGN},
     _swap_proofs: {LOG, OWN},
     _forge_key: {SIGNATURE, COSIGN},
+    _plant_key: {SIGNATURE, COSIGN, LOG, OWN},
+    _plant_result: {DOCUMENTS},
 }
 """What is changed in an export, with whose commands see it."""
 

@@ -123,6 +123,24 @@ class TestForged:
         log.batch()
         assert outcome(audit(log.entries)) == (INVALID, "intents", 0)
 
+    def test_intent_left_out_where_no_batch_ever_comes(
+        self, log: MixedLog, audit: Callable[..., AuditVerdict]
+    ) -> None:
+        """Only the first batch tells whether it may be: without one nobody can say."""
+        log.tell("broker.started")
+        log.end(1)
+        verdict = audit(log.entries)
+        assert outcome(verdict) == (INDETERMINATE, "intents", None)
+        assert "entry 1" in verdict.message
+        log.begin(2)
+        log.end(2)
+        assert audit(log.entries).validity is INDETERMINATE
+        twin = MixedLog(signer=log.signer)
+        twin.tell("broker.started")
+        twin.begin(1)
+        twin.end(1)
+        assert outcome(audit(twin.entries)) == GOOD
+
     def test_intent_behind_its_end(self, log: MixedLog, audit: Callable[..., AuditVerdict]) -> None:
         """An intent that comes after its receipt shows nothing."""
         log.tell("key.in_use")
@@ -393,8 +411,10 @@ class TestFromReceiptsAlone:
         old.began_at = old.began_at.replace(year=old.began_at.year + 1)
         old.tell("broker.started")
         old.end(3)
-        assert outcome(audit(old.entries)) == GOOD
+        # Until the first batch, a second later, nobody can say whether it began before.
+        assert outcome(audit(old.entries)) == (INDETERMINATE, "intents", None)
         old.batch()
+        assert outcome(audit(old.entries)) == GOOD
         old.begin(4)
         old.end(4)
         old.batch()

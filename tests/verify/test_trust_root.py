@@ -21,7 +21,7 @@ from broker.core.root_statement import (
     with_signature,
     write_statement,
 )
-from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, write_trust_root
+from broker.core.trust_root import KeyRole, KeyStatus, TrustedKey, TrustRoot, write_trust_root
 from broker.errors import ReceiptInvalid
 from broker.ports import Signer
 from broker.verify.command import run
@@ -115,6 +115,19 @@ class TestOwnThreshold:
         assert "1 of its own" in refused(lambda: open_trust_root(signed(root, a, b)))
         assert open_trust_root(signed(root, b, c)) == root
 
+    def test_a_root_key_that_ended(self, world):
+        """An end is one, though a version has no index: the key signs none any more."""
+        ended = next_version(
+            world.first,
+            endings=[Ending(key_id=trusted(KeyRole.ROOT, world.roots[0]).key_id, until_index=0)],
+        )
+        assert "1 of its own root keys" in refused(
+            lambda: open_trust_root(signed(ended, *world.roots[:2]))
+        )
+        assert open_trust_root(signed(ended, *world.roots[1:])) == ended
+        text = signed(ended, *world.roots)
+        assert open_successor(text, world.first) == ended
+
     def test_no_threshold(self, world):
         """Root keys without a number of them sign nothing that counts."""
         payload = write_trust_root(replace(world.first, root_threshold=0)).encode()
@@ -153,6 +166,20 @@ class TestEnvelope:
         good = json.loads(signed(world.first, *world.roots))
         assert read_statement(json.dumps(good).encode()).root == world.first
         refused(lambda: read_statement(json.dumps({**good, **change}).encode()))
+
+    def test_an_envelope_within_the_payload(self, world):
+        """Who signs looks at the payload: what counts is in it, not in a text within it."""
+        shown = json.loads(statement_of(world.first).payload)
+        meant = replace(world.first, version=9)
+        hidden = base64.b64encode(statement_of(meant).payload).decode()
+        payload = json.dumps({**shown, "payloadType": PAYLOAD_TYPE, "payload": hidden}).encode()
+        message = pae(PAYLOAD_TYPE, payload)
+        signatures = tuple(each.sign(message) for each in world.roots)
+        statement = replace(statement_of(meant), payload=payload, signatures=signatures)
+        text = write_statement(statement).encode()
+        assert "an envelope" in refused(lambda: read_statement(text))
+        refused(lambda: open_trust_root(text))
+        refused(lambda: open_pinned(text, [trusted(KeyRole.ROOT, world.roots[0]).key_id]))
 
     def test_names_beside_signatures_are_nobodys_word(self, world):
         """A key id in the envelope is not signed: neither believed nor needed."""
@@ -274,6 +301,32 @@ class TestSuccessor:
             text = signed(root, b, c, world.roots[0])
             assert "does not follow" in refused(lambda t=text, o=trust: open_successor(t, o))
         assert open_successor(signed(third, b, c), second) == third
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ({}, None),
+            ({}, {"role": KeyRole.LOG}),
+            ({"valid_until_index": 7}, {"valid_until_index": 8}),
+            ({"valid_until_index": 7}, {}),
+            ({"status": KeyStatus.WITHDRAWN}, {}),
+            ({"valid_from_index": 3}, {"valid_from_index": 2}),
+        ],
+    )
+    def test_what_was_decided_of_a_key_stays_decided(self, world, before, after):
+        """Root keys may have signed it by mistake: no key goes, or counts for more."""
+        key, *roots = world.first.keys
+        trust = replace(world.first, keys=(replace(key, **before), *roots))
+
+        def follows(changed: TrustedKey | None) -> TrustRoot:
+            keys = (*roots, trusted(KeyRole.RECEIPT, world.later), *([changed] if changed else ()))
+            root = replace(world.first, version=2, keys=keys)
+            return open_successor(signed(root, *world.roots), trust)
+
+        twin = replace(key, **before)
+        assert follows(twin).find(key.key_id) == twin
+        changed = None if after is None else replace(key, **after)
+        assert "stays decided" in refused(lambda: follows(changed))
 
     def test_a_bare_one_follows_nothing(self, world, second):
         """Without signatures nothing ties it to the version before."""
