@@ -17,6 +17,7 @@ from broker.client import config_path
 from broker.config import load
 from broker.core.observed import Observations
 from broker.core.rego_draft import Draft, draft
+from broker.core.visible import visible
 from broker.errors import InvalidArgument
 
 CODES: Final = (
@@ -45,7 +46,7 @@ def suggest_rules(
     config: ConfigOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Draft the narrowest rules that would have allowed the calls that no rule allows.
+    """Draft the narrowest rules for calls that no rule allowed.
 
     Reads the store of the configuration, beside a running broker or without one. The draft is text
     to review: Rego, with its tests. Of what a deny refused nothing is drafted.
@@ -54,7 +55,7 @@ def suggest_rules(
     from broker.adapters.sqlite_store import recorded_decisions
 
     if _TEAM.fullmatch(team) is None:
-        raise InvalidArgument("--team", "send a name of a-z, 0-9 and `_` that begins with a letter")
+        raise InvalidArgument("--team", "give a name of a-z, 0-9 and `_` that begins with a letter")
     found, begin = Observations(), datetime.now(UTC) - read_span(since)
     with recorded_decisions(load(config_path(config)).store.path, begin) as kept:
         for decisions in kept.by_call():
@@ -77,7 +78,7 @@ def suggest_rules(
 
 def _write(folder: Path, texts: dict[str, str]) -> None:
     for name in texts:
-        check_free(folder / name, force=False)
+        check_free(folder / name, force=False, instead="move it away, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         with part_of(folder / name) as part:
@@ -86,10 +87,16 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
         note(lines(f"wrote {folder / name}"))
 
 
+def _formatted(text: str) -> str:
+    """Escape a draft; the tabs that begin its lines stay, as Rego's format has them."""
+    bare = ((line, line.lstrip("\t")) for line in text.split("\n"))
+    return "\n".join(line[: len(line) - len(rest)] + visible(rest) for line, rest in bare)
+
+
 def _tell(found: Observations, made: Draft, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         if made.drafted:
-            say(lines(f"# teams/{made.team}/{name}\n{text}"))
+            say(f"# teams/{made.team}/{name}\n{_formatted(text)}")
     note(
         f"{made.drafted:,} calls want an allow; left out: {found.allowed:,} that some rule allows, "
         f"{found.refused:,} that a deny refused, {made.unclear:,} whose arguments are not "
