@@ -12,12 +12,11 @@ from broker.cli.exits import Exit
 from broker.cli.local_file import check_free, part_of
 from broker.cli.options import ConfigOption, Output, OutputOption
 from broker.cli.policy_replay import read_span
-from broker.cli.terminal import document, lines, note, say
+from broker.cli.terminal import document, indented, lines, note, say
 from broker.client import config_path
 from broker.config import load
 from broker.core.observed import Observations
 from broker.core.rego_draft import Draft, draft
-from broker.core.visible import visible
 from broker.errors import InvalidArgument
 
 CODES: Final = (
@@ -87,16 +86,10 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
         note(lines(f"wrote {folder / name}"))
 
 
-def _formatted(text: str) -> str:
-    """Escape a draft; the tabs that begin its lines stay, as Rego's format has them."""
-    bare = ((line, line.lstrip("\t")) for line in text.split("\n"))
-    return "\n".join(line[: len(line) - len(rest)] + visible(rest) for line, rest in bare)
-
-
 def _tell(found: Observations, made: Draft, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         if made.drafted:
-            say(f"# teams/{made.team}/{name}\n{_formatted(text)}")
+            say(f"# teams/{made.team}/{name}\n{indented(text)}")
     note(
         f"{made.drafted:,} calls want an allow; left out: {found.allowed:,} that some rule allows, "
         f"{found.refused:,} that a deny refused, {made.unclear:,} whose arguments are not "

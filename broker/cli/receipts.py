@@ -160,8 +160,8 @@ def checkpoint(
 def log_key(config: ConfigOption = None) -> None:
     """Make the log's key in a set from before the log.
 
-    It is added to the trust root; where both are there, nothing is done. The broker must be started again; verifiers need the new
-    trust root.
+    It is added to the trust root; where both are there, nothing is done. The broker must be
+    started again; verifiers need the new trust root.
     """
     from broker.client import config_path
     from broker.config import load
