@@ -252,7 +252,9 @@ def read_signed(archive: bytes, root: TrustRoot) -> Bundle:
         verify_bundle(archive, root)
         return read_bundle(archive, _NAME)
     except ConfigurationError as error:
-        raise BundleInvalid(error.message) from error
+        # The field is named `bundle` already, so the file's name would say it twice.
+        said = error.message.removeprefix(f"{_NAME}: ")
+        raise BundleInvalid(f"{said}: `toolwarrant policy build --sign` makes one") from error
 
 
 def check_newer(fresh: Bundle, before: Bundle) -> None:

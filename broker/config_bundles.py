@@ -103,8 +103,8 @@ class BundlesSection(Section):
             return self
         if self.stale_after_s <= self.interval_s + self.timeout_s:
             raise ValueError(
-                "stale_after_s must be more than interval_s with timeout_s: one slow look would "
-                "be an alarm"
+                "stale_after_s must be more than interval_s and timeout_s together: one slow "
+                "look would be an alarm"
             )
         if 0 < self.refuse_after_s < self.stale_after_s:
             raise ValueError(

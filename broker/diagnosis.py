@@ -164,7 +164,7 @@ def _receipts(config: Config) -> Iterator[Finding]:
 
 def _identities(config: Config) -> Iterator[Finding]:
     if not config.identities:
-        remedy = f"add one table for each certificate to {config.file}: [identities.NAME]"
+        remedy = f'add one table for each certificate to {config.file}: [identities."NAME"]'
         yield warn("identities", "nobody may call: there are none", remedy)
 
 
@@ -355,10 +355,11 @@ def _policy(config: Config) -> Iterator[Finding]:
     try:
         root = open_trust_root(config.receipts.trust_root.read_bytes())
         bundle = configured_bundle(policy, root)
-        yield ok("policy bundle", f"{bundle.revision}, {bundle.sha256}")
+        said = f"{bundle.revision}, {bundle.sha256}, unless a newer one was activated"
+        yield ok("policy bundle", said)
     except (OSError, ReceiptInvalid):
-        said = f"cannot be checked without a trust root: {config.receipts.trust_root} is none"
-        yield fail("policy bundle", said, "mend [receipts] trust_root")
+        said = f"cannot be checked before {config.receipts.trust_root} can be used"
+        yield fail("policy bundle", said, "first do what is said of receipt key")
     except ConfigurationError as error:
         remedy = 'mend [policy] bundle; "": the shipped one'
         yield fail("policy bundle", str(error), remedy)

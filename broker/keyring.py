@@ -151,5 +151,7 @@ def read_file(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            str(file), None, f"cannot be read ({error.strerror}): `toolwarrant init` makes it"
+            str(file),
+            None,
+            f"cannot be read ({error.strerror}): `toolwarrant doctor` says how to get it",
         ) from error

@@ -136,9 +136,11 @@ def _gather(names: Names, elsewhere: Elsewhere, config: str, images: dict[str, s
         if log_key.ed25519_key is None:
             raise InvalidArgument("--log-key", "a log is signed by an Ed25519 key")
     roots = tuple(_root_key(file) for file in elsewhere.root_keys)
-    if not 1 <= elsewhere.root_threshold <= len({key.key_id for key in roots}):
+    given = len({key.key_id for key in roots})
+    if not 1 <= elsewhere.root_threshold <= given:
         raise InvalidArgument(
-            "--root-threshold", f"{len(roots)} root keys are given: send a number from 1 to that"
+            "--root-threshold",
+            f"give a number from 1 to {given}: so many different root keys are given",
         )
     return _Set(
         config=config,

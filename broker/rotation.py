@@ -51,7 +51,7 @@ def rotate(config: Config, role: KeyRole, uri: str | None) -> Rotation:
         TokenUnavailable: The key's token does not answer.
     """
     if role not in ROLES:
-        raise InvalidArgument("role", f"send one of {', '.join(each.value for each in ROLES)}")
+        raise InvalidArgument("role", f"give one of {', '.join(each.value for each in ROLES)}")
     file = config.receipts.trust_root
     root = _root_in(file)
     with resting_log(config.store.path) as place:

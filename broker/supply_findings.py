@@ -7,6 +7,7 @@ from datetime import datetime
 
 from broker.bundle_supply import confirmation_file, open_source
 from broker.config import Config
+from broker.config_bundles import BundlesSection
 from broker.config_types import is_services_own
 from broker.core.freshness import Freshness
 from broker.core.instant import rfc3339
@@ -54,9 +55,15 @@ async def _source(config: Config, environment: Mapping[str, str]) -> Finding:
                 return warn(_SOURCE, f"cannot be told here: {error}", remedy)
             return fail(_SOURCE, str(error), "mend [bundles]")
         except BundleSourceUnavailable as error:
-            remedy = "mend [bundles], or what it names: until then the last bundle decides"
+            remedy = f"mend [bundles], or what it names: until then {_until(config.bundles)}"
             return warn(_SOURCE, error.message, remedy)
         return ok(_SOURCE, f"{source.name}, {len(archive)} bytes")
+
+
+def _until(bundles: BundlesSection) -> str:
+    if not bundles.refuse_after_s:
+        return "the last bundle decides"
+    return "the last bundle decides, for refuse_after_s; then every call is denied"
 
 
 def _freshness(config: Config, now: datetime) -> Finding:

@@ -80,7 +80,7 @@ def watch(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Follow a call until it is final: its events, and what its tool writes as it comes.
+    """Follow a call to its end: events, output as it comes.
 
     The tool's standard output goes to standard output, everything else to standard error.
     """

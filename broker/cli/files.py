@@ -130,7 +130,7 @@ def list_files(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List a workspace's files: a call of workspace_list, decided like any other."""
+    """List a workspace's files, by a call of workspace_list."""
     with connect(config, identity or "agent", address) as broker:
         found = broker.files(
             path,

@@ -50,7 +50,7 @@ def halt(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Stop calls now: kill what runs, let nothing begin, deny new calls.
+    """Stop calls now: kill, let nothing begin, deny new ones.
 
     Name one of --all, --agent and --tool. It stays, also through a restart, until `resume`.
     """

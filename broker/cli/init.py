@@ -67,7 +67,9 @@ def init(
     settings: Settings = {"server": {"listen": listen}, "metrics": {"listen": metrics}}
     if production:
         if ca is None or not root_key:
-            raise InvalidArgument("--production", "give --ca, --root-key and --root-threshold")
+            raise InvalidArgument(
+                "--production", "give --ca, --root-key, --root-threshold, and --dns or --ip"
+            )
         names = Names(dns=dns or (), ip=ip or (), uri=server_uri)
         elsewhere = Elsewhere(
             authority=ca, root_keys=root_key, root_threshold=root_threshold, log_key=log_key
@@ -78,7 +80,10 @@ def init(
         say(f"not ready yet, as others have to sign: toolwarrant doctor --config {_quoted(path)}")
         return
     if ca or root_key or root_threshold or dns or ip or server_uri or log_key:
-        raise InvalidArgument("--production", "a development set makes all of this itself")
+        raise InvalidArgument(
+            "--ca, --root-key, --root-threshold, --dns, --ip, --server-uri, --log-key",
+            "give --production, too: a development set makes all of this itself",
+        )
     path = initialise(folder, now=datetime.now(UTC), report=note, settings=settings, build=images)
     file = _quoted(path)
     if images:

@@ -12,7 +12,7 @@ from broker.errors import InvalidArgument
 
 app = typer.Typer(help="Change the keys that a broker signs with.", no_args_is_help=True)
 
-_SETTINGS = {KeyRole.RECEIPT: "receipts.key", KeyRole.LOG: "receipts.log_key"}
+_SETTINGS = {KeyRole.RECEIPT: "key", KeyRole.LOG: "log_key"}
 
 
 @app.command(epilog=OF_OTHERS)
@@ -38,7 +38,7 @@ def rotate(
 
     known = {each.value: each for each in KeyRole}
     if role not in known:
-        raise InvalidArgument("role", "send receipt, log or policy")
+        raise InvalidArgument("role", "give receipt, log or policy")
     done = run(load(config_path(config)), known[role], key)
     if output is Output.JSON:
         document(
@@ -60,7 +60,8 @@ def rotate(
     if done.is_to_sign:
         note("let root keys sign that (trust-root to-sign, add-signature), put it in place")
     if setting := _SETTINGS.get(known[role]):
-        note(f'then {setting} = "{done.uri}"; start the broker')
+        note(f'then set {setting} = "{done.uri}" in [receipts] of {config_path(config)}')
+        note("then start the broker")
     else:
         note("sign the bundle anew with it, name that as policy.bundle; start the broker")
     note("give verifiers the new version by another way than the broker")

@@ -33,8 +33,11 @@ class Part:
             self._path.hardlink_to(self._beside)
 
 
-def check_free(path: Path, *, force: bool) -> None:
+def check_free(path: Path, *, force: bool, instead: str = "name another, or use --force") -> None:
     """Refuse a path that is taken, before anything is asked for.
+
+    Args:
+        instead: What to do where it is.
 
     Raises:
         ConfigurationError: Something is there; or a folder, which is never replaced.
@@ -42,7 +45,7 @@ def check_free(path: Path, *, force: bool) -> None:
     if not path.name or path.is_dir():
         raise ConfigurationError(str(path), None, "is a folder: name a file")
     if os.path.lexists(path) and not force:
-        raise ConfigurationError(str(path), None, "exists already: name another, or use --force")
+        raise ConfigurationError(str(path), None, f"exists already: {instead}")
 
 
 @contextmanager

@@ -38,8 +38,8 @@ AsOption = Annotated[
         "--as",
         envvar=AS_VARIABLE,
         help="Whose certificate to use: NAME of pki/NAME.crt beside the configuration. "
-        "[default: agent; approver for holds; auditor for receipts; policy for policy explain; "
-        "admin for halt, resume, halts, drain, version]",
+        "[default: agent; approver for holds; auditor for receipts; policy for policy explain "
+        "and activate; admin for halt, resume, halts, drain, version]",
         show_default=False,
     ),
 ]

@@ -21,11 +21,12 @@ from broker.cli.policy_suggest import suggest_rules
 from broker.cli.terminal import document, lines, note, say
 from broker.core.bundle import MAX_NUMBER
 from broker.core.policy_finding import PolicyFinding
+from broker.core.team_modes import BY_CALL, TRIALS
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 
 app = typer.Typer(
-    help="Check, test, compile, activate, replay, explain, suggest policy.", no_args_is_help=True
+    help="Check, test, build, activate, replay, explain policy.", no_args_is_help=True
 )
 
 _CODES = (
@@ -182,7 +183,11 @@ def _refuse(folder: Path, findings: Sequence[PolicyFinding]) -> None:
 
 def _tell_modes(modes: Mapping[str, str]) -> None:
     for package, mode in modes.items():
-        note(visible(f"{package} is on trial: its mode is {mode}, it decides nothing then"))
+        if mode == BY_CALL:
+            note(visible(f"{package} may be on trial: its mode hangs on the call"))
+        # Any other word denies every call, which `check` says: nothing of it is on trial.
+        elif mode in TRIALS:
+            note(visible(f"{package} is on trial: its mode is {mode}, it decides nothing then"))
 
 
 def _tell(findings: Sequence[PolicyFinding]) -> None:

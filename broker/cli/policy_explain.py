@@ -16,10 +16,10 @@ def explain_call(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Say which rules decided a call, where they stand, and what would have to be different.
+    """Say which rules decided a call, and where they stand.
 
-    For auditors and the security team. With -o json, policy's input and answer come along in their
-    exact text.
+    Says what would have to be different, too. For auditors and the security team. With -o json,
+    policy's input and answer come along in their exact text.
     """
     with connect(config, identity or _POLICY, address) as broker:
         found = broker.explain(call)

@@ -74,7 +74,7 @@ def read_span(text: str) -> timedelta:
     """
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise InvalidArgument("--since", "send a number with m, h, d or w, such as 7d")
+        raise InvalidArgument("--since", "give a number with m, h, d or w, such as 7d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 

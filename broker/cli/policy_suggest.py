@@ -12,7 +12,7 @@ from broker.cli.exits import Exit
 from broker.cli.local_file import check_free, part_of
 from broker.cli.options import ConfigOption, Output, OutputOption
 from broker.cli.policy_replay import read_span
-from broker.cli.terminal import document, lines, note, say
+from broker.cli.terminal import document, indented, lines, note, say
 from broker.client import config_path
 from broker.config import load
 from broker.core.observed import Observations
@@ -45,7 +45,7 @@ def suggest_rules(
     config: ConfigOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Draft the narrowest rules that would have allowed the calls that no rule allows.
+    """Draft the narrowest rules for calls that no rule allowed.
 
     Reads the store of the configuration, beside a running broker or without one. The draft is text
     to review: Rego, with its tests. Of what a deny refused nothing is drafted.
@@ -54,7 +54,7 @@ def suggest_rules(
     from broker.adapters.sqlite_store import recorded_decisions
 
     if _TEAM.fullmatch(team) is None:
-        raise InvalidArgument("--team", "send a name of a-z, 0-9 and `_` that begins with a letter")
+        raise InvalidArgument("--team", "give a name of a-z, 0-9 and `_` that begins with a letter")
     found, begin = Observations(), datetime.now(UTC) - read_span(since)
     with recorded_decisions(load(config_path(config)).store.path, begin) as kept:
         for decisions in kept.by_call():
@@ -77,7 +77,7 @@ def suggest_rules(
 
 def _write(folder: Path, texts: dict[str, str]) -> None:
     for name in texts:
-        check_free(folder / name, force=False)
+        check_free(folder / name, force=False, instead="move it away, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         with part_of(folder / name) as part:
@@ -89,7 +89,7 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
 def _tell(found: Observations, made: Draft, texts: dict[str, str]) -> None:
     for name, text in texts.items():
         if made.drafted:
-            say(lines(f"# teams/{made.team}/{name}\n{text}"))
+            say(f"# teams/{made.team}/{name}\n{indented(text)}")
     note(
         f"{made.drafted:,} calls want an allow; left out: {found.allowed:,} that some rule allows, "
         f"{found.refused:,} that a deny refused, {made.unclear:,} whose arguments are not "

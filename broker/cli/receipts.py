@@ -144,7 +144,7 @@ def checkpoint(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Print the latest signed head of the receipts' log, byte for byte.
+    """Print the log's latest signed head, byte for byte.
 
     Keep it elsewhere: a later log must go through it.
     """
@@ -158,10 +158,10 @@ def checkpoint(
 
 @app.command("log-key", epilog=OF_OTHERS)
 def log_key(config: ConfigOption = None) -> None:
-    """Make the log's key in a set from before the log, and add it to the trust root.
+    """Make the log's key in a set from before the log.
 
-    Where both are there, nothing is done. The broker must be started again; verifiers need the new
-    trust root.
+    It is added to the trust root; where both are there, nothing is done. The broker must be
+    started again; verifiers need the new trust root.
     """
     from broker.client import config_path
     from broker.config import load
@@ -218,7 +218,7 @@ def export(
     address: AddressOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Write every receipt to a folder or a file; with --out, whatever verifies them, too."""
+    """Write receipts to a file or folder; by --out with proofs."""
     from broker.cli.evidence import write_evidence
 
     place = out or target

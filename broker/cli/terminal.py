@@ -25,6 +25,12 @@ def lines(text: str) -> str:
     return "\n".join(visible(line.expandtabs(_TAB)) for line in text.split("\n"))
 
 
+def indented(text: str) -> str:
+    """Escape a draft of code; the tabs that begin its lines stay, as its format has them."""
+    bare = ((line, line.lstrip("\t")) for line in text.split("\n"))
+    return "\n".join(line.removesuffix(rest) + visible(rest) for line, rest in bare)
+
+
 def escaped_once(text: str) -> str:
     """Pass text that the broker escaped; escape what it should have."""
     return "\n".join(map(_escaped_line, text.split("\n")))

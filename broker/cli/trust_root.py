@@ -136,7 +136,7 @@ def add_signature(
         Path, typer.Option(help="The signature's bytes: 64 for Ed25519, DER for ECDSA.")
     ],
 ) -> None:
-    """Put a signature that was made elsewhere into a trust root's file."""
+    """Put a signature made elsewhere into a trust root."""
     key = TrustedKey.from_pem(KeyRole.ROOT, _read(public_key).decode("ascii", "replace"))
     _add(file, read_statement_file(file), key, _read(signature))
 
@@ -146,7 +146,7 @@ def sign(
     file: StatementArgument,
     key: Annotated[str, typer.Option(help="The root key: file:PATH or pkcs11:... (RFC 7512).")],
 ) -> None:
-    """Sign a trust root on this machine, and put the signature into its file."""
+    """Sign a trust root on this machine, into its file."""
     from broker.keyring import open_signer
 
     statement = read_statement_file(file)
@@ -172,7 +172,7 @@ def verify(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Verify a trust root that you did not get by a way that you trust.
+    """Verify a trust root that came by a way you do not trust.
 
     By --trusted: it follows, version by version, one that you trust; then it may take that one's
     place. By --root-key: root keys signed it whose ids you have from elsewhere, on paper for one.

@@ -37,4 +37,4 @@ def version(
     for name, value in (there or {}).items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {part}" for key, part in sorted(value.items()))
-        say(lines(f"  {name}: {value}"))
+        say(lines(f"  {name}: {'-' if value in (None, '') else value}"))

@@ -13,7 +13,10 @@ ENFORCE: Final = "enforce"
 BY_CALL: Final = "by call"
 """What stands for the mode of a package that names more than one."""
 
-_MODES: Final = (ENFORCE, "warn", "shadow")
+TRIALS: Final = ("warn", "shadow")
+"""In which a package decides nothing."""
+
+_MODES: Final = (ENFORCE, *TRIALS)
 _RULE: Final = "team-mode"
 _TEAM_PARTS: Final = 2
 _HEAD: Final = re.compile(r"^(default[ \t]+)?mode\b(.*)$", re.MULTILINE)

@@ -142,7 +142,7 @@ def _as_json(verdict: Verdict) -> str:
 
 
 def _line(value: JsonValue) -> str:
-    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return visible(", ".join(map(str, value)) or "-" if isinstance(value, list) else str(value))
 
 
 def _as_text(verdict: Verdict) -> str:

@@ -313,8 +313,8 @@ def _validity(evidence: Evidence) -> None:
     if logged is None:
         raise Indeterminate(
             "validity",
-            f"the key is {key.status.value} or bounded, and the receipt is not shown to be in the "
-            "log: only its place there tells whether the key was valid",
+            "the key ended, has bounds or is withdrawn, and the receipt is not shown to be in the "
+            "log: only its place there tells whether the key was valid, so give its proof",
         )
     if standing is Standing.INVALID:
         raise ReceiptInvalid("validity", f"the key is not valid at index {logged.index} of the log")

@@ -254,6 +254,14 @@ class TestPolicyCheck:
         assert (done.returncode, answer["findings"]) == (Exit.OK, [])
         assert answer["modes"] == {"teams.more": "shadow"}
 
+    def test_a_mode_that_is_none_is_no_trial(self, folder, opa):
+        """It denies every call, so that nobody may read that the package decides nothing."""
+        (folder / "teams" / "more" / "data.json").write_text('{"mode": "wran"}')
+        argv = [PROGRAM, "policy", "check", folder, "--opa", opa, "--regal", "no-such-regal"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
+        assert (done.returncode, "'wran' is no mode" in done.stdout) == (Exit.TOOL_FAILED, True)
+        assert "on trial" not in done.stderr
+
     def test_without_regal_it_says_so(self, folder, opa):
         """What was not looked at is not passed over in silence."""
         argv = [PROGRAM, "policy", "check", folder, "--opa", opa, "--regal", "no-such-regal"]

@@ -137,8 +137,8 @@ class TestWhatItRefuses:
             ({"ca": ""}, "give --ca"),
             ({"dns": ""}, "name the host"),
             ({"ip": "not an address"}, "--ip"),
-            ({"root_threshold": "3"}, "send a number from 1"),
-            ({"root_threshold": "0"}, "send a number from 1"),
+            ({"root_threshold": "3"}, "give a number from 1 to 2"),
+            ({"root_threshold": "0"}, "give a number from 1 to 2"),
             ({"log_key": "pkcs11:object=log"}, "must name the token"),
         ],
     )

@@ -45,6 +45,14 @@ class TestLines:
         assert "\x1b" not in terminal.escaped_once(f"ok\n{HOSTILE}")
 
 
+class TestIndented:
+    def test_only_the_tabs_that_begin_a_line_stay(self) -> None:
+        """A draft is to be copied as its format has it; nothing else in it acts."""
+        assert terminal.indented(f"if {{\n\t\t{HOSTILE}\tx\n}}") == (
+            f"if {{\n\t\t{SHOWN}\\u{{9}}x\n}}"
+        )
+
+
 class TestTable:
     """`table`."""
 

@@ -257,8 +257,8 @@ MISTAKES = {
     "stale between two looks": (
         "[bundles]\nfolder = 'b'\nstale_after_s = 40",
         (
-            "dev.toml:1: bundles: stale_after_s must be more than interval_s with timeout_s: one "
-            "slow look would be an alarm"
+            "dev.toml:1: bundles: stale_after_s must be more than interval_s and timeout_s "
+            "together: one slow look would be an alarm"
         ),
     ),
     "refusing before the alarm": (

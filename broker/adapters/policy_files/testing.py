@@ -105,7 +105,8 @@ def _missed(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _uncovered(name: str, report: dict[str, Any]) -> PolicyFinding:
-    ranges = [(part["start"]["row"], part["end"]["row"]) for part in _missed(report)]
+    # One line can have several expressions that no test reaches.
+    ranges = sorted({(part["start"]["row"], part["end"]["row"]) for part in _missed(report)})
     lines = ", ".join(f"{first}-{last}" if first < last else f"{first}" for first, last in ranges)
     return PolicyFinding(
         file=name,

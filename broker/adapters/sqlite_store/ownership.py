@@ -35,8 +35,8 @@ class Ownership:
             owner = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "unknown"
             os.close(descriptor)
             raise StoreUnavailable(
-                f"another broker (process {owner}) owns the store {path}: stop it, or give this"
-                " broker's [store] path a file of its own",
+                f"another broker (process {owner}) owns the store {path}: stop it; a second"
+                " broker needs a [store] path of its own",
                 reason="STORE_IN_USE",
             ) from None
         except BaseException:
