@@ -7,6 +7,9 @@ DIR/receipts/NUMBER-ULID.json        the envelope, as the log has it
 DIR/proofs/NUMBER-ULID.tlog-proof    that it is in the log
 DIR/bundles/NUMBER-ULID.sigstore.json
 DIR/documents/NUMBER-ULID.request.json, .result.json   where they were not erased
+
+What policy masks (`redact`) may be in no export, and a masked document would have another digest: a
+call with redactions has its receipt here, and none of its documents.
 """
 
 import json
@@ -34,24 +37,31 @@ class _Facts:
     Args:
         name: Of its files: sequence with ULID, so that they sort as the chain does.
         key_id: Of the key that signed.
+        is_masked: Whether policy masks something in its documents.
     """
 
     name: str
     call: str
     key_id: str
+    is_masked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How many receipts were written, and how many of them without their documents."""
+
+    receipts: int
+    masked: int
 
 
 def write_evidence(
     target: Path, broker: Client, *, calls: Sequence[str], after: int, trust_root: Path | None
-) -> int:
+) -> Written:
     """Write the receipts of some calls, or all of them, to a new folder.
 
     Args:
         calls: Their names; none for every call whose receipt comes after a sequence.
         trust_root: The writer's own; None takes the broker's word, which readers must compare.
-
-    Returns:
-        How many receipts there are.
 
     Raises:
         ConfigurationError: The folder is there, a file cannot be written, or the broker sent what
@@ -65,13 +75,15 @@ def write_evidence(
     checkpoint = broker.checkpoint().checkpoint
     write_new(target / "checkpoint", checkpoint)
     _write_keys(target / "keys", root, origin=checkpoint.partition("\n")[0])
-    count = 0
+    count = masked = 0
     for envelope in _envelopes(broker, calls, after):
-        _write_receipt(target, broker, envelope)
+        facts = _facts(envelope)
+        _write_receipt(target, broker, envelope, facts)
         count += 1
+        masked += facts.is_masked
     page = (files("broker") / "cli" / "VERIFY.md").read_text("utf-8")
     write_new(target / "VERIFY.md", page)
-    return count
+    return Written(receipts=count, masked=masked)
 
 
 def _envelopes(broker: Client, calls: Sequence[str], after: int) -> Iterator[str]:
@@ -102,17 +114,19 @@ def _write_keys(folder: Path, root: TrustRoot, *, origin: str) -> None:
             write_new(folder / f"{key.key_id}.vkey", f"{text}\n")
 
 
-def _write_receipt(target: Path, broker: Client, envelope: str) -> None:
-    facts = _facts(envelope)
+def _write_receipt(target: Path, broker: Client, envelope: str, facts: _Facts) -> None:
     documents = broker.receipt(facts.call)
+    request, result = documents.request_document, documents.result_document
+    if facts.is_masked:
+        request = result = ""
     proof = broker.inclusion_proof(facts.call).proof
     bundle = sigstore_bundle(envelope.encode(), facts.key_id).decode()
     for folder, ending, text in (
         ("receipts", "json", envelope),
         ("proofs", "tlog-proof", proof),
         ("bundles", "sigstore.json", bundle),
-        ("documents", "request.json", documents.request_document),
-        ("documents", "result.json", documents.result_document),
+        ("documents", "request.json", request),
+        ("documents", "result.json", result),
     ):
         if text:
             write_new(target / folder / f"{facts.name}.{ending}", text)
@@ -124,10 +138,16 @@ def _facts(envelope: str) -> _Facts:
         identity = predicate["identity"]
         call, sequence = str(identity["call"]), int(identity["sequence"])
         key_id = str(predicate["key_id"])
+        masks = {each["name"]: int(each.get("count", 0)) for each in predicate["obligations"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError("the broker", None, "sent a receipt that is none") from error
     ulid = call.removeprefix("calls/")
     # The call's name comes over the network and becomes a path.
     if not is_call_id(ulid):
         raise ConfigurationError("the broker", None, f"{call!r} is no call's name")
-    return _Facts(name=f"{sequence:010d}-{ulid}", call=call, key_id=key_id)
+    return _Facts(
+        name=f"{sequence:010d}-{ulid}",
+        call=call,
+        key_id=key_id,
+        is_masked=masks.get("redact", 0) > 0,
+    )

@@ -231,11 +231,12 @@ def export(
     with connect(config, identity or _AUDITOR, address) as broker:
         try:
             if out:
-                count = write_evidence(
+                written = write_evidence(
                     out, broker, calls=call or (), after=after, trust_root=trust_root
                 )
+                count, masked = written.receipts, written.masked
             else:
-                count = _write_chain(place, broker.receipts(after=after))
+                count, masked = _write_chain(place, broker.receipts(after=after)), 0
         except OSError as error:
             raise ConfigurationError(
                 str(error.filename or place), None, f"{error.strerror}: name another one"
@@ -244,6 +245,8 @@ def export(
         document({"receipts": count, "target": str(place)})
     else:
         say(f"wrote {count} receipts to {place}")
+    if masked:
+        note(f"{masked} of them without documents, as policy masks something in them")
 
 
 def _write_chain(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:

@@ -149,7 +149,7 @@ def _obligations(
     listed.append({"name": "egress", "count": count, "enforced": held_in})
     given = report is not None and set(report.secrets) == set(obligations.secrets)
     listed.append({"name": "secrets", "count": len(obligations.secrets), "enforced": given})
-    # No content is exported yet, so that nothing exceeds it.
+    # Documents of such a call stay out of what is exported; what is logged has no content at all.
     listed.append({"name": "redact", "count": len(obligations.redact), "enforced": ran})
     return listed
 
