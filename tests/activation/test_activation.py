@@ -16,9 +16,21 @@ from broker.ports import PolicyEngine
 from tests.activation.bundles import Key, read, variant
 from tests.activation.rig import BY, Rig, SlowEngine, load
 from tests.policy.samples import compiled, compiled_folder, without_teams
-from tests.policy.test_engine_faults import OPEN_DOOR, RUNAWAY, UNDEFINED
+from tests.policy.test_engine_faults import OPEN_DOOR, UNDEFINED
 from tests.ports.memory_store import Fault, MemoryDisk
 
+# It searches one text again and again: whatever takes memory as well may be out of it first.
+ENDLESS = """
+package teams.open
+
+text := concat("", [part | some _ in numbers.range(1, 20000); part := "aaaaaaaaab"])
+
+deny contains {"rule": "open.loop", "message": "m"} if {
+    some i in numbers.range(1, 20000)
+    contains(text, "aaaaaaaaaaaaaaaaaaab")
+    i == -1
+}
+"""
 ENDS_S = 30.0
 
 
@@ -157,8 +169,7 @@ class TestRefused:
         async def hurried(bundle: Bundle) -> PolicyEngine:
             return await asyncio.to_thread(WasmEngine, bundle, timeout_s=0.1, threads=1)
 
-        runaway = RUNAWAY.replace('    input.tool.name == "python_run"\n', "")
-        endless = of_teams(tmp_path / "p", opa, runaway.replace("teams.runaway", "teams.open"))
+        endless = of_teams(tmp_path / "p", opa, ENDLESS)
         configured = read(variant(probe, 5, {"rule": "probe.n5"}))
         rig = await Rig(MemoryDisk(), root, configured, load=hurried).start()
         with pytest.raises(BundleInvalid, match="did not answer in time") as caught:
