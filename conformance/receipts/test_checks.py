@@ -31,7 +31,7 @@ TWICE: dict[str, str] = {
     ),
     "verify.receipt._inclusion: proof is None": "without a proof no checkpoint was opened",
     "verify.receipt._inclusion: signed is None": "with a proof one was, or it was refused",
-    "verify.receipt._validity: raise Indeterminate('validity', f'the key is {key.status": (
+    "verify.receipt._validity: raise Indeterminate('validity', 'the key ended": (
         "what follows is as undecided"
     ),
     "verify.signature.is_signed: return False": "a trust root has no third kind of key",

@@ -41,8 +41,8 @@ def evidence(serve: ServeOne, tmp_path: Path) -> Path:
     agent.call("python_run", {"code": "print(6 * 7)"})
     agent.call("no_such_tool", {})
     out = tmp_path / "evidence"
-    count = write_evidence(out, served.client("auditor"), calls=(), after=0, trust_root=None)
-    assert count == 2
+    made = write_evidence(out, served.client("auditor"), calls=(), after=0, trust_root=None)
+    assert (made.receipts, made.masked) == (2, 0)
     return out
 
 
