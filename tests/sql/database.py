@@ -17,6 +17,7 @@ from tests.docs.fences import blocks_of
 from tests.egress.places import certificates
 
 START_S = 60
+_STARTS = 3
 _DEBIANS = Path("/usr/lib/postgresql")
 _USER = "postgres"
 
@@ -33,6 +34,11 @@ CREATE FUNCTION forget(id integer) RETURNS bigint LANGUAGE sql SECURITY INVOKER 
 """
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 class Database:
     """A server; use it in `with`. Its port is of the loopback alone.
 
@@ -46,8 +52,7 @@ class Database:
         self._stack.callback(shutil.rmtree, self._home)
         self._passwords = {name: secrets.token_hex(12) for name in (_USER, "reader", "writer")}
         self.ca, chain = certificates(folder)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = _free_port()
         self._make(chain)
 
     def _make(self, chain: Path) -> None:
@@ -60,7 +65,6 @@ class Database:
                   "--pwfile", str(password), "-E", "UTF8", "--locale", "C")  # fmt: skip
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": str(self.port),
             "unix_socket_directories": str(self._home),
             "ssl": "on",
             "ssl_cert_file": str(server),
@@ -71,9 +75,23 @@ class Database:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def __enter__(self) -> Self:
-        with (self._home / "log").open("wb") as log:
+        for _ in range(_STARTS):
+            if self._answers(self._start()):
+                break
+            # It has ended: what was a free port was taken before it could listen there.
+            self.port = _free_port()
+        else:
+            raise AssertionError((self._home / "log").read_text())
+        self.ask("CREATE DATABASE shop", database="postgres")
+        self.ask(_SHOP)
+        self.ask(self._as_guided())
+        self.ask("GRANT USAGE ON SEQUENCE visits TO agent_writer")
+        return self
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self._home / "log").open("ab") as log:
             server = subprocess.Popen(
-                [_program("postgres"), "-D", self._home / "data"],
+                [_program("postgres"), "-D", self._home / "data", "-p", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -82,6 +100,10 @@ class Database:
         self._stack.callback(server.wait)
         # Fast: who is connected still is cut off.
         self._stack.callback(server.send_signal, signal.SIGINT)
+        return server
+
+    def _answers(self, server: subprocess.Popen[bytes]) -> bool:
+        """Wait until it answers; tell whether it does, for it may have ended."""
         for attempt in Retrying(
             retry=retry_if_exception_type(subprocess.CalledProcessError),
             stop=stop_after_delay(START_S),
@@ -89,12 +111,10 @@ class Database:
             reraise=True,
         ):
             with attempt:
+                if server.poll() is not None:
+                    return False
                 self.ask("SELECT 1", database="postgres")
-        self.ask("CREATE DATABASE shop", database="postgres")
-        self.ask(_SHOP)
-        self.ask(self._as_guided())
-        self.ask("GRANT USAGE ON SEQUENCE visits TO agent_writer")
-        return self
+        return True
 
     def _as_guided(self) -> str:
         """Give what docs/sql.md tells an operator to run."""
