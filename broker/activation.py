@@ -162,6 +162,7 @@ class Activation:
         engine = await self._load(fresh)
         try:
             await self._keep(fresh, before, who)
+        # A cancellation, too: nobody else knows of the engine that was loaded.
         except BaseException:
             await engine.close()
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.adapters.policy_files import load_bundle
+from broker.core.unread_rules import SETS
 from tests.docs.fences import Ran, Reader, blocks_of, clean_environment, free_address
 
 # The page, followed whole, is one fixture.
@@ -16,18 +17,6 @@ pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "policy.md"
 INIT = "toolwarrant init dev\n"
-SETS = (
-    "allow",
-    "hold",
-    "deny",
-    "limit",
-    "egress",
-    "secret",
-    "redact",
-    "runtime",
-    "approval",
-    "label",
-)
 ANNOTATED = re.compile(r"^# METADATA\n(?:#.*\n)+(?!package)(\w+)(?:\(([^)]*)\))?", re.MULTILINE)
 LISTED = re.compile(r"`(\w+)(?:\(([^)]*)\))?`")
 
