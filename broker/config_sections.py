@@ -7,7 +7,6 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from broker.config_types import (
-    THIS_MACHINE,
     Address,
     Cidr,
     EngineUrl,
@@ -20,6 +19,7 @@ from broker.config_types import (
     RuntimeName,
     SignerUri,
     WitnessUrl,
+    is_this_machine,
 )
 from broker.core.decision import RUNTIMES
 from broker.core.identity import Identity, Role
@@ -187,7 +187,7 @@ class PolicySection(Section):
     def _proven(self) -> "PolicySection":
         """See that nobody between broker and server could decide, or read the token."""
         url = _split(self.opa_url)
-        if url.scheme == "http" and url.hostname not in THIS_MACHINE:
+        if url.scheme == "http" and not is_this_machine(url.hostname):
             raise ValueError(
                 "opa_url must be https:// to another machine: who stands between could allow "
                 "every call"
