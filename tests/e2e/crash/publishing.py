@@ -43,8 +43,11 @@ STEPS = (
 """Every step, `cut` being a file of which half is written."""
 # Of the store's opening and of calls, which tests/ports/test_sqlite_kill.py kills.
 _OTHER_TABLES = frozenset(
-    "agents bundle calls content events files halts labels meta people pieces premises receipts"
-    " schema_migrations sqlite_master storage workspaces".split()
+    [
+        *("bundle", "calls", "content", "events", "files", "halts", "labels", "meta", "people"),
+        *("pieces", "premises", "receipts", "schema_migrations", "sqlite_master", "storage"),
+        "workspaces",
+    ]
 )
 _WRITES = re.compile(
     r"\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM|REPLACE INTO)\s+(\w+)", re.I
