@@ -24,6 +24,8 @@ from tests.conftest import ServeOne
 from tests.e2e.crash.test_kill import SLEEP, until_in
 from tests.log.fakes import checkpoint_in
 
+NAMED = ("origin", "size", "root_sha256")
+
 
 def restore(served: Served, *options: str) -> subprocess.CompletedProcess[str]:
     """Declare the store restored."""
@@ -86,113 +88,100 @@ def served(serve: ServeOne) -> Served:
     return serve({"sandbox": {"max_running": 1}})
 
 
-class TestPutBack:
-    @pytest.mark.timeout(180)
-    def test_whole(self, served: Served) -> None:
-        """It does not start by itself; declared restored it starts halted, what was open ends
-        INTERRUPTED and unrun, approved or not, and both logs verify, the new one naming the old.
-        """
-        agent, old = served.client(), served.installation
-        ended = agent.call("no_such_tool", {})
-        held = agent.call("workspace_delete", {"path": "a.txt"}, request_id="once")
-        approved = agent.call("workspace_delete", {"path": "b.txt"})
-        with ThreadPoolExecutor(2) as threads:
-            threads.submit(agent.call, "python_run", SLEEP)
-            running = until_in(served, CallState.RUNNING)
-            threads.submit(agent.call, "python_run", {"code": "print(1)"})
-            queued = until_in(served, CallState.QUEUED)
-            approver = served.client("approver")
-            approver.approve(approved.name, approver.hold(approved.name).view_sha256, "fine")
-            assert state_of(agent.get(approved.name)) is CallState.QUEUED
-            copy = backup(served)
-            lost = agent.call("no_such_tool", {})
-            grown(served, agent.inclusion_proof(lost.name).index + 1)
-            served.kill()
-        shown = checkpoint_in(LogFolder(log_of(served)).checkpoint())
-        put_back(served, copy)
-        with pytest.raises(NotServed, match=r"`toolwarrant restore`.*\[STORE_BEHIND\]"):
-            served.start()
-        assert len(containers(old)) == 1
-
-        done = restore(served)
-        assert done.returncode == 0, done.stderr
-        said = json.loads(done.stdout)
-        assert (said["previous_size"], said["renewed"]) == (str(shown.size), True)
+@pytest.mark.timeout(180)
+def test_put_back(served: Served) -> None:
+    """It does not start by itself; declared restored it starts halted, what was open ends
+    INTERRUPTED and unrun, approved or not, and both logs verify, the new one naming the old.
+    """
+    agent, old = served.client(), served.installation
+    ended = agent.call("no_such_tool", {})
+    held = agent.call("workspace_delete", {"path": "a.txt"}, request_id="once")
+    approved = agent.call("workspace_delete", {"path": "b.txt"})
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(agent.call, "python_run", SLEEP)
+        running = until_in(served, CallState.RUNNING)
+        threads.submit(agent.call, "python_run", {"code": "print(1)"})
+        queued = until_in(served, CallState.QUEUED)
+        approver = served.client("approver")
+        approver.approve(approved.name, approver.hold(approved.name).view_sha256, "fine")
+        assert state_of(agent.get(approved.name)) is CallState.QUEUED
+        copy = backup(served)
+        lost = agent.call("no_such_tool", {})
+        grown(served, agent.inclusion_proof(lost.name).index + 1)
+        served.kill()
+    shown = checkpoint_in(LogFolder(log_of(served)).checkpoint())
+    put_back(served, copy)
+    with pytest.raises(NotServed, match=r"`toolwarrant restore`.*\[STORE_BEHIND\]"):
         served.start()
+    assert len(containers(old)) == 1
 
-        assert served.installation == said["installation"] != old
-        assert containers(old) == []
-        agent, admin = served.client(), served.client("admin")
-        for call in (held, approved, queued, running):
-            found = agent.get(call.name)
-            assert (state_of(found), found.cause) == (CallState.INTERRUPTED, "store_restored")
-        starts = [served.events(call.name).count("run.starting") for call in (approved, queued)]
-        assert starts == [0, 0]
-        assert agent.get(ended.name).receipt == ended.receipt
-        with pytest.raises(ClientError) as refused:
-            agent.inclusion_proof(ended.name)
-        assert refused.value.reason == "LOG_PAST"
-        with pytest.raises(ClientError):
-            agent.get(lost.name)
-        again = agent.call("workspace_delete", {"path": "a.txt"}, request_id="once")
-        assert (again.name, state_of(again)) == (held.name, CallState.INTERRUPTED)
+    done = restore(served)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["previous_size"], said["renewed"]) == (str(shown.size), True)
+    served.start()
 
-        (halt,) = admin.halts()
-        assert halt.scope.all
-        denied = agent.call("python_run", {"code": "print(2)"})
-        assert denied.decision.reasons[0].rule == "broker.halted"
-        admin.resume(halt.name)
-        fresh = agent.call("python_run", {"code": "print(3)"})
-        assert state_of(fresh) is CallState.SUCCEEDED
+    assert served.installation == said["installation"] != old
+    assert containers(old) == []
+    agent, admin = served.client(), served.client("admin")
+    for call in (held, approved, queued, running):
+        found = agent.get(call.name)
+        assert (state_of(found), found.cause) == (CallState.INTERRUPTED, "store_restored")
+    starts = [served.events(call.name).count("run.starting") for call in (approved, queued)]
+    assert starts == [0, 0]
+    assert agent.get(ended.name).receipt == ended.receipt
+    with pytest.raises(ClientError) as refused:
+        agent.inclusion_proof(ended.name)
+    assert refused.value.reason == "LOG_PAST"
+    with pytest.raises(ClientError):
+        agent.get(lost.name)
+    again = agent.call("workspace_delete", {"path": "a.txt"}, request_id="once")
+    assert (again.name, state_of(again)) == (held.name, CallState.INTERRUPTED)
 
-        root = read_trust_root((served.folder.path / "trust-root.json").read_bytes())
-        proof = agent.inclusion_proof(fresh.name).proof
-        verdict = verify_receipt(fresh.receipt.encode(), root, proof=proof.encode())
-        assert verdict.validity is Validity.VALID
-        assert served.stop() == 0
-        before, after = audit(served, Path(said["old_log"])), audit(served, log_of(served))
-        assert (before.validity, before.installation) == (Validity.VALID, old)
-        assert (after.validity, after.message) == (
-            Validity.VALID,
-            f"whole: {after.entries} entries, as signed",
-        )
-        assert after.installation == served.installation
-        first = json.loads(read_envelope(next(iter(LogFolder(log_of(served)).entries(1)))).payload)
-        assert {name: first["halt"][f"previous_{name}"] for name in NAMED} == {
-            "origin": shown.origin,
-            "size": str(shown.size),
-            "root_sha256": shown.root.hex(),
-        }
+    (halt,) = admin.halts()
+    assert halt.scope.all
+    denied = agent.call("python_run", {"code": "print(2)"})
+    assert denied.decision.reasons[0].rule == "broker.halted"
+    admin.resume(halt.name)
+    fresh = agent.call("python_run", {"code": "print(3)"})
+    assert state_of(fresh) is CallState.SUCCEEDED
+
+    root = read_trust_root((served.folder.path / "trust-root.json").read_bytes())
+    proof = agent.inclusion_proof(fresh.name).proof
+    verdict = verify_receipt(fresh.receipt.encode(), root, proof=proof.encode())
+    assert verdict.validity is Validity.VALID
+    assert served.stop() == 0
+    before, after = audit(served, Path(said["old_log"])), audit(served, log_of(served))
+    assert (before.validity, before.installation) == (Validity.VALID, old)
+    assert (after.validity, after.message) == (
+        Validity.VALID,
+        f"whole: {after.entries} entries, as signed",
+    )
+    assert after.installation == served.installation
+    (entry, *_) = LogFolder(log_of(served)).entries(after.entries)
+    first = json.loads(read_envelope(entry).payload)
+    assert {name: first["halt"][f"previous_{name}"] for name in NAMED} == {
+        "origin": shown.origin,
+        "size": str(shown.size),
+        "root_sha256": shown.root.hex(),
+    }
 
 
-NAMED = ("origin", "size", "root_sha256")
-
-
-class TestRefused:
-    def test_not_behind(self, served: Served) -> None:
-        """A store that nothing says to be old is not taken for one; neither is one in use."""
-        served.client().call("no_such_tool", {})
-        grown(served, 1)
-        assert (
-            "STORE_IN_USE" in restore(served).stderr or "owns the store" in restore(served).stderr
-        )
-        assert served.stop() == 0
-        found = restore(served)
-        assert found.returncode != 0
-        assert "--force" in found.stderr
+def test_not_behind(served: Served) -> None:
+    """A store that nothing says to be old is not taken for one, nor one in use; by --force it is;
+    where the machine died before the old log was moved, the command does the rest.
+    """
+    served.client().call("no_such_tool", {})
+    grown(served, 1)
+    assert "owns the store" in restore(served).stderr
+    assert served.stop() == 0
+    refused = restore(served)
+    assert refused.returncode != 0
+    assert "--force" in refused.stderr
+    done = json.loads(restore(served, "--force").stdout)
+    Path(done["old_log"]).rename(log_of(served))
+    with pytest.raises(NotServed, match="give it again"):
         served.start()
-        assert served.client("admin").halts() == []
-
-    def test_cut_off(self, served: Served) -> None:
-        """Where the machine died before the old log was moved aside, the command does the rest."""
-        served.client().call("no_such_tool", {})
-        grown(served, 1)
-        assert served.stop() == 0
-        done = json.loads(restore(served, "--force").stdout)
-        Path(done["old_log"]).rename(log_of(served))
-        with pytest.raises(NotServed, match="give it again"):
-            served.start()
-        again = json.loads(restore(served).stdout)
-        assert again == {**done, "renewed": False}
-        served.start()
-        assert len(served.client("admin").halts()) == 1
+    assert json.loads(restore(served).stdout) == {**done, "renewed": False}
+    served.start()
+    assert len(served.client("admin").halts()) == 1

@@ -168,7 +168,6 @@ def survive(made: Folder, path: Path, deaths: list[tuple[str, int]], seed: int) 
             kept: bytes | None = None
             while served.step != NO_STEP:
                 served.dies(load)
-                print("DBG", time.monotonic(), deaths[0], load.done, load._answers, flush=True)
                 del deaths[0]
                 kept = check(served, kept)
                 is_last = not deaths or (kept is not None and checkpoint_in(kept).size > _ENOUGH)
