@@ -127,6 +127,7 @@ def test_put_back(served: Served) -> None:
     for call in (held, approved, queued, running):
         found = agent.get(call.name)
         assert (state_of(found), found.cause) == (CallState.INTERRUPTED, "store_restored")
+        assert "it may have run" in found.message
     starts = [served.events(call.name).count("run.starting") for call in (approved, queued)]
     assert starts == [0, 0]
     assert agent.get(ended.name).receipt == ended.receipt

@@ -68,6 +68,7 @@ class _Passages:
         self._step, self._passage = step, passage
         self._counts: Counter[str] = Counter()
         self._turn = threading.Lock()
+        self._is_dying = False
         self._log = store.with_name(f"{store.name}.tlog")
         # The store's own files, which `Ownership` and SQLite open.
         self._others = {str(store), f"{store}.lock", os.devnull}
@@ -80,12 +81,16 @@ class _Passages:
                 known = step in STEPS
                 os.write(self._trace, f"{step if known else f'unnamed: {step}'}\n".encode())
             if step == self._step and self._counts[step] == self._passage:
+                # What follows is no write of the broker's.
+                self._is_dying = True
                 if torn is not None:
                     os.ftruncate(torn, os.fstat(torn).st_size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def audits(self, event: str, args: tuple[object, ...]) -> None:
         """Take an audit event of the interpreter."""
+        if self._is_dying:
+            return
         if event == "open":
             path, _, flags = args
             writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
