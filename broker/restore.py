@@ -14,9 +14,8 @@ from broker.core.halt import Halt, Scope
 from broker.core.ids import HaltId, Pseudonym, short_id
 from broker.core.trust_root import KeyRole, TrustRoot
 from broker.errors import ConfigurationError, FailedPrecondition, ReceiptInvalid
-from broker.keyring import read_log_signer, read_signer
+from broker.keyring import read_log_signer, read_root, read_signer
 from broker.ports import EventDraft
-from broker.root_file import open_root
 from broker.verify.log import open_checkpoint
 from broker.verify.verdict import Indeterminate
 
@@ -84,9 +83,9 @@ def restore(
 
 def _root(config: Config) -> TrustRoot:
     """Read the trust root; refuse keys that no reader would take for entries from 0 on."""
-    signer, text = read_signer(config.receipts)
-    root = open_root(config.receipts.trust_root, text.encode())
-    log_signer = read_log_signer(config.receipts, text)
+    root, _ = read_root(config.receipts)
+    signer = read_signer(config.receipts, root)
+    log_signer = read_log_signer(config.receipts, root)
     for role, key_id in ((KeyRole.RECEIPT, signer.key_id), (KeyRole.LOG, log_signer.key_id)):
         key = root.find(key_id)
         if key is not None and key.valid_from_index:

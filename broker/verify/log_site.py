@@ -1,13 +1,12 @@
 """Read a log's files from a web server."""
 
-import ipaddress
-from contextlib import suppress
 from http.client import HTTPException, HTTPMessage
 from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from broker.core.address import is_this_machine
 from broker.core.signed_note import MAX_NOTE_BYTES
 from broker.core.tiles import Tile, max_bytes
 from broker.verify.log_folder import CHECKPOINT, LogFolder
@@ -37,7 +36,9 @@ class LogSite(LogFolder):
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname)):
+        if parts.scheme != "https" and not (
+            parts.scheme == "http" and is_this_machine(parts.hostname)
+        ):
             raise ValueError("give https://..., or http:// on this machine")
         self._url = url.rstrip("/")
         self._opener = build_opener(_NoRedirect, ProxyHandler({}))
@@ -76,11 +77,3 @@ class LogSite(LogFolder):
                 raise OSError(error.code, f"the server said {error.code}", where) from error
         except (HTTPException, OSError) as error:
             raise OSError(0, f"cannot be read: {error}", where) from error
-
-
-def _is_here(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host or "").is_loopback
-    return False
