@@ -99,6 +99,13 @@ def verify(
     witness_quorum: Annotated[
         int | None, typer.Option(help="How many witnesses must have signed.", min=1)
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="The log's files, folder or https://...: the proof is made from them."),
+    ] = None,
+    proof_out: Annotated[
+        Path | None, typer.Option(help="With --log: write that proof to a new file.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Verify a receipt offline.
@@ -115,6 +122,8 @@ def verify(
         result=result,
         witness_quorum=witness_quorum,
         output=output.value,
+        log=log,
+        proof_out=proof_out,
     )
     raise typer.Exit(code)
 
