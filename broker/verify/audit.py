@@ -224,7 +224,7 @@ def _verdict(audit: _Audit, validity: Validity, step: str | None, message: str) 
         installation=walk.installation,
         head=walk.tip.head,
         kinds=dict(walk.kinds),
-        open_intents=tuple(walk.intents.items()),
+        open_intents=tuple((call, intent.index) for call, intent in walk.intents.items()),
         excused=walk.excused,
         unbatched=walk.unbatched,
         signed=audit.signed,

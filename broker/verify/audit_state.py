@@ -9,11 +9,14 @@ from broker.core.merkle import Frontier
 from broker.core.strict_json import parse_object
 from broker.core.trust_root import TrustRoot, write_trust_root
 from broker.errors import InvalidArgument
+from broker.verify.call_set import CallSet
 from broker.verify.chain import Tip
-from broker.verify.walk import Begun, Walk
+from broker.verify.run_facts import RunFacts
+from broker.verify.walk import Begun, Intent, Walk
 
-_SCHEMA = "toolwarrant.audit-state/v1"
-_MAX_BYTES = 64 << 20
+_SCHEMA = "toolwarrant.audit-state/v2"
+# 21 bytes for each call that ended.
+_MAX_BYTES = 1 << 30
 
 
 class StateUnusable(ValueError):
@@ -40,7 +43,8 @@ def write_state(walk: Walk, *, trust_root: TrustRoot) -> bytes:
             "covered": walk.covered,
             "since": walk.since,
             "counts": dict(walk.counts),
-            "intents": dict(walk.intents),
+            "intents": {call: asdict(intent) for call, intent in walk.intents.items()},
+            "ended": walk.ended.write(),
             "waiting": [asdict(begun) for begun in walk.waiting],
             "excused": walk.excused,
             "kinds": dict(walk.kinds),
@@ -88,7 +92,8 @@ def _walk(state: JsonObject) -> Walk:
         covered=None if covered is None else _number(covered),
         since=str(state["since"]),
         counts=_counter(state["counts"]),
-        intents=dict(_counter(state["intents"])),
+        intents={call: _intent(_object(each)) for call, each in _object(state["intents"]).items()},
+        ended=CallSet.read(str(state["ended"])),
         waiting=[_begun(_object(each)) for each in _list(state["waiting"])],
         excused=_number(state["excused"]),
         kinds=_counter(state["kinds"]),
@@ -102,6 +107,11 @@ def _begun(fields: JsonObject) -> Begun:
         call=str(fields["call"]),
         started_at=str(fields["started_at"]),
     )
+
+
+def _intent(fields: JsonObject) -> Intent:
+    run = {name: str(said) for name, said in _object(fields["run"]).items()}
+    return Intent(index=_number(fields["index"]), run=RunFacts(**run))
 
 
 def _counter(value: JsonValue) -> Counter[str]:

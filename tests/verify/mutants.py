@@ -28,8 +28,9 @@ MODULES = (
     *("broker.core.checkpoint", "broker.core.dsse", "broker.core.log_proof"),
     *("broker.core.merkle_proof", "broker.core.signed_note", "broker.core.strict_base64"),
     *("broker.core.tiles", "broker.core.trust_root"),
-    *("broker.verify.audit", "broker.verify.chain", "broker.verify.log"),
-    *("broker.verify.log_folder", "broker.verify.receipt", "broker.verify.shape"),
+    *("broker.verify.audit", "broker.verify.chain", "broker.verify.claims"),
+    *("broker.verify.documents", "broker.verify.log", "broker.verify.log_folder"),
+    *("broker.verify.receipt", "broker.verify.shape"),
     *("broker.verify.signature", "broker.verify.entry", "broker.verify.walk"),
 )
 MAKERS = {

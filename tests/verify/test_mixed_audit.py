@@ -492,7 +492,7 @@ class TestResume:
         verdict = audit(other.entries, state=before)
         assert verdict.validity is INVALID
 
-    @pytest.mark.parametrize("spoil", [lambda _: b"", lambda text: text.replace(b"/v1", b"/v2")])
+    @pytest.mark.parametrize("spoil", [lambda _: b"", lambda text: text.replace(b"/v2", b"/v1")])
     def test_unusable(
         self,
         long: MixedLog,
