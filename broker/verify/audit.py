@@ -2,7 +2,8 @@
 
 Steps that a refusal names, besides those of a receipt and of a checkpoint: `kept` (the log went
 back behind, or is another one than, the checkpoint that the reader kept), `chain` (receipts,
-installation, epoch), `place`, `intents`, `batches`, `tiles`, `tree`.
+installation, epoch), `place`, `intents`, `batches`, `tiles`, `tree`, `state` (the log begins
+otherwise than the one of which an earlier audit's state was kept).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from broker.core.ids import Sha256
-from broker.core.merkle import EMPTY_ROOT
+from broker.core.merkle import EMPTY_ROOT, Frontier
 from broker.core.trust_root import TrustRoot
 from broker.errors import ReceiptInvalid
-from broker.verify.audit_state import StateUnusable, read_state, write_state
+from broker.verify.audit_state import BEGIN_ANEW, StateUnusable, read_state, write_state
 from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, witnesses_of
 from broker.verify.log_folder import TileRun
 from broker.verify.spread import Judges
@@ -67,7 +68,13 @@ class _Audit:
     signed: SignedCheckpoint | None = None
     kept: SignedCheckpoint | None = None
     witnesses: tuple[Sha256, ...] = ()
-    resumed_at: int = 0
+    before: Frontier | None = None
+    next_save: int = 0
+
+    @property
+    def resumed_at(self) -> int:
+        """Give how many entries an earlier audit had found good."""
+        return self.before.size if self.before else 0
 
     @property
     def size(self) -> int:
@@ -118,6 +125,8 @@ def verify_log(
         _follow(audit, entries, leaves, workers, save, progress)
         _close(audit)
     except ReceiptInvalid as error:
+        if _begins_otherwise(audit, leaves):
+            return _verdict(audit, Validity.INVALID, "state", _fork(audit))
         message = str(error).removeprefix(f"{error.step}: ")
         return _verdict(audit, Validity.INVALID, error.step, message)
     except Indeterminate as error:
@@ -149,11 +158,42 @@ def _open(audit: _Audit, checkpoint: bytes, kept: bytes | None, quorum: int) -> 
 def _resume(audit: _Audit, state: bytes) -> None:
     walk = read_state(state, origin=audit.origin, trust_root=audit.trust_root)
     if walk.size > audit.size:
-        raise StateUnusable(f"it came to entry {walk.size}, the log has {audit.size}")
+        raise StateUnusable(
+            f"it came to entry {walk.size}, the log has {audit.size}: the log went back, or this "
+            "is an older copy of it. Keep the file, as it may be all that shows it; audit the log "
+            "by itself with another --state"
+        )
     if audit.kept and audit.kept.checkpoint.size < walk.size:
-        raise StateUnusable("it is past the checkpoint that was kept")
-    audit.walk, audit.resumed_at = walk, walk.size
+        raise StateUnusable(f"it is past the checkpoint that was kept: {BEGIN_ANEW}")
+    audit.walk, audit.before = walk, walk.tree
+    audit.next_save = _next_save(walk.size)
     _compare_kept(audit)
+
+
+def _begins_otherwise(audit: _Audit, leaves: Iterable[bytes] | None) -> bool:
+    """Tell whether a log has other entries where an audit's state found good ones.
+
+    Only asked where something is wrong, as it takes a hash for each entry: then it tells a log that
+    forked from one whose new entries are broken.
+    """
+    before = audit.before
+    if before is None or not isinstance(leaves, TileRun):
+        return False
+    tree, first = Frontier.empty(), islice(leaves.since(0), before.size)
+    try:
+        while chunk := tuple(islice(first, _SAVED_EACH)):
+            tree, _ = tree.extended(chunk)
+    except ReceiptInvalid:
+        return False
+    return tree != before
+
+
+def _fork(audit: _Audit) -> str:
+    return (
+        f"its first {audit.resumed_at} entries are not those of the log that the state was kept "
+        "of: it was forked or rewritten since, or the state is another's. Keep the state with this "
+        "log as it is, as the two show it; audit the log by itself with another --state"
+    )
 
 
 def _follow(
@@ -176,6 +216,11 @@ def _follow(
                 _tell(audit, save, progress)
 
 
+def _next_save(size: int) -> int:
+    # Ever further apart, as a state grows with its log: an eighth is lost at most.
+    return size + max(_SAVED_EACH, size // 8)
+
+
 def _between(values: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
     # What was verified before is not read again where it need not be.
     if isinstance(values, TileRun):
@@ -186,8 +231,9 @@ def _between(values: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
 def _tell(
     audit: _Audit, save: Callable[[bytes], None] | None, progress: Callable[[int], None] | None
 ) -> None:
-    if save:
+    if save and (audit.walk.size >= audit.next_save or audit.walk.size == audit.size):
         save(write_state(audit.walk, trust_root=audit.trust_root))
+        audit.next_save = _next_save(audit.walk.size)
     if progress:
         progress(audit.walk.size)
 
