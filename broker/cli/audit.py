@@ -97,7 +97,7 @@ def verify(
         _print(verdict)
     if leaves is None and verdict.validity is Validity.INVALID:
         note(_EXPORT)
-    if verdict.resumed_at and verdict.validity is Validity.INVALID and verdict.step != "state":
+    if verdict.resumed_at and verdict.validity is Validity.INVALID:
         note(
             f"it went on from entry {verdict.resumed_at} by what {state} keeps: audit once without "
             "--state, which tells whether the log is wrong or that file is of another one"
