@@ -115,9 +115,9 @@ class LiteWitness:
         """Let it know a log by its verifier key."""
         origin = vkey.partition("+")[0]
         empty = base64.b64encode(hashlib.sha256().digest()).decode()
-        # What `add-log` and `add-key` of its control program (cmd/witnessctl) do. It cannot be built
-        # from the Go module proxy, which has no version of sigsum.org/sigsum-go to give (403); for
-        # logs of another kind the program needs that.
+        # What `add-log` and `add-key` of its control program (cmd/witnessctl) do. That cannot be
+        # built: for logs of another kind it needs sigsum.org/sigsum-go, of which the Go module
+        # proxy gives no version (403).
         with closing(sqlite3.connect(self.folder / "witness.db", timeout=10)) as db, db:
             db.execute("INSERT INTO log VALUES (?, 0, ?)", (origin, empty))
             db.execute("INSERT INTO key VALUES (?, ?)", (origin, vkey))

@@ -81,7 +81,7 @@ def test_logs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["intent", "approval", "policy", "key", "halt", "batch"])
 def test_entries_of(kind: str) -> None:
-    """An entry of this kind is to them an envelope that the receipt key signed, where it is to us."""
+    """Their word on an entry's signature is ours, whatever kind of entry it is."""
     expected, questions = [], []
     for record in LOGS:
         root = root_of(record)

@@ -42,7 +42,7 @@ ALONE = ("broker.verify.entry", "broker.verify.run_facts", "broker.verify.walk")
 MAKERS = {
     *("Tile.__post_init__", "consistency_proof", "envelope", "inclusion_proof", "verifier_key"),
     *("write_note", "ed25519_pem", "_Audit.origin", "_gap"),
-    *("statement_of", "with_signature", "_ended"),
+    *("statement_of", "with_signature", "_ended", "_tell"),
     # They tell the type checker what an earlier step made sure of.
     *("Evidence.key", "Evidence.said", "Evidence.wrapped", "_mapping", "listed"),
 }

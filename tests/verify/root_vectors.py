@@ -210,6 +210,10 @@ def _successors(made: Made) -> None:
             verdict,
             trusted=json.loads(write_trust_root(trust)),
         )
+    again = json.dumps(made.signed(second, "root2", "root3")).encode()
+    wrapped = made.signed(again, "root2", "root3")
+    trusts = json.loads(write_trust_root(first))
+    made.judged(check, "an envelope in an envelope", wrapped, "invalid", trusted=trusts)
     bare = write_trust_root(second).encode()
     made.judged(check, "bare", bare, "invalid", trusted=json.loads(write_trust_root(first)))
 
