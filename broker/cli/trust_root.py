@@ -63,7 +63,8 @@ def show(file: FileArgument, output: OutputOption = Output.TABLE) -> None:
         ("ROLE", "STATUS", "FROM", "UNTIL", "KEY"),
         [
             (
-                key.role.value,
+                # Who signs a version looks at all that it says.
+                f"{key.role.value} {key.name}".rstrip(),
                 key.status.value,
                 str(key.valid_from_index),
                 "-" if key.valid_until_index is None else str(key.valid_until_index),
@@ -231,6 +232,7 @@ def _plain(root: TrustRoot, signers: tuple[Sha256, ...] | None) -> dict[str, Pla
         "signed_by": None if signers is None else list(signers),
         "keys": [
             {
+                **({"name": key.name} if key.name else {}),
                 "role": key.role.value,
                 "keyid": key.key_id,
                 "status": key.status.value,

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,18 @@ class TestEnds:
         old = key_id(desk.folder, "old")
         argv = ("--until", f"{old}=0", "--log", "log", "--out", "3.json")
         desk.done("new-version", "2.json", *argv)
+
+    def test_a_witness_by_its_name(self, desk: Desk) -> None:
+        """Who is to sign a version sees under which name a witness counts."""
+        root = read_trust_root((desk.folder / "1.json").read_bytes())
+        offline_key(desk.folder, "witness")
+        pem = (desk.folder / "witness.pub").read_text()
+        named = replace(TrustedKey.from_pem(KeyRole.WITNESS, pem), name="witness.test/1")
+        text = write_trust_root(replace(root, keys=(*root.keys, named)))
+        (desk.folder / "named.json").write_text(text)
+        assert "witness witness.test/1" in desk.done("show", "named.json")
+        shown = json.loads(desk.done("show", "named.json", "-o", "json"))
+        assert [key.get("name") for key in shown["keys"]] == [None, None, "witness.test/1"]
 
     def test_without_it(self, desk: Desk) -> None:
         """Nobody looked, so it is said what the end means."""
