@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # Processes that `make test` spreads its files over.
 JOBS ?= 2
+# Brokers are started by the hundred: what they import is compiled once, whatever the shell says of it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup venv engine images demo test check conformance drill bench protos bundle lock clean \
 	check-style check-types check-imports check-protos check-rego check-bundle tools
@@ -41,7 +43,7 @@ tools: # what the tests need besides: from PATH, else the cache, the Go module p
 
 test: setup tools ## Run every test, with real containers and a real OPA
 	@opa="$$(scripts/tool.sh opa)"; grpcurl="$$(scripts/tool.sh grpcurl)"; \
-	PATH="$$(dirname "$$opa"):$$(dirname "$$grpcurl"):$$PATH" $(BIN)/pytest tests -q -n $(JOBS) --dist loadfile --durations=30 --durations-min=5
+	PATH="$$(dirname "$$opa"):$$(dirname "$$grpcurl"):$$PATH" $(BIN)/pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30 --durations-min=5
 
 check: venv check-style check-types check-imports check-protos check-rego check-bundle ## Format, lint, types, import contracts, protos, Rego, generated files
 	@echo "check: green"

@@ -54,7 +54,7 @@ from broker.freshness import PolicyFreshness
 from broker.halts import Halts
 from broker.judge import Judge
 from broker.key_record import record_keys
-from broker.keyring import read_log_signer, read_server_pair, read_signer
+from broker.keyring import read_log_signer, read_root, read_server_pair, read_signer
 from broker.labels import Labels
 from broker.leaves import Leaves
 from broker.ledger import Ledger
@@ -71,7 +71,6 @@ from broker.sessions import Sessions
 from broker.tasks import Tasks
 from broker.timekeeping import go_on_at
 from broker.uploads import Uploads
-from broker.verify.trust_root import open_trust_root
 from broker.witness_ring import open_witnessing
 from broker.witnessing import Witnessing
 from broker.world import Gate, World
@@ -203,9 +202,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
     stack.callback(ring.close)
     source = open_source(config, os.environ, stack)
     clock, boot, tls = SystemClock(), secrets.token_hex(8), _tls(config)
-    signer, trust_root = read_signer(config.receipts)
-    log_signer = read_log_signer(config.receipts, trust_root)
-    keys = open_trust_root(trust_root.encode())
+    keys, trust_root = read_root(config.receipts)
+    signer = read_signer(config.receipts, keys)
+    log_signer = read_log_signer(config.receipts, keys)
     toolbox = bound_tools(config)
 
     def sealed(draft: ReceiptDraft, position: Position) -> bytes:

@@ -2,7 +2,7 @@
 
 from broker.activation import activation_event, check_newer, kept
 from broker.adapters.policy_files import load_bundle
-from broker.config_sections import PolicySection
+from broker.config_policy import PolicySection
 from broker.core.bundle import Bundle, read_bundle
 from broker.core.trust_root import TrustRoot
 from broker.errors import BundleInvalid, BundleNotNewer, ConfigurationError

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from broker.config_bundles import BundlesSection
+from broker.config_callers import IdentityEntry, LimitsSection
 from broker.config_faults import (
     KeyPath,
     as_json,
@@ -17,17 +18,12 @@ from broker.config_faults import (
     first_fault,
     parse_toml,
 )
+from broker.config_policy import PolicySection
+from broker.config_sandbox import CeilingsSection, EgressSection, PoolSection, SandboxSection
 from broker.config_sections import (
-    CeilingsSection,
-    EgressSection,
-    IdentityEntry,
-    LimitsSection,
     LogSection,
     MetricsSection,
-    PolicySection,
-    PoolSection,
     ReceiptsSection,
-    SandboxSection,
     Section,
     ServerSection,
     StoreSection,

@@ -1,13 +1,17 @@
 """Define the settings of where bundles come from while the broker runs."""
 
-import ipaddress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from broker.config_sections import Section
-from broker.config_types import OptionalBundleUrl, OptionalPath, OptionalSecretUri
+from broker.config_types import (
+    OptionalBundleUrl,
+    OptionalPath,
+    OptionalSecretUri,
+    is_this_machine,
+)
 from broker.core.freshness import FreshnessRule
 
 
@@ -115,9 +119,4 @@ class BundlesSection(Section):
 
 def _is_private(url: str) -> bool:
     parts = urlsplit(url)
-    if parts.scheme == "https" or parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or is_this_machine(parts.hostname)

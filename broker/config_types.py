@@ -15,9 +15,6 @@ from broker.core.token_key import TokenKey
 FILE_SCHEME = "file:"
 """How a key is named that lies in a file; other schemes name other keepers of keys."""
 
-THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
-"""Hosts that plain http may go to."""
-
 _SERVICES_OWN = ("env:", "credential:")
 _SECRET_NAME = re.compile(NAME_PATTERN)
 _SECRET_URI = re.compile(
@@ -107,6 +104,20 @@ def _bundle_url(value: str) -> str:
     return value
 
 
+def is_this_machine(host: str | None) -> bool:
+    """Tell whether nobody can stand between the broker and a host: it is the broker's own.
+
+    Args:
+        host: As a URL names it; no name but `localhost` is looked up.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
 def _engine_url(value: str) -> str:
     if not value.startswith(("unix:///", "tcp://", "http://")):
         raise ValueError(
@@ -122,7 +133,7 @@ def _is_witness_url(value: str) -> bool:
         has_more = parts.query or parts.fragment or parts.username or parts.port == 0
     except ValueError:
         return False
-    is_here = parts.hostname in THIS_MACHINE
+    is_here = is_this_machine(parts.hostname)
     is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
     return is_fit and bool(parts.hostname) and not has_more
 

@@ -25,7 +25,7 @@ from broker.config import Config
 from broker.config_sections import ReceiptsSection
 from broker.config_types import is_services_own
 from broker.core.catalog import Tool
-from broker.core.trust_root import KeyRole
+from broker.core.trust_root import KeyRole, TrustRoot
 from broker.errors import (
     ConfigurationError,
     KeyRefused,
@@ -156,7 +156,7 @@ def _receipts(config: Config) -> Iterator[Finding]:
         yield fail("trust root", f"{error} ({error.reason})", remedy)
     else:
         yield ok("receipt key", f"{signer.key_id}, in the trust root")
-    yield _log_key(receipts)
+    yield _log_key(receipts, root)
     if receipts.development:
         remedy = "for production: own certificates and keys, then receipts.development = false"
         yield warn("keys", "this is a development set", remedy)
@@ -168,9 +168,9 @@ def _identities(config: Config) -> Iterator[Finding]:
         yield warn("identities", "nobody may call: there are none", remedy)
 
 
-def _log_key(receipts: ReceiptsSection) -> Finding:
+def _log_key(receipts: ReceiptsSection, root: TrustRoot) -> Finding:
     try:
-        signer = read_log_signer(receipts, receipts.trust_root.read_text())
+        signer = read_log_signer(receipts, root)
     except KeyRefused as error:
         remedy = "put the key into the trust root, or name the one in use by receipts.log_key"
         said = f"{error} ({error.reason})"

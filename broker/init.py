@@ -17,6 +17,7 @@ from broker.config_template import Settings, render
 from broker.core.identity import Role
 from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, write_trust_root
 from broker.errors import ConfigurationError
+from broker.whole_file import replace_file
 
 CONFIG_NAME = "toolwarrant.toml"
 SPIFFE_PREFIX = "spiffe://toolwarrant.dev/"
@@ -99,10 +100,7 @@ def initialise(
 
 def pin_images(lock: Path, images: Mapping[str, str]) -> None:
     """Replace the lock file by these image ids, at once."""
-    fresh = lock.with_name(f".{lock.name}.new")
-    fresh.unlink(missing_ok=True)
-    put(fresh, lock_text(images))
-    fresh.replace(lock)
+    replace_file(lock, lock_text(images))
 
 
 def refuse_taken(folder: Path) -> None:

@@ -37,15 +37,24 @@ def read_server_pair(server: ServerSection) -> tuple[bytes, bytes, bytes]:
     return certificate, key, ca
 
 
-def read_signer(receipts: ReceiptsSection) -> tuple[Signer, str]:
-    """Open the receipts' key; give it with the trust root's text.
+def read_root(receipts: ReceiptsSection) -> tuple[TrustRoot, str]:
+    """Read the trust root that the configuration names; give it with its text.
 
     Raises:
-        ConfigurationError: One of them cannot be read, or no verifier that has the trust root
-            would accept what the key signs.
+        ConfigurationError: It cannot be read, is none, or too few of its root keys signed it.
     """
-    signer, data = FileSigner(receipts.key), read_file(receipts.trust_root)
-    root = open_root(receipts.trust_root, data)
+    data = read_file(receipts.trust_root)
+    return open_root(receipts.trust_root, data), data.decode()
+
+
+def read_signer(receipts: ReceiptsSection, root: TrustRoot) -> Signer:
+    """Open the receipts' key.
+
+    Raises:
+        ConfigurationError: It cannot be read, or no verifier that has the trust root would accept
+            what it signs.
+    """
+    signer = FileSigner(receipts.key)
     check_key(
         receipts.trust_root,
         root,
@@ -53,7 +62,7 @@ def read_signer(receipts: ReceiptsSection) -> tuple[Signer, str]:
         signer,
         "no receipt that it signs would be valid; add it to the keys, or mend receipts.key",
     )
-    return signer, data.decode()
+    return signer
 
 
 def open_signer(uri: str) -> Signer:
@@ -80,11 +89,8 @@ def open_signer(uri: str) -> Signer:
     return TokenSigner(name, lambda: read_pin(name.pin_source, os.environ))
 
 
-def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> Signer:
+def read_log_signer(receipts: ReceiptsSection, root: TrustRoot) -> Signer:
     """Open the key of the receipts' log.
-
-    Args:
-        trust_root: Its text, as `read_signer` gives it.
 
     Raises:
         ConfigurationError: There is none, it is of another kind than a log can sign with, or no
@@ -100,7 +106,6 @@ def read_log_signer(receipts: ReceiptsSection, trust_root: str) -> Signer:
         raise ConfigurationError(
             file, None, "a log is signed by an Ed25519 key: name one by receipts.log_key"
         )
-    root = open_root(receipts.trust_root, trust_root.encode())
     check_key(
         receipts.trust_root,
         root,

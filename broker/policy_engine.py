@@ -10,7 +10,7 @@ from broker.adapters.opa_server import Credentials, OpaServerEngine
 from broker.adapters.opa_wasm import WasmEngine
 from broker.adapters.pki import key_fault
 from broker.adapters.secret_sources import ConfiguredSecrets
-from broker.config_sections import PolicySection
+from broker.config_policy import PolicySection
 from broker.config_types import is_services_own
 from broker.core.bundle import Bundle
 from broker.errors import PolicyError

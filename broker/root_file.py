@@ -1,6 +1,5 @@
 """Keep a trust root in its file."""
 
-import os
 from pathlib import Path
 
 from broker.core.root_statement import RootStatement, read_statement, statement_of, write_statement
@@ -12,6 +11,7 @@ from broker.core.trust_root import (
 )
 from broker.errors import ConfigurationError, ReceiptInvalid
 from broker.verify.trust_root import open_trust_root
+from broker.whole_file import replace_file
 
 
 def read_root_text(file: Path) -> bytes:
@@ -73,15 +73,7 @@ def replace_root(file: Path, text: str) -> None:
     Raises:
         OSError: It cannot be written; what was there is there.
     """
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    mode = file.stat().st_mode & 0o777
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(text.encode())
-        target.flush()
-        os.fsync(descriptor)
-    fresh.replace(file)
+    replace_file(file, text.encode(), mode=file.stat().st_mode & 0o777)
 
 
 def unreadable(file: Path, error: ReceiptInvalid) -> ConfigurationError:

@@ -11,6 +11,8 @@ from broker.config_template import Settings
 from tests.broker_process import AS_SHIPPED, UNHURRIED, Folder, Served
 
 ROOT = Path(__file__).resolve().parents[1]
+# Folders whose files take many seconds each.
+_LONGEST = ("tests/e2e/crash", "tests/checkout", "tests/e2e", "tests/api", "tests/cli", "tests/sql")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +70,17 @@ def grpcurl() -> str:
 
 def _tool(name: str) -> str:
     return subprocess.check_output([ROOT / "scripts" / "tool.sh", name], text=True).strip()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the files that take longest first where processes share them: the short ones fill up."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(ROOT).parent.as_posix()
+    return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

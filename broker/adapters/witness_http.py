@@ -9,6 +9,7 @@ from typing import Final, Self
 import aiohttp
 import tenacity
 
+from broker.bounded_body import read_at_most
 from broker.core.witness import MAX_ANSWER_BYTES, Answer
 from broker.errors import WitnessError
 
@@ -106,13 +107,11 @@ class HttpWitnesses:
             timeout=self._timeout,
             allow_redirects=False,
         ) as response:
-            answered = bytearray()
-            async for chunk in response.content.iter_any():
-                answered += chunk
-                if len(answered) > MAX_ANSWER_BYTES:
-                    raise WitnessError(witness, f"answers with more than {MAX_ANSWER_BYTES} bytes")
+            answered = await read_at_most(MAX_ANSWER_BYTES, response.content.iter_any())
+            if answered is None:
+                raise WitnessError(witness, f"answers with more than {MAX_ANSWER_BYTES} bytes")
             return Answer(
                 code=response.status,
                 content_type=response.headers.get("Content-Type", ""),
-                body=bytes(answered),
+                body=answered,
             )

@@ -1,6 +1,5 @@
 """`toolwarrant policy`: check, test, compile, activate, replay, explain, suggest policy."""
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +18,12 @@ from broker.cli.policy_signing import next_number, signing
 from broker.cli.policy_suggest import CODES as SUGGEST_CODES
 from broker.cli.policy_suggest import suggest_rules
 from broker.cli.terminal import document, lines, note, say
-from broker.core.bundle import MAX_NUMBER
+from broker.core.bundle import MAX_NUMBER, read_bundle
 from broker.core.policy_finding import PolicyFinding
 from broker.core.team_modes import BY_CALL, TRIALS
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
+from broker.whole_file import replace_file
 
 app = typer.Typer(
     help="Check, test, build, activate, replay, explain policy.", no_args_is_help=True
@@ -32,6 +32,9 @@ app = typer.Typer(
 _CODES = (
     "Exit codes: 0 nothing to mend; 1 something is; 2 wrong usage, no policy folder, or no opa."
 )
+
+# A bundle is no secret; the umask says who reads it.
+_FOR_ALL = 0o666
 
 FolderArgument = Annotated[
     Path, typer.Argument(help="Folder of Rego with .manifest and capabilities.json.")
@@ -134,7 +137,6 @@ def build(
     from broker.adapters.policy_files import (
         build_bundle,
         check_folder,
-        load_bundle,
         modes_of,
         run_tests,
     )
@@ -146,18 +148,14 @@ def build(
     _refuse(folder, check_folder(folder, opa, regal=None))
     _refuse(folder, run_tests(folder, opa).findings)
     archive = signed(build_bundle(folder, opa, number=number or next_number(bundle)))
-    # A broker that starts meanwhile reads the old bundle or the new one, never a half.
-    fresh = bundle.with_name(f".{bundle.name}.{os.getpid()}")
+    built = read_bundle(archive, str(bundle))
     try:
-        fresh.write_bytes(archive)
-        built = load_bundle(fresh)
-        fresh.replace(bundle)
+        # A broker that starts meanwhile reads the old bundle or the new one, never a half.
+        replace_file(bundle, archive, mode=_FOR_ALL)
     except OSError as error:
         raise ConfigurationError(
             str(bundle), None, f"cannot be written: {error.strerror}; name another file"
         ) from error
-    finally:
-        fresh.unlink(missing_ok=True)
     if output is Output.JSON:
         answer: dict[str, Plain] = {"bundle": str(bundle), "revision": built.revision}
         document({**answer, "number": built.number, "sha256": built.sha256, "signed": bool(sign)})

@@ -26,7 +26,7 @@ from broker.v1 import policy_pb2 as broker_dot_v1_dot_policy__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62roker/v1/admin.proto\x12\tbroker.v1\x1a\x16\x62roker/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xc5\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cinstallation\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x15\n\rpolicy_engine\x18\x04 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x05 \x01(\t\x12\x15\n\rpolicy_sha256\x18\x06 \x01(\t\x12\x16\n\x0ereceipt_key_id\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65velopment\x18\x08 \x01(\x08\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12<\n\x06\x65ngine\x18\n \x03(\x0b\x32,.broker.v1.GetServerInfoResponse.EngineEntry\x12\x34\n\x10policy_freshness\x18\x0b \x01(\x0e\x32\x1a.broker.v1.PolicyFreshness\x12\x37\n\x13policy_confirmed_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpolicy_fault\x18\x10 \x01(\t\x1a-\n\x0b\x45ngineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\"I\n\tHaltScope\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0c\n\x04tool\x18\x04 \x01(\t\"\xa6\x01\n\x04Halt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05scope\x18\x02 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06set_by\x18\x04 \x01(\t\x12\x0e\n\x06person\x18\x05 \x01(\t\x12*\n\x06set_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64urable\x18\x07 \x01(\x08\"B\n\x0bHaltRequest\x12#\n\x05scope\x18\x01 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x02 \x01(\t\"b\n\x0cHaltResponse\x12\x1d\n\x04halt\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Halt\x12\x12\n\nwas_active\x18\x02 \x01(\x08\x12\x0e\n\x06killed\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\"Y\n\rResumeRequest\x12\x0c\n\x04halt\x18\x01 \x01(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12-\n\tclock_now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x0eResumeResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12-\n\tclock_was\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x10ListHaltsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"L\n\x11ListHaltsResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xde\x02\n\x0c\x41\x64minService\x12R\n\rGetServerInfo\x12\x1f.broker.v1.GetServerInfoRequest\x1a .broker.v1.GetServerInfoResponse\x12:\n\x05\x44rain\x12\x17.broker.v1.DrainRequest\x1a\x18.broker.v1.DrainResponse\x12\x37\n\x04Halt\x12\x16.broker.v1.HaltRequest\x1a\x17.broker.v1.HaltResponse\x12=\n\x06Resume\x12\x18.broker.v1.ResumeRequest\x1a\x19.broker.v1.ResumeResponse\x12\x46\n\tListHalts\x12\x1b.broker.v1.ListHaltsRequest\x1a\x1c.broker.v1.ListHaltsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62roker/v1/admin.proto\x12\tbroker.v1\x1a\x16\x62roker/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xcb\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0cinstallation\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x15\n\rpolicy_engine\x18\x04 \x01(\t\x12\x17\n\x0fpolicy_revision\x18\x05 \x01(\t\x12\x15\n\rpolicy_sha256\x18\x06 \x01(\t\x12\x16\n\x0ereceipt_key_id\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65velopment\x18\x08 \x01(\x08\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12<\n\x06\x65ngine\x18\n \x03(\x0b\x32,.broker.v1.GetServerInfoResponse.EngineEntry\x12\x34\n\x10policy_freshness\x18\x0b \x01(\x0e\x32\x1a.broker.v1.PolicyFreshness\x12\x37\n\x13policy_confirmed_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpolicy_fault\x18\x10 \x01(\t\x1a-\n\x0b\x45ngineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\r\x10\x10\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\"I\n\tHaltScope\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0c\n\x04tool\x18\x04 \x01(\t\"\xa6\x01\n\x04Halt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05scope\x18\x02 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06set_by\x18\x04 \x01(\t\x12\x0e\n\x06person\x18\x05 \x01(\t\x12*\n\x06set_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64urable\x18\x07 \x01(\x08\"B\n\x0bHaltRequest\x12#\n\x05scope\x18\x01 \x01(\x0b\x32\x14.broker.v1.HaltScope\x12\x0e\n\x06reason\x18\x02 \x01(\t\"b\n\x0cHaltResponse\x12\x1d\n\x04halt\x18\x01 \x01(\x0b\x32\x0f.broker.v1.Halt\x12\x12\n\nwas_active\x18\x02 \x01(\x08\x12\x0e\n\x06killed\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\"Y\n\rResumeRequest\x12\x0c\n\x04halt\x18\x01 \x01(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12-\n\tclock_now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x0eResumeResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12-\n\tclock_was\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x10ListHaltsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"L\n\x11ListHaltsResponse\x12\x1e\n\x05halts\x18\x01 \x03(\x0b\x32\x0f.broker.v1.Halt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xde\x02\n\x0c\x41\x64minService\x12R\n\rGetServerInfo\x12\x1f.broker.v1.GetServerInfoRequest\x1a .broker.v1.GetServerInfoResponse\x12:\n\x05\x44rain\x12\x17.broker.v1.DrainRequest\x1a\x18.broker.v1.DrainResponse\x12\x37\n\x04Halt\x12\x16.broker.v1.HaltRequest\x1a\x17.broker.v1.HaltResponse\x12=\n\x06Resume\x12\x18.broker.v1.ResumeRequest\x1a\x19.broker.v1.ResumeResponse\x12\x46\n\tListHalts\x12\x1b.broker.v1.ListHaltsRequest\x1a\x1c.broker.v1.ListHaltsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,29 +38,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFOREQUEST']._serialized_start=93
   _globals['_GETSERVERINFOREQUEST']._serialized_end=115
   _globals['_GETSERVERINFORESPONSE']._serialized_start=118
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=571
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=577
   _globals['_GETSERVERINFORESPONSE_ENGINEENTRY']._serialized_start=526
   _globals['_GETSERVERINFORESPONSE_ENGINEENTRY']._serialized_end=571
-  _globals['_DRAINREQUEST']._serialized_start=573
-  _globals['_DRAINREQUEST']._serialized_end=587
-  _globals['_DRAINRESPONSE']._serialized_start=589
-  _globals['_DRAINRESPONSE']._serialized_end=621
-  _globals['_HALTSCOPE']._serialized_start=623
-  _globals['_HALTSCOPE']._serialized_end=696
-  _globals['_HALT']._serialized_start=699
-  _globals['_HALT']._serialized_end=865
-  _globals['_HALTREQUEST']._serialized_start=867
-  _globals['_HALTREQUEST']._serialized_end=933
-  _globals['_HALTRESPONSE']._serialized_start=935
-  _globals['_HALTRESPONSE']._serialized_end=1033
-  _globals['_RESUMEREQUEST']._serialized_start=1035
-  _globals['_RESUMEREQUEST']._serialized_end=1124
-  _globals['_RESUMERESPONSE']._serialized_start=1126
-  _globals['_RESUMERESPONSE']._serialized_end=1221
-  _globals['_LISTHALTSREQUEST']._serialized_start=1223
-  _globals['_LISTHALTSREQUEST']._serialized_end=1296
-  _globals['_LISTHALTSRESPONSE']._serialized_start=1298
-  _globals['_LISTHALTSRESPONSE']._serialized_end=1374
-  _globals['_ADMINSERVICE']._serialized_start=1377
-  _globals['_ADMINSERVICE']._serialized_end=1727
+  _globals['_DRAINREQUEST']._serialized_start=579
+  _globals['_DRAINREQUEST']._serialized_end=593
+  _globals['_DRAINRESPONSE']._serialized_start=595
+  _globals['_DRAINRESPONSE']._serialized_end=627
+  _globals['_HALTSCOPE']._serialized_start=629
+  _globals['_HALTSCOPE']._serialized_end=702
+  _globals['_HALT']._serialized_start=705
+  _globals['_HALT']._serialized_end=871
+  _globals['_HALTREQUEST']._serialized_start=873
+  _globals['_HALTREQUEST']._serialized_end=939
+  _globals['_HALTRESPONSE']._serialized_start=941
+  _globals['_HALTRESPONSE']._serialized_end=1039
+  _globals['_RESUMEREQUEST']._serialized_start=1041
+  _globals['_RESUMEREQUEST']._serialized_end=1130
+  _globals['_RESUMERESPONSE']._serialized_start=1132
+  _globals['_RESUMERESPONSE']._serialized_end=1227
+  _globals['_LISTHALTSREQUEST']._serialized_start=1229
+  _globals['_LISTHALTSREQUEST']._serialized_end=1302
+  _globals['_LISTHALTSRESPONSE']._serialized_start=1304
+  _globals['_LISTHALTSRESPONSE']._serialized_end=1380
+  _globals['_ADMINSERVICE']._serialized_start=1383
+  _globals['_ADMINSERVICE']._serialized_end=1733
 # @@protoc_insertion_point(module_scope)

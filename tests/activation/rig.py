@@ -10,7 +10,7 @@ from broker.activation import Activated, Activation, Activator, Means
 from broker.active_policy import ActivePolicy
 from broker.adapters.opa_wasm import WasmEngine
 from broker.bundle_choice import first_bundle
-from broker.config_sections import PolicySection
+from broker.config_policy import PolicySection
 from broker.core.bundle import Bundle
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId, Sha256

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from broker.bundle_choice import configured_bundle, first_bundle
-from broker.config_sections import PolicySection
+from broker.config_policy import PolicySection
 from broker.core.bundle import Bundle
 from broker.core.trust_root import TrustRoot
 from broker.errors import ConfigurationError

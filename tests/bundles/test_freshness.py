@@ -1,6 +1,7 @@
 """What follows from a bundle that its source does not confirm."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -239,7 +240,7 @@ class TestRestart:
 
     async def test_not_kept(self, broker: Supplied) -> None:
         """A confirmation that cannot be kept counts, and is told once."""
-        broker.file.with_name("confirmed.new").mkdir()
+        broker.file.with_name(f".confirmed.{os.getpid()}.new").mkdir()
         broker.stage.clock.advance(STALE_AFTER)
         await broker.watch.look()
         await broker.freshness.tell()

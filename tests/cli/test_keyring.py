@@ -10,7 +10,7 @@ from broker.config_sections import ReceiptsSection
 from broker.core.root_statement import statement_of, with_signature, write_statement
 from broker.core.trust_root import KeyRole, KeyStatus, TrustedKey, TrustRoot, write_trust_root
 from broker.errors import ConfigurationError, KeyRefused
-from broker.keyring import read_log_signer, read_signer
+from broker.keyring import read_log_signer, read_root, read_signer
 from broker.verify.signature import is_signed
 
 
@@ -45,8 +45,9 @@ class Keys:
 
     def both(self) -> tuple[str, str]:
         """Open both with the trust root that is there."""
-        receipt, root = read_signer(self.section)
-        return receipt.key_id, read_log_signer(self.section, root).key_id
+        root, _ = read_root(self.section)
+        log = read_log_signer(self.section, root)
+        return read_signer(self.section, root).key_id, log.key_id
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,41 @@ test_nothing_runs if {
 	reason.rule == "more.nothing"
 }
 """
+# What a security team may add: all that a package can say, for every call.
+STRICTER = """\
+package teams.stricter
+
+allow contains {"rule": "stricter.allow", "message": "m"}
+
+hold contains {"rule": "stricter.hold", "message": "m"}
+
+deny contains {"rule": "stricter.deny", "message": "m", "severity": "critical"}
+
+limit contains {"name": name, "value": 1} if some name in ["memory_bytes", "pids", "timeout_s"]
+
+egress contains "vault.example.org:443"
+
+secret contains "vault"
+
+redact contains "/result"
+
+runtime contains "kata"
+
+label contains "seen"
+
+approval contains {"group": "security", "count": 9}
+
+approval contains {"decide_within_s": 1}
+
+approval contains {"run_within_s": 1}
+"""
+STRICTER_TEST = """\
+package teams.stricter_test
+
+import data.broker.decision
+
+test_it_denies if decision.result.effect == "deny"
+"""
 RULE_TEST = """\
 package teams.more_test
 
@@ -60,8 +95,9 @@ def build(folder: Path, bundle: Path, opa: str) -> subprocess.CompletedProcess[s
 def folder(tmp_path: Path) -> Path:
     """A policy folder with a team's package of its own."""
     folder = tmp_path / "policy"
-    # Without library and packs, which no rule here uses: each run of opa would parse them.
-    ignored = shutil.ignore_patterns("library", "packs", "bundle.tar.gz")
+    # Without library, packs and shipped team, which no rule here uses: each run of opa would parse
+    # them, and run their tests.
+    ignored = shutil.ignore_patterns("library", "packs", "default", "bundle.tar.gz")
     shutil.copytree(ROOT / "policies_rego", folder, ignore=ignored)
     (folder / "teams" / "more").mkdir()
     (folder / "teams" / "more" / "more.rego").write_text(RULE)
@@ -284,6 +320,19 @@ class TestPolicyTest:
         assert (done.returncode, answer["findings"]) == (Exit.OK, [])
         assert answer["coverage"]["teams/default"] == 100.0
         assert {"broker/decision", "library/url", "packs/coding_agent"} <= answer["coverage"].keys()
+
+    def test_the_shipped_tests_pass_beside_every_other_package(self, tmp_path, opa):
+        """A team that binds all calls makes no test fail but its own: the others need no change."""
+        folder = tmp_path / "policy"
+        shutil.copytree(ROOT / "policies_rego", folder)
+        stricter = folder / "teams" / "stricter"
+        stricter.mkdir()
+        (stricter / "stricter.rego").write_text(STRICTER)
+        (stricter / "stricter_test.rego").write_text(STRICTER_TEST)
+        done = policy("test", folder, "--opa", opa)
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["findings"]) == (Exit.OK, [])
+        assert answer["coverage"]["teams/stricter"] == 100.0
 
     def test_an_untested_package_does_not_hide_behind_the_others(self, folder, opa):
         """One rule without a test fails, though nearly all lines of the folder are reached."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,11 +13,18 @@ from tests.activation.bundles import variant
 from tests.cli.test_program import toolwarrant
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set without images. Copy it, change nothing in it."""
+    folder = tmp_path_factory.mktemp("made")
+    toolwarrant("init", "dev", "--no-images", "--listen", "127.0.0.1:1", cwd=folder)
+    return folder / "dev"
+
+
 @pytest.fixture
-def dev(tmp_path: Path) -> Path:
-    """A set of the test's own, without images."""
-    toolwarrant("init", "dev", "--no-images", "--listen", "127.0.0.1:1", cwd=tmp_path)
-    return tmp_path / "dev"
+def dev(made: Path, tmp_path: Path) -> Path:
+    """A copy of the test's own."""
+    return Path(shutil.copytree(made, tmp_path / "dev"))
 
 
 def run(dev: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from broker.adapters.opa_server import Credentials, OpaServerEngine
 from broker.adapters.opa_server.client import MOST_ANSWER_BYTES
-from broker.config_sections import PolicySection
+from broker.config_policy import PolicySection
 from broker.core.bundle import Bundle
 from broker.core.canonical import canonical_json
 from broker.core.secret import Secret

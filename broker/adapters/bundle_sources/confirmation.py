@@ -8,12 +8,13 @@ from pathlib import Path
 from broker.core.ids import Sha256
 from broker.core.instant import rfc3339
 from broker.ports import Confirmation
+from broker.whole_file import replace_file
 
 _MOST_BYTES = 4096
 
 
 class ConfirmationFile:
-    """The `ConfirmationKeeper` of one small JSON file, replaced by rename.
+    """The `ConfirmationKeeper` of one small JSON file, replaced whole.
 
     Whoever could change it could change the store that it lies beside.
     """
@@ -48,6 +49,4 @@ class ConfirmationFile:
                 "confirmed_at": rfc3339(confirmation.at),
             }
         )
-        fresh = self._file.with_name(f"{self._file.name}.new")
-        fresh.write_text(text + "\n")
-        fresh.replace(self._file)
+        replace_file(self._file, f"{text}\n".encode())

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import tenacity
 
+from broker.bounded_body import read_at_most
 from broker.errors import BundleSourceUnavailable, ConfigurationError, SecretUnavailable
 from broker.ports import SecretProvider
 
@@ -183,14 +184,10 @@ class BundleServer:
         return (etag if _ETAG.fullmatch(etag) else ""), archive
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
         if (answer.content_length or 0) <= self._most_bytes:
-            async for piece in answer.content.iter_chunked(_PIECE_BYTES):
-                body += piece
-                if len(body) > self._most_bytes:
-                    break
-            else:
-                return bytes(body)
+            pieces = answer.content.iter_chunked(_PIECE_BYTES)
+            if (body := await read_at_most(self._most_bytes, pieces)) is not None:
+                return body
         raise BundleSourceUnavailable(
             f"{self.name} gives more than {self._most_bytes} bytes: take data out of the bundle"
         )

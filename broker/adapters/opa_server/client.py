@@ -10,6 +10,7 @@ import aiohttp
 from opa_client.opa_async import AsyncOpaClient
 
 from broker.adapters.opa_server.credentials import Credentials
+from broker.bounded_body import read_at_most
 from broker.errors import PolicyInvalid, PolicyUnavailable
 
 _DEFAULT_PORT: Final = 8181
@@ -105,13 +106,10 @@ class OpaClient(AsyncOpaClient):  # type: ignore[misc]  # the library has no typ
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > MOST_ANSWER_BYTES:
-            raise PolicyInvalid(f"the OPA server's answer has more than {MOST_ANSWER_BYTES} bytes")
-        parts.append(part)
-    return b"".join(parts)
+    body = await read_at_most(MOST_ANSWER_BYTES, response.content.iter_any())
+    if body is None:
+        raise PolicyInvalid(f"the OPA server's answer has more than {MOST_ANSWER_BYTES} bytes")
+    return body
 
 
 def _bracketed(host: str) -> str:

@@ -1,6 +1,7 @@
 package packs.coding_agent_test
 
 import data.broker.decision
+import data.broker.lib
 import data.packs.coding_agent
 
 inside := {"read_only": false, "destructive": false, "idempotent": false, "reversible": true, "open_world": false}
@@ -35,9 +36,12 @@ fetch(arguments, changes) := object.union(
 
 python := call("python_run", {"code": "1"}, {})
 
+# What a package beside says, its own tests ask: none makes these fail.
+alone("coding_agent")
+
 answered(request) := answer if {
 	pack := coding_agent with input as request
-	answer := decision.as_enforced("coding_agent") with input as request with data.teams.coding_agent as pack with data.teams["default"] as {}
+	answer := decision.as_enforced("coding_agent") with input as request with data.teams.coding_agent as pack with lib.counts as alone
 }
 
 outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if answer := answered(request)

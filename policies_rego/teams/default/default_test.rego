@@ -1,6 +1,7 @@
 package teams.default_test
 
 import data.broker.decision
+import data.broker.lib
 
 call(name, arguments, derived) := {
 	"agent": {"id": "spiffe://example.org/agent", "roles": ["agent"], "groups": [], "attributes": {}},
@@ -31,9 +32,14 @@ search_in(folder, paths) := object.union(
 	{"workspace": {"paths": paths}},
 )
 
-outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if {
-	answer := decision.result with input as request
+# What a package beside says, its own tests ask: none makes these fail.
+alone("default")
+
+decided(request) := answer if {
+	answer := decision.result with input as request with lib.counts as alone
 }
+
+outcome(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if answer := decided(request)
 
 replaced(key, value) := object.union(object.remove(python, {key}), {key: value})
 
@@ -159,9 +165,9 @@ test_path_unknown if {
 }
 
 test_ceilings_by_role if {
-	agent := decision.result with input as python
+	agent := decided(python)
 	agent.obligations.limits.memory_bytes == 1073741824
-	both := decision.result with input as object.union(python, {"agent": {"roles": ["agent", "approver"]}})
+	both := decided(object.union(python, {"agent": {"roles": ["agent", "approver"]}}))
 	both.obligations.limits.timeout_s == 30
 	both.obligations.limits.pids == 256
 }

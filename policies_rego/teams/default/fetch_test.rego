@@ -1,7 +1,5 @@
 package teams.default_test
 
-import data.broker.decision
-
 url := {
 	"kind": "url",
 	"scheme": "https",
@@ -21,7 +19,7 @@ fetch(arguments, changes) := object.union(
 open := ["docs.example.org:443", "10.0.0.5:8080"]
 
 listed(request) := [answer.effect, {reason.rule | some reason in answer.reasons}, answer.obligations.egress] if {
-	answer := decision.result with input as request with data.teams["default"].destinations as open
+	answer := decided(request) with data.teams["default"].destinations as open
 }
 
 test_reading_a_listed_host if {
@@ -58,7 +56,7 @@ test_closed_as_shipped if {
 }
 
 test_other_tools_get_no_egress if {
-	answer := decision.result with input as object.union(python, {"tool": {"egress": ["*:*"]}, "derived": {"url": url}})
+	answer := decided(object.union(python, {"tool": {"egress": ["*:*"]}, "derived": {"url": url}}))
 	answer.effect == "allow"
 	answer.obligations.egress == []
 }

@@ -1,8 +1,9 @@
 package teams.default_test
 
 import data.broker.decision
+import data.broker.lib
 
-given(request) := answer.labels if answer := decision.result with input as request
+given(request) := decided(request).labels
 
 labelled(request, labels) := object.union(request, {"session": {"labels": labels}})
 
@@ -10,12 +11,12 @@ both := ["confidential", "more", "untrusted"]
 
 lookup := object.union(call("lookup", {}, {}), {"tool": {"effects": {"open_world": true}}})
 
+beside_lookup(team) if team in {"default", "lookup"}
+
 # As a team would: its own package allows its own tool.
 allowing(request) := [answer.effect, {reason.rule | some reason in answer.reasons}] if {
-	answer := decision.result with input as request with data.teams.lookup as {"allow": {{
-		"rule": "lookup.allow",
-		"message": "m",
-	}}}
+	theirs := {"allow": {{"rule": "lookup.allow", "message": "m"}}}
+	answer := decision.result with input as request with data.teams.lookup as theirs with lib.counts as beside_lookup
 }
 
 test_a_tool_says_what_it_gives if {

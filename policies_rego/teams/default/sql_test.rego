@@ -1,7 +1,5 @@
 package teams.default_test
 
-import data.broker.decision
-
 reads := {"kind": "sql", "statements": 1, "commands": ["select"], "tables": ["orders"], "functions": [], "is_read": true}
 
 query(changes) := object.union(
@@ -18,7 +16,7 @@ databases := {"reading": ["db.example.org:5432"], "writing": ["main.example.org:
 closed := {"reading": [], "writing": []}
 
 asked(request, listed) := [answer.effect, {reason.rule | some reason in answer.reasons}, given] if {
-	answer := decision.result with input as request with data.teams["default"].databases as listed
+	answer := decided(request) with data.teams["default"].databases as listed
 	given := array.concat(answer.obligations.secrets, answer.obligations.egress)
 }
 

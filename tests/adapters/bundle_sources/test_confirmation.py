@@ -1,5 +1,6 @@
 """What is kept of the last confirmation."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class TestConfirmationFile:
         """A confirmation that cannot be kept is said, the one before is still there."""
         file = tmp_path / "confirmed"
         await ConfirmationFile(file).write(KEPT)
-        (tmp_path / "confirmed.new").mkdir()
+        (tmp_path / f".confirmed.{os.getpid()}.new").mkdir()
         with pytest.raises(OSError, match="Is a directory"):
             await ConfirmationFile(file).write(
                 Confirmation(bundle_sha256=samples.digest("new"), at=KEPT.at)
