@@ -430,7 +430,8 @@ def _log_notes(evidence: Evidence) -> list[str]:
 
 
 def _mapping(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, Mapping) else {}
+    # What was parsed is a dict, which is told at once; any other kind of mapping is not.
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def _group(value: JsonObject, name: str) -> JsonObject:
