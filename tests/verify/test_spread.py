@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,7 @@ class Laid:
     folder: Path
     judges: Judges
     size: int
+    root: TrustRoot
 
     def run(self) -> TileRun:
         """Give its entries, noting who reads them."""
@@ -70,7 +71,7 @@ def laid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laid]:
     with Judges(root, open_checkpoint(head, root).checkpoint, 2) as judges:
         for each in judges.begin():
             each.result()
-        yield Laid(folder, judges, len(log.entries))
+        yield Laid(folder, judges, len(log.entries), root)
 
 
 def test_each_process_reads_its_tiles(laid: Laid) -> None:
@@ -98,3 +99,13 @@ def test_what_cannot_be_read(laid: Laid) -> None:
         before.extend(laid.judges.judge(laid.run(), 0, laid.size))
     (laid.folder / "away").rename(laid.folder / "tile/entries/001")
     assert [each.index for each in before] == list(range(WIDTH))
+
+
+def test_each_entry_at_its_own_index(laid: Laid) -> None:
+    """A key's bounds are looked at for each entry's place in the log, not in its tile."""
+    receipt, log = laid.root.keys
+    bounded = replace(laid.root, keys=(replace(receipt, valid_until_index=300), log))
+    head = open_checkpoint(LogFolder(laid.folder).checkpoint(), bounded).checkpoint
+    for start in (0, 290):
+        found = Judges(bounded, head, 1).judge(laid.run(), start, 310)
+        assert [each.step for each in found] == [None] * (300 - start) + ["validity"] * 10
