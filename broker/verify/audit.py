@@ -177,7 +177,7 @@ def _check_beginning(before: Frontier, leaves: TileRun) -> None:
     It takes a hash for each, a thousandth of what verifying takes, and must come first: a state
     that is written over with what a fork has shows nothing any more.
     """
-    tree, first = Frontier.empty(), islice(leaves.since(0), before.size)
+    tree, first = Frontier.empty(), islice(leaves, before.size)
     while chunk := tuple(islice(first, _SAVED_EACH)):
         tree, _ = tree.extended(chunk)
     if tree != before:
