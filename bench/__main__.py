@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m bench [NAME ...]`.
 
 `SHORT=1` is quick. `gvisor` starts a Docker Engine of its own and needs runsc, so it runs only when
-it is named. Table, picture and profile stand in `bench/results/`.
+it is named, and keeps its own profile. Table, picture and profile stand in `bench/results/`.
 """
 
 import os

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import docker
 
-from bench import bare, warm
+from bench import bare, hot_path, warm
 from bench.figure import Figure, quantiles
 from broker.adapters.image_lock import read_image_lock
 from broker.shipped import tools_dir
@@ -42,11 +42,13 @@ def measure(made: Folder, place: Path, *, rounds: int) -> list[Figure]:
             taken_ms = _in_turns(engine, kinds, rounds)
         pooled = _demanding(made, place / "pooled", engine, "runsc")
         pooled.set({"pool": {"containers": 4}})
-        with Served(pooled) as served:
+        with Served(pooled.copy(place / "compared")) as served:
             figures = warm.compare(
                 served, client, images[tool.image], pairs=rounds, runtime="runsc"
             )
         client.close()
+        kept = hot_path.keep(hot_path.waited_for(pooled, rounds), "gvisor.profile")
+        print(f"kept: {kept.name}")
     return figures + _figures(
         taken_ms, f"{rounds} rounds, image and limits of {tool.name} {tool.version}"
     )

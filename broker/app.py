@@ -65,6 +65,7 @@ from broker.people import People
 from broker.policy_engine import open_policy_engine
 from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Signer
 from broker.read import Reader
+from broker.restored import end_what_was_open
 from broker.sandboxes import bound_tools, check_images, docker_engine, pooled
 from broker.secret_ring import open_secrets
 from broker.sessions import Sessions
@@ -133,6 +134,7 @@ async def running(config: Config) -> AsyncIterator[Broker]:
             stack=stack,
         )
         world = await _world(config, outside)
+        await end_what_was_open(config, world, outside.boot)
         executor = Executor(world)
         activation = _activation(config, outside, world)
         stack.push_async_callback(activation.close)

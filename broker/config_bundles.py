@@ -10,8 +10,8 @@ from broker.config_types import (
     OptionalBundleUrl,
     OptionalPath,
     OptionalSecretUri,
-    is_this_machine,
 )
+from broker.core.address import is_this_machine
 from broker.core.freshness import FreshnessRule
 
 

@@ -6,7 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, model_validator
 
 from broker.config_sections import Section
-from broker.config_types import OptionalPath, OptionalSecretUri, is_this_machine
+from broker.config_types import OptionalPath, OptionalSecretUri
+from broker.core.address import is_this_machine
 
 
 class PolicySection(Section):

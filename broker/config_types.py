@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
+from broker.core.address import is_this_machine
 from broker.core.secret import NAME_PATTERN
 from broker.core.token_key import SCHEME as TOKEN_SCHEME
 from broker.core.token_key import TokenKey
@@ -102,20 +103,6 @@ def _bundle_url(value: str) -> str:
     if parts.username is not None or parts.fragment:
         raise ValueError("must be without user, password and fragment: a token goes into token")
     return value
-
-
-def is_this_machine(host: str | None) -> bool:
-    """Tell whether nobody can stand between the broker and a host: it is the broker's own.
-
-    Args:
-        host: As a URL names it; no name but `localhost` is looked up.
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _engine_url(value: str) -> str:

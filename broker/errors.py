@@ -38,6 +38,7 @@ BrokerError                     everything below; has a reason and a message for
 ├── ImageBuildFailed            a tool's image could not be built; names the remedy
 ├── CanonicalError              a value has no canonical JSON form
 ├── LogForked                   what readers were shown of the log is not in the record
+│   └── StoreBehind             as the store is an older copy
 ├── WitnessError                a witness gave no cosignature that counts; says which
 │   └── LogForkSuspected        a witness saw the log with another history, or a longer one
 ├── ReceiptInvalid              a receipt, key or proof does not verify; names the step
@@ -397,6 +398,12 @@ class LogForked(BrokerError):
     """The log that readers were shown is not the one in the record; the broker does not start."""
 
     reason = "LOG_FORKED"
+
+
+class StoreBehind(LogForked):
+    """Readers were shown more of this very log than the store has: it is an older copy."""
+
+    reason = "STORE_BEHIND"
 
 
 class WitnessError(BrokerError):

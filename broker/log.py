@@ -21,7 +21,13 @@ from broker.core.merkle_proof import consistency_proof, inclusion_proof
 from broker.core.signed_note import ED25519, read_note, verifier_key
 from broker.core.tiles import WIDTH, Tile, tiles_between, write_bundle
 from broker.core.trust_root import KeyRole, TrustedKey
-from broker.errors import FailedPrecondition, LogForked, ReceiptInvalid, Unavailable
+from broker.errors import (
+    FailedPrecondition,
+    LogForked,
+    ReceiptInvalid,
+    StoreBehind,
+    Unavailable,
+)
 from broker.ports import (
     Clock,
     Entropy,
@@ -102,6 +108,7 @@ class Log:
         Raises:
             LogForked: Readers were shown a head that the record does not have, or the place where
                 they were shown one is gone, or the record's own nodes are not those of its head.
+            StoreBehind: That head is a later one of the same log.
             StoreUnavailable: The record cannot be read.
         """
         head = await self._record.log_head()
@@ -243,15 +250,23 @@ class Log:
 
     async def _find_shown(self, shown: bytes) -> int:
         try:
-            size = read_checkpoint(read_note(shown).text).size
+            said = read_checkpoint(read_note(shown).text)
         except ReceiptInvalid as error:
             raise LogForked(f"the published checkpoint is none ({error}): {_MOVE}") from error
+        size, latest = said.size, self._head.size if self._head else 0
+        if said.origin == self._origin and size > latest:
+            raise StoreBehind(
+                f"readers were shown a log of {size} entries that this store does not have, as its "
+                f"own has {latest}: it is an older copy. Put the newer store back; where that is "
+                "lost, `toolwarrant restore` lets this one go on, halted, with a new log"
+            )
         known = await self._record.log_head(size)
         # Witnesses' lines may stand behind the log's own.
         if known is None or not shown.startswith(known.checkpoint):
             raise LogForked(
                 f"readers were shown a log of {size} entries that this store does not have: is it "
-                f"an older copy of the store, or another one's log? Put the right store back, "
+                f"an older copy of the store, or another one's log? Put the right store back (or, "
+                "where `toolwarrant restore` was cut off, give it again), "
                 f"or, where it is lost, {_MOVE}"
             )
         return size
@@ -277,8 +292,16 @@ class Log:
             covering: Gives the head to prove it by; absent: the latest one.
 
         Raises:
+            FailedPrecondition: It is in the log that the store had before it was restored.
             Unavailable: No head covered it within 10 s.
         """
+        if receipt.is_past:
+            raise FailedPrecondition(
+                "this receipt is in the log that the store had before it was put back from a "
+                "backup: the files of that log prove it",
+                subject="log",
+                reason="LOG_PAST",
+            )
         index = await self._record.log_index(receipt.sequence)
         head = await (covering or self.covering)(index)
         hashes = await self._record.fold_log(lambda read: inclusion_proof(index, head.size, read))

@@ -102,8 +102,9 @@ def _witness(config: Config, root: TrustRoot, name: str) -> Witness:
         raise fault_in(
             config,
             ("witnesses", name, "key"),
-            f"{config.receipts.trust_root} has no such active key of role witness: no reader would "
-            "count its cosignatures; `toolwarrant receipts witness-key` writes the entry to add",
+            f"{config.receipts.trust_root} has no such active key of role witness, or gives it "
+            "another name: no reader would count its cosignatures; `toolwarrant receipts "
+            "witness-key` writes the entry to add",
         )
     return Witness(name=name, key=key, signs_as=signs_as)
 
@@ -113,11 +114,13 @@ def _key(
 ) -> tuple[TrustedKey | None, str | None]:
     trusted = [key for key in root.of_role(KeyRole.WITNESS) if key.is_unbounded and key.ed25519_key]
     if "+" not in entry.key:
-        return next((key for key in trusted if key.key_id == entry.key), None), None
+        found = next((key for key in trusted if key.key_id == entry.key), None)
+        return found, (found.name or None) if found else None
     try:
         signs_as, public_key = read_verifier_key(entry.key, COSIGNATURE_V1)
     except ReceiptInvalid as error:
         raise fault_in(
             config, ("witnesses", name, "key"), f"is no verifier key of a witness: {error}"
         ) from error
-    return next((key for key in trusted if key.ed25519_key == public_key), None), signs_as
+    named = [key for key in trusted if key.name in ("", signs_as)]
+    return next((key for key in named if key.ed25519_key == public_key), None), signs_as

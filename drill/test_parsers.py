@@ -7,8 +7,7 @@ import copy
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,19 +30,13 @@ from broker.errors import CanonicalError, ReceiptInvalid
 from broker.verify.audit import verify_log
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity
+from drill.fuzz import Rounds, change, mutated
 from tests.core import rfc6962
 from tests.verify.log_vectors import Keys, checkpoint_of, cosigned, new_keys, trusted
 from tests.verify.log_vectors import all_vectors as log_vectors
 from tests.verify.receipts import chain, trust
 from tests.verify.suite import data, records
 from tests.verify.vectors import Vector
-
-AWKWARD = (
-    *(b"\n", b"\n\n", b"\r\n", b"\x00", b"\xff", b" ", b"=", b"==", b"A", b"+", b"-", b"0"),
-    *("\u2014 ".encode(), "\u0661".encode(), b"\xed\xa0\x80", b"9223372036854775808", b"{", b"]"),
-    *(b'"', b"\\u0000", b"null", b"-1", b"1e9", b"[[[[[[[["),
-)
-VALUES = (None, True, False, 0, 1, -1, 2**53, 1.5, "", "0", "x", "\u0661", [], {}, [[]], {"a": {}})
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +52,6 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> list[Vector]:
     return [vector for vector in made if vector.validity is Validity.VALID and vector.proof]
 
 
-@dataclass(slots=True)
-class Rounds:
-    """Rounds until a time has come; how many they were is told then."""
-
-    end_s: float
-    tell: Callable[[int], None]
-
-    def __iter__(self) -> Iterator[int]:
-        count = 0
-        while time.monotonic() < self.end_s:
-            count += 1
-            yield count
-        self.tell(count)
-
-
 @pytest.fixture
 def rounds(
     is_short: bool,
@@ -86,32 +64,6 @@ def rounds(
         end_s=time.monotonic() + (3 if is_short else 60),
         tell=lambda count: record_property("summary", f"{name}: {count} inputs"),
     )
-
-
-def mutated(text: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
-    """Change a text in one to three places."""
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        start = draw.randrange(len(text) + 1)
-        end = min(len(text), start + draw.choice((0, 1, 1, 2, 4, 44, len(text))))
-        match draw.randrange(6):
-            case 0 if text:
-                place = draw.randrange(len(text))
-                text = (
-                    text[:place] + bytes([text[place] ^ 1 << draw.randrange(8)]) + text[place + 1 :]
-                )
-            case 1:
-                text = text[:start] + text[end:]
-            case 2:
-                text = text[:start] + draw.choice(AWKWARD) + text[start:]
-            case 3:
-                text = text[:start] + draw.choice(AWKWARD) + text[end:]
-            case 4:
-                text = text[:start] + text[start:end] * 2 + text[end:]
-            case _:
-                other = draw.choice(others)
-                cut = draw.randrange(len(other) + 1)
-                text = text[:start] + other[cut : cut + draw.choice((1, 8, 64, len(other)))]
-    return text
 
 
 def _of(check: str) -> list[bytes]:
@@ -207,7 +159,7 @@ def test_signed_nonsense(keys: Keys, logged: list[Vector], rounds: Rounds, seed:
         said = copy.deepcopy(draw.choice(statements))
         said["predicate"]["key_id"] = signer.key_id
         for _ in range(draw.choice((0, 1, 1, 2))):
-            _change(said, draw)
+            change(said, draw)
         try:
             payload = canonical_json(said)
             text = envelope(payload, signer.sign(pae(IN_TOTO, payload)))
@@ -215,24 +167,6 @@ def test_signed_nonsense(keys: Keys, logged: list[Vector], rounds: Rounds, seed:
             continue
         verdicts.add(verify_receipt(text, root).validity)
     assert verdicts == {Validity.VALID, Validity.INVALID}
-
-
-def _change(value: Any, draw: random.Random) -> None:
-    """Put a value of another kind somewhere into a statement, or take something out."""
-    while True:
-        names = list(value) if isinstance(value, dict) else list(range(len(value)))
-        if not names:
-            return
-        name = draw.choice(names)
-        inner = value[name]
-        if isinstance(inner, dict | list) and inner and draw.random() < 0.8:
-            value = inner
-            continue
-        if draw.random() < 0.2:
-            del value[name]
-        else:
-            value[name] = copy.deepcopy(draw.choice(VALUES))
-        return
 
 
 @pytest.mark.timeout(300)

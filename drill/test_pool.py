@@ -21,9 +21,11 @@ import pytest
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from broker.config_template import Settings
+from broker.adapters.docker_engine.settings import SLOT_LABEL
+from broker.adapters.sqlite_store.call_record import load_call
 from drill.mixture.book import Wish
 from drill.mixture.desk import Desk, FetchTargets
+from drill.mixture.policies import Policies
 from drill.mixture.stage import Played, Stage
 from drill.mixture.traces import Ground, settled
 from tests.broker_process import LABEL, Folder, Served
@@ -31,7 +33,7 @@ from tests.conftest import opa
 from tests.e2e.crash.conftest import Start
 from tests.e2e.crash.own_engine import OwnEngine
 from tests.e2e.crash.proof import check_record, read_record
-from tests.e2e.policies import RENAMED, STEERED, compile_policy
+from tests.e2e.policies import STEERED, compile_policy
 
 __all__ = ["opa"]
 
@@ -44,6 +46,7 @@ FULL = (
         "agent halted": 12,
         "Engine killed": 3,
         "broker killed": 4,
+        "policy activated": 24,
         "policy changed": 6,
         "image changed": 6,
     },
@@ -54,6 +57,7 @@ SHORT = (
         "container killed": 3,
         "agent halted": 1,
         "Engine killed": 1,
+        "policy activated": 2,
         "policy changed": 1,
         "image changed": 1,
     },
@@ -64,7 +68,10 @@ CODE = "import os; print(os.listdir('/tmp')); open('/tmp/used', 'w')"
 _TAKEN = re.compile(r'^toolwarrant_sandboxes_total\{way="(\w+)"\} (\S+)$', re.MULTILINE)
 THOUGHT_S = 0.4
 SMALL = 50331648
-"""Memory of a call whose purpose is `small`, as the policy has it."""
+"""Memory of a call whose purpose is `small`, as one policy has it."""
+ROOMIER = 58720256
+"""The same, as the other policy has it."""
+POLICIES = {SMALL: STEERED, ROOMIER: STEERED.replace(str(SMALL), str(ROOMIER))}
 
 
 def _fresh(desk: Desk, purpose: str = "") -> None:
@@ -106,13 +113,19 @@ class Ways:
 
 
 class Census:
-    """Counts the containers that live, again and again, while it is used in `with`."""
+    """Counts the containers that live, again and again, while it is used in `with`.
+
+    Takes down when each was made, by its slot; one that was made less than a look before its Engine
+    was killed may be missing.
+    """
 
     def __init__(self, engine: OwnEngine) -> None:
         self._engine = engine
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._count, daemon=True)
+        self._since = f"{time.time():.9f}"
         self.counts: list[int] = []
+        self.made_ns: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -128,7 +141,15 @@ class Census:
             # One that is down has none that could be counted.
             with suppress(DockerException, RequestException):
                 self.counts.append(len(client.containers(filters={"label": LABEL})))
+                self._note_made(client)
         client.close()
+
+    def _note_made(self, client: docker.APIClient) -> None:
+        until = f"{time.time():.9f}"
+        wanted = {"type": "container", "event": "create", "label": LABEL}
+        for event in client.events(since=self._since, until=until, filters=wanted, decode=True):
+            self.made_ns[event["Actor"]["Attributes"][SLOT_LABEL]] = event["timeNano"]
+        self._since = until
 
 
 @pytest.fixture
@@ -165,28 +186,28 @@ def ways(served: Served, metrics: str) -> Ways:
 
 
 @pytest.fixture
-def changes(
-    served: Served, engine: OwnEngine, opa: str, tmp_path: Path
-) -> dict[str, Callable[[], object]]:
-    """Other policies and other images, in turns."""
-    bundles = [compile_policy(text, tmp_path / name, opa) for name, text in
-               (("steered", STEERED), ("renamed", RENAMED))]  # fmt: skip
+def policies(served: Served, engine: OwnEngine, opa: str, tmp_path: Path) -> Policies:
+    """Policies that give small calls another profile each; the broker has the first of them."""
+    bundles = {
+        memory_bytes: compile_policy(text, tmp_path / str(memory_bytes), opa).read_bytes()
+        for memory_bytes, text in POLICIES.items()
+    }
+    scratch = tmp_path / "numbered"
+    scratch.mkdir()
+    made = Policies(served, engine, bundles, scratch)
+    served.kill()
+    made.configure()
+    served.start()
+    return made
+
+
+@pytest.fixture
+def change_image(served: Served, engine: OwnEngine) -> Callable[[], object]:
+    """Two images of one tool, in turns."""
     lock = served.folder.path / "images.lock.json"
     pinned = json.loads(lock.read_text())
-    next_bundle = cycle(bundles)
-    next_image = cycle([_another(engine, pinned["python_run"]), pinned["python_run"]])
-
-    def change_policy() -> None:
-        settings: Settings = {"policy": {"bundle": str(next(next_bundle))}}
-        served.folder.set(settings)
-
-    def change_image() -> None:
-        lock.write_text(json.dumps({**pinned, "python_run": next(next_image)}))
-
-    served.kill()
-    change_policy()
-    served.start()
-    return {"policy changed": change_policy, "image changed": change_image}
+    images = cycle([_another(engine, pinned["python_run"]), pinned["python_run"]])
+    return lambda: lock.write_text(json.dumps({**pinned, "python_run": next(images)}))
 
 
 def _another(engine: OwnEngine, image: str) -> str:
@@ -208,14 +229,16 @@ def _free() -> str:
 def test_no_container_serves_two(
     served: Served,
     engine: OwnEngine,
-    changes: dict[str, Callable[[], object]],
+    policies: Policies,
+    change_image: Callable[[], object],
     ways: Ways,
     is_short: bool,
     seed: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Each call has a container of its own that nobody had used, of just its image and limits;
-    what waits stays within its number, and nothing is left when the broker has stopped.
+    """Each call has a container of its own that nobody had used, of just its image and limits, made
+    when the policy that it came under was active already; what waits stays within its number, what
+    waited for another policy goes, and nothing is left when the broker has stopped.
     """
     ground = Ground(served=served, engine=engine, mounts=frozenset(engine.mounts()))
     stage = Stage(
@@ -224,7 +247,8 @@ def test_no_container_serves_two(
         places=FetchTargets(open="", closed=""),
         desks=1,
         trials=TRIALS,
-        changes=changes,
+        changes={"policy changed": policies.configure, "image changed": change_image},
+        live_changes={"policy activated": policies.activate},
         farewell=ways.note,
     )
     turns, plan = SHORT if is_short else FULL
@@ -233,11 +257,18 @@ def test_no_container_serves_two(
         played = stage.play(chance, turns, plan)
         while ways.note()["warm"] < turns:
             played += stage.play(chance, turns // 10, {})
-    record_property("summary", f"SEED={seed} pool: {played}; {dict(ways.note())}")
+    small = _check_runs(served, played, policies)
+    unknown = _check_ages(served, census)
+    record_property(
+        "summary",
+        f"SEED={seed} pool: {played}; {dict(ways.note())}; small calls by memory: {dict(small)}; "
+        f"{policies.let_go} containers let go, {len(unknown)} of unknown age",
+    )
     assert Counter(fault.kind for fault in played.faults) == plan
     assert [str(each) for each in played.untouched if not each.is_right] == []
     assert [str(each) for each in played.made if each.is_wrong] == []
-    _check_runs(served, played)
+    assert len(unknown) <= (RUNNING + POOL) * plan["Engine killed"]
+    assert policies.let_go > 0
     assert max(census.counts) <= RUNNING + POOL
     assert settled(lambda: {} if len(engine.containers()) <= POOL else {"waiting": True}) == {}
     check_record(read_record(served.folder.store), served.folder.path / "trust-root.json")
@@ -245,21 +276,59 @@ def test_no_container_serves_two(
     assert settled(ground.left) == {}
 
 
-def _check_runs(served: Served, played: Played) -> None:
-    """No slot twice; each with the image and the memory that its own call was decided for."""
+def _check_runs(served: Served, played: Played, policies: Policies) -> Counter[int]:
+    """No slot twice; each with the image and the memory that its own call was decided for; count
+    the small ones by that memory.
+    """
     with sqlite3.connect(f"file:{served.folder.store}?mode=ro", uri=True) as store:
         runs = store.execute("SELECT call, data FROM events WHERE type = 'run.starting'").fetchall()
         calls = {
-            call: json.loads(record)
+            f"calls/{call}": load_call(record)
             for call, record in store.execute("SELECT id, record FROM calls").fetchall()
         }
-    facts = [(calls[call], json.loads(data)) for call, data in runs]
-    assert len({data["slot"] for _, data in facts}) == len(facts)
-    for call, data in facts:
-        sandbox = data["sandbox"]
-        limits = call["obligations"]["limits"]
-        assert sandbox["image"] == call["image"]
-        assert sandbox["memory_bytes"] == limits["memory_bytes"]
-    small = sum(data["sandbox"]["memory_bytes"] == SMALL for _, data in facts)
-    assert 0 < small < len(facts)
-    assert len(facts) >= len([each for each in played.made if each.is_right])
+    starts = {f"calls/{call}": json.loads(data) for call, data in runs}
+    # Fewer, too, where a call began twice.
+    assert len({data["slot"] for data in starts.values()}) == len(runs)
+    assert len(runs) >= len([each for each in played.made if each.is_right])
+    memory_bytes = {}
+    for name, data in starts.items():
+        sandbox, obligations = data["sandbox"], calls[name].obligations
+        assert obligations is not None
+        assert sandbox["image"] == calls[name].image
+        assert sandbox["memory_bytes"] == obligations.limits.memory_bytes
+        memory_bytes[name] = sandbox["memory_bytes"]
+    small = [
+        each.call.name
+        for each in played.made
+        if each.wish.purpose == "small" and each.call.name in memory_bytes
+    ]
+    for name in small:
+        # Asked again as a bundle came between, one that allows more changes nothing.
+        deciding = {each.bundle_sha256 for each in calls[name].evaluations}
+        assert memory_bytes[name] in {policies.small_bytes[each] for each in deciding}
+    assert 0 < len(small) < len(runs)
+    return Counter(memory_bytes[name] for name in small)
+
+
+def _check_ages(served: Served, census: Census) -> list[str]:
+    """A call's container is no older than the activation before the call; list the calls of which
+    nobody saw when their containers were made.
+    """
+    with sqlite3.connect(f"file:{served.folder.store}?mode=ro", uri=True) as store:
+        activations = store.execute(
+            "SELECT sequence, at_us FROM events WHERE type = 'policy.activated' ORDER BY sequence"
+        ).fetchall()
+        runs = store.execute(
+            "SELECT call, json_extract(data, '$.slot'),"
+            " (SELECT min(sequence) FROM events WHERE call = run.call)"
+            " FROM events AS run WHERE type = 'run.starting'"
+        ).fetchall()
+    unknown, older = [], []
+    for call, slot, sequence in runs:
+        latest_us = max((at_us for begun, at_us in activations if begun < sequence), default=0)
+        if slot not in census.made_ns:
+            unknown.append(call)
+        elif census.made_ns[slot] < latest_us * 1000:
+            older.append(call)
+    assert older == []
+    return unknown

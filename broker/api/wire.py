@@ -46,6 +46,10 @@ _HALTED = "an operator has halted it: it waits, and goes on or expires by itself
 _CUT_OFF = (
     "the broker was stopped while it ran, and ended it: check what it did before you call again"
 )
+_RESTORED = (
+    "the broker's store was put back from a backup, since which it may have run: check what it did "
+    "before you call again"
+)
 _KILLED_BY_HALT = "an operator halted it while it ran: check what it did before you call again"
 
 
@@ -95,6 +99,8 @@ def _next(answer: Answer) -> str:
         return _KILLED_BY_HALT
     if answer.call.cause is Cause.BROKER_STOPPED:
         return _CUT_OFF
+    if answer.call.cause is Cause.STORE_RESTORED:
+        return _RESTORED
     if answer.call.cause is Cause.SECRET_UNAVAILABLE:
         return _UNREADABLE
     if answer.call.cause is Cause.RUNTIME_MISSING:

@@ -86,9 +86,7 @@ def verify(
                 progress=advance,
             )
     except StateUnusable as error:
-        raise ConfigurationError(
-            str(state), None, f"{error}: name another file by --state, or remove it to begin anew"
-        ) from error
+        raise ConfigurationError(str(state), None, str(error)) from error
     except OSError as error:
         raise ConfigurationError(
             str(error.filename), None, f"cannot be read: {error.strerror}"
@@ -99,6 +97,11 @@ def verify(
         _print(verdict)
     if leaves is None and verdict.validity is Validity.INVALID:
         note(_EXPORT)
+    if verdict.resumed_at and verdict.validity is Validity.INVALID:
+        note(
+            f"it went on from entry {verdict.resumed_at} by what {state} keeps: audit once without "
+            "--state, which tells whether the log is wrong or that file is of another one"
+        )
     raise typer.Exit(verdict.validity.value)
 
 

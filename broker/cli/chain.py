@@ -67,7 +67,7 @@ def envelopes(target: Path) -> Iterator[bytes]:
         for number, line in enumerate(lines, start=1):
             try:
                 yield str(json.loads(line)["receipt"]).encode()
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ConfigurationError(
                     str(target), number, "is no line of `receipts export`"
                 ) from error

@@ -20,6 +20,7 @@ from broker.cli import (
     keys,
     policy,
     receipts,
+    restore,
     serve,
     tools,
     trust_root,
@@ -29,10 +30,10 @@ from broker.cli.exits import OF_OTHERS, Exit, exit_of_error
 from broker.cli.options import ADDRESS_VARIABLE, AS_VARIABLE, OUTPUT_VARIABLE, Output
 from broker.cli.terminal import lines, note
 from broker.client import CONFIG_VARIABLE, ClientError
-from broker.errors import BrokerError, KeyRefused, TokenUnavailable
+from broker.errors import BrokerError, KeyRefused, StoreBehind, TokenUnavailable
 
 # What operators look up by its reason: a broker's answer, and why one does not start.
-_NAMED = (ClientError, KeyRefused, TokenUnavailable)
+_NAMED = (ClientError, KeyRefused, StoreBehind, TokenUnavailable)
 
 app = typer.Typer(
     help="The broker between AI agents and their tools: no tool runs without a warrant.",
@@ -45,6 +46,7 @@ app = typer.Typer(
 
 app.command(epilog=OF_OTHERS)(init.init)
 app.command(epilog=OF_OTHERS)(serve.serve)
+app.command(epilog=OF_OTHERS)(restore.restore)
 app.command()(doctor.doctor)
 app.command(epilog=call.EPILOG)(call.call)
 app.add_typer(calls.app, name="calls")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -99,6 +100,13 @@ def verify(
     witness_quorum: Annotated[
         int | None, typer.Option(help="How many witnesses must have signed.", min=1)
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="The log's files, folder or https://...: the proof is made from them."),
+    ] = None,
+    proof_out: Annotated[
+        Path | None, typer.Option(help="With --log: write that proof to a new file.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Verify a receipt offline.
@@ -115,6 +123,8 @@ def verify(
         result=result,
         witness_quorum=witness_quorum,
         output=output.value,
+        log=log,
+        proof_out=proof_out,
     )
     raise typer.Exit(code)
 
@@ -185,11 +195,11 @@ def witness_key(
     Take the key from the witness's operator, never from the broker. No broker is asked.
     """
     try:
-        _, public_key = read_verifier_key(key, COSIGNATURE_V1)
+        name, public_key = read_verifier_key(key, COSIGNATURE_V1)
     except ReceiptInvalid as error:
         raise typer.BadParameter(f"no verifier key of a witness: {error}") from error
-    entry = write_trusted_key(TrustedKey.from_pem(KeyRole.WITNESS, ed25519_pem(public_key)))
-    document({**entry})
+    witness = TrustedKey.from_pem(KeyRole.WITNESS, ed25519_pem(public_key))
+    document({**write_trusted_key(replace(witness, name=name))})
 
 
 @app.command(epilog=OF_OTHERS)

@@ -26,6 +26,8 @@ from broker.core.trust_root import (
 )
 from broker.errors import ConfigurationError, InvalidArgument
 from broker.root_file import read_root_text, read_statement_file, replace_root, root_text
+from broker.verify.log_folder import LogFolder
+from broker.verify.overrun import first_signed
 from broker.verify.signature import is_signed
 from broker.verify.trust_root import open_pinned, open_successor, open_trust_root
 
@@ -61,7 +63,8 @@ def show(file: FileArgument, output: OutputOption = Output.TABLE) -> None:
         ("ROLE", "STATUS", "FROM", "UNTIL", "KEY"),
         [
             (
-                key.role.value,
+                # Who signs a version looks at all that it says.
+                f"{key.role.value} {key.name}".rstrip(),
                 key.status.value,
                 str(key.valid_from_index),
                 "-" if key.valid_until_index is None else str(key.valid_until_index),
@@ -98,20 +101,30 @@ def new_version(
     threshold: Annotated[
         int | None, typer.Option(help="How many root keys have to sign from now on.", min=1)
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the log, or a copy: an --until before what its key signed is refused."
+        ),
+    ] = None,
 ) -> None:
     """Write the next version of a trust root; nothing is signed.
 
     No key is taken away: what an old one signed must stay decidable.
     """
+    root = read_trust_root(read_root_text(file))
+    ends = [_ending("--until", text, is_withdrawn=False) for text in until or ()]
     changed = next_version(
-        read_trust_root(read_root_text(file)),
+        root,
         added=[_added(text, valid_from) for text in add or ()],
         endings=[
-            *(_ending("--until", text, is_withdrawn=False) for text in until or ()),
+            *ends,
             *(_ending("--withdraw", text, is_withdrawn=True) for text in withdraw or ()),
         ],
         root_threshold=threshold,
     )
+    for ending in ends:
+        _refuse_overrun(root, ending, log)
     write_new(out, root_text(changed))
     note(f"wrote version {changed.version} to {out}{_next_step(changed)}")
 
@@ -219,6 +232,7 @@ def _plain(root: TrustRoot, signers: tuple[Sha256, ...] | None) -> dict[str, Pla
         "signed_by": None if signers is None else list(signers),
         "keys": [
             {
+                **({"name": key.name} if key.name else {}),
                 "role": key.role.value,
                 "keyid": key.key_id,
                 "status": key.status.value,
@@ -255,6 +269,31 @@ def _ending(option: str, text: str, *, is_withdrawn: bool) -> Ending:
         until_index=int(index) if parted else None,
         is_withdrawn=is_withdrawn,
     )
+
+
+def _refuse_overrun(root: TrustRoot, ending: Ending, log: Path | None) -> None:
+    """Refuse an end before what the key signed, which would be invalid for ever."""
+    key, until = root.find(ending.key_id), ending.until_index
+    if key is None or until is None or key.role not in (KeyRole.RECEIPT, KeyRole.LOG):
+        return
+    if log is None:
+        note(
+            f"whatever {key.key_id} signed from index {until} on is invalid by this version, and "
+            "no later one can take that back: --log FOLDER looks whether there is any"
+        )
+        return
+    try:
+        found = first_signed(LogFolder(log), key, until)
+    except OSError as error:
+        raise ConfigurationError(
+            str(log), None, f"cannot be read ({error.strerror}): name the folder of a log"
+        ) from error
+    if found is not None:
+        raise InvalidArgument(
+            "--until",
+            f"{key.key_id} signed entry {found} of this log, which would be invalid for ever: end "
+            "it behind all that it signed; where others may have it, use --withdraw KEYID=INDEX",
+        )
 
 
 def _add(file: Path, statement: RootStatement, key: TrustedKey, signature: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Say which addresses no name may lead to.
+"""Say which addresses no name may lead to, which are this machine's own.
 
 The table is written out: what a library calls private changes with its version.
 """
@@ -52,3 +52,17 @@ def kind_denied(address: Address, allow: Iterable[Network]) -> str | None:
     if address.version == 6 and address not in _GLOBAL_V6:
         return "not global"
     return None
+
+
+def is_this_machine(host: str | None) -> bool:
+    """Tell whether nobody can stand between the broker and a host: it is the broker's own.
+
+    Args:
+        host: As a URL names it; no name but `localhost` is looked up.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False

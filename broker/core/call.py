@@ -23,6 +23,8 @@ class Cause(Enum):
     BROKER_RESTARTED = "broker_restarted"
     BROKER_STOPPED = "broker_stopped"
     """It ran on when the time was over that a stopping broker gives."""
+    STORE_RESTORED = "store_restored"
+    """The store was put back from a backup, in which the call was open: it may have run since."""
     DECIDE_BY_PASSED = "decide_by_passed"
     RUN_BY_PASSED = "run_by_passed"
     START_BY_PASSED = "start_by_passed"

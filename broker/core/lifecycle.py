@@ -74,6 +74,9 @@ TABLE: dict[tuple[CallState | None, Step], CallState] = {
     (_S.HELD, Step.DENY): _S.DENIED,
     (_S.HELD, Step.EXPIRE): _S.EXPIRED,
     (_S.HELD, Step.CANCEL): _S.CANCELLED,
+    # Of a store that was put back: whether it ran since the backup, nobody here knows.
+    (_S.HELD, Step.INTERRUPT): _S.INTERRUPTED,
+    (_S.QUEUED, Step.INTERRUPT): _S.INTERRUPTED,
     (_S.QUEUED, Step.START): _S.RUNNING,
     # A release that policy now judges more strictly opens a new hold (contract §5).
     (_S.QUEUED, Step.HOLD): _S.HELD,

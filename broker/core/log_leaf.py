@@ -64,7 +64,11 @@ _TOLD = {
     LeafKind.APPROVAL: ("verdict", "voter", "view_sha256", "vote_sha256", "number", "grant", "by"),
     LeafKind.POLICY: ("bundle", "revision", "previous", "version", "boot", "by"),
     LeafKind.KEY: ("role", "key_id", "previous", "version", "by"),
-    LeafKind.HALT: ("halt", "scope", "agent", "tool", "by", "reason_sha256"),
+    LeafKind.HALT: (
+        *("halt", "scope", "agent", "tool", "by", "reason_sha256"),
+        # The log that a restored store had: where it stood when it was last known.
+        *("previous_origin", "previous_size", "previous_root_sha256"),
+    ),
 }
 
 

@@ -141,6 +141,13 @@ def check_successor(trusted: TrustRoot, statement: RootStatement, is_signed: IsS
             signed it, or it undoes what that one decided of a key; step `trust_root`.
     """
     check_own_threshold(statement, is_signed)
+    if statement.root.version == trusted.version and statement.root != trusted:
+        raise ReceiptInvalid(
+            _STEP,
+            f"it is another version {trusted.version} than the one that you trust: root keys "
+            "signed two of one number, or one of them is somebody else's. Take neither on, keep "
+            "both, ask those who hold the root keys",
+        )
     if statement.root.version != trusted.version + 1:
         raise ReceiptInvalid(
             _STEP,

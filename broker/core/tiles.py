@@ -11,7 +11,7 @@ from broker.core.merkle import HASH_BYTES, Node
 from broker.errors import ReceiptInvalid
 
 WIDTH = 256
-_HEIGHT = 8
+HEIGHT = 8
 _STEP = "tiles"
 _LENGTH_BYTES = 2
 
@@ -50,7 +50,7 @@ class Tile:
     @property
     def nodes(self) -> list[Node]:
         """List the nodes whose hashes stand in it."""
-        height = _HEIGHT * (self.level or 0)
+        height = HEIGHT * (self.level or 0)
         return [Node(height, self.start + place) for place in range(self.width)]
 
 
@@ -60,7 +60,7 @@ def tiles_between(old: int, new: int) -> Iterator[Tile]:
     For each of its levels: what became full, then the partial one where there is one.
     """
     for level in (None, *range(64)):
-        height = _HEIGHT * (level or 0)
+        height = HEIGHT * (level or 0)
         before, after = old >> height, new >> height
         if after == 0:
             return

@@ -10,6 +10,7 @@ from typing import Self
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.ids import Sha256, sha256_hex
+from broker.core.signed_note import is_key_name
 from broker.core.strict_json import parse_object
 from broker.errors import InvalidArgument, ReceiptInvalid
 
@@ -64,6 +65,7 @@ class TrustedKey:
         public_key_pem: SPKI PEM, Ed25519 or ECDSA P-256.
         valid_from_index: First index of the log that the key may sign.
         valid_until_index: First index that it may sign no more; None while there is no end.
+        name: Of a witness: the name under which its cosignatures count; empty: any.
     """
 
     role: KeyRole
@@ -72,6 +74,7 @@ class TrustedKey:
     valid_from_index: int = 0
     valid_until_index: int | None = None
     status: KeyStatus = KeyStatus.ACTIVE
+    name: str = ""
 
     def __post_init__(self) -> None:
         if sha256_hex(spki_der(self.public_key_pem)) != self.key_id:
@@ -79,6 +82,11 @@ class TrustedKey:
         until = self.valid_until_index
         if self.valid_from_index < 0 or (until is not None and until < self.valid_from_index):
             raise ReceiptInvalid(_STEP, f"key {self.key_id} is valid at no index")
+        if self.name and not (self.role is KeyRole.WITNESS and is_key_name(self.name)):
+            raise ReceiptInvalid(
+                _STEP,
+                f"key {self.key_id} has a name, which is for witnesses, without a space or a plus",
+            )
 
     @classmethod
     def from_pem(cls, role: KeyRole, public_key_pem: str) -> Self:
@@ -181,7 +189,9 @@ def write_trust_root(root: TrustRoot) -> str:
 
 def write_trusted_key(key: TrustedKey) -> dict[str, str | int | None]:
     """Write a key's entry in `trust-root.json`."""
+    named = {"name": key.name} if key.name else {}
     return {
+        **named,
         "role": key.role.value,
         "keyid": key.key_id,
         "public_key": key.public_key_pem,
@@ -297,14 +307,16 @@ def _is_other_role(role: object, known: set[str]) -> bool:
 def _read_key(entry: JsonValue | Sequence[JsonValue]) -> TrustedKey:
     if not isinstance(entry, Mapping):
         raise ReceiptInvalid(_STEP, "a key is not an object")
-    until = entry.get("valid_until_index")
+    until, role = entry.get("valid_until_index"), KeyRole(_text(entry, "role"))
+    is_named = role is KeyRole.WITNESS and "name" in entry
     return TrustedKey(
-        role=KeyRole(_text(entry, "role")),
+        role=role,
         key_id=Sha256(_text(entry, "keyid")),
         public_key_pem=_text(entry, "public_key"),
         valid_from_index=_index("valid_from_index", entry.get("valid_from_index")),
         valid_until_index=None if until is None else _index("valid_until_index", until),
         status=_status(_text(entry, "status")),
+        name=_text(entry, "name") if is_named else "",
     )
 
 

@@ -20,6 +20,9 @@ HALTS_PREMISE = "halts"
 LABELS_PREMISE = "labels"
 """Names what `PremiseChanged` says of a start that was decided before its agent's last label."""
 
+RESTORED_PREMISE = "store.restored"
+"""Names the ids that a restored store had, parted by spaces, while calls of theirs are open."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -112,12 +115,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReceipt:
-    """A sealed receipt: the exact envelope text with its place in the broker's sequence."""
+    """A sealed receipt: the exact envelope text with its place in the broker's sequence.
+
+    Args:
+        is_past: Whether it is of the installation that the store was before it was restored, so of
+            another sequence and another log.
+    """
 
     sequence: int
     call: CallId
     envelope: bytes
     at: datetime
+    is_past: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Steps that a refusal names, besides those of a receipt and of a checkpoint: `kept` (the log went
 back behind, or is another one than, the checkpoint that the reader kept), `chain` (receipts,
-installation, epoch), `place`, `intents`, `batches`, `tiles`, `tree`.
+installation, epoch), `place`, `intents`, `batches`, `tiles`, `tree`, `state` (the log begins
+otherwise than the one of which an earlier audit's state was kept).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from broker.core.ids import Sha256
-from broker.core.merkle import EMPTY_ROOT
+from broker.core.merkle import EMPTY_ROOT, Frontier
 from broker.core.trust_root import TrustRoot
 from broker.errors import ReceiptInvalid
-from broker.verify.audit_state import StateUnusable, read_state, write_state
+from broker.verify.audit_state import BEGIN_ANEW, StateUnusable, read_state, write_state
 from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, witnesses_of
 from broker.verify.log_folder import TileRun
 from broker.verify.spread import Judges
@@ -67,7 +68,13 @@ class _Audit:
     signed: SignedCheckpoint | None = None
     kept: SignedCheckpoint | None = None
     witnesses: tuple[Sha256, ...] = ()
-    resumed_at: int = 0
+    before: Frontier | None = None
+    next_save: int = 0
+
+    @property
+    def resumed_at(self) -> int:
+        """Give how many entries an earlier audit had found good."""
+        return self.before.size if self.before else 0
 
     @property
     def size(self) -> int:
@@ -114,9 +121,10 @@ def verify_log(
     try:
         _open(audit, checkpoint, kept, quorum)
         if state is not None:
-            _resume(audit, state)
+            _resume(audit, state, leaves)
         _follow(audit, entries, leaves, workers, save, progress)
         _close(audit)
+        _keep(audit, save)
     except ReceiptInvalid as error:
         message = str(error).removeprefix(f"{error.step}: ")
         return _verdict(audit, Validity.INVALID, error.step, message)
@@ -146,14 +154,39 @@ def _open(audit: _Audit, checkpoint: bytes, kept: bytes | None, quorum: int) -> 
     _compare_kept(audit)
 
 
-def _resume(audit: _Audit, state: bytes) -> None:
+def _resume(audit: _Audit, state: bytes, leaves: Iterable[bytes] | None) -> None:
     walk = read_state(state, origin=audit.origin, trust_root=audit.trust_root)
     if walk.size > audit.size:
-        raise StateUnusable(f"it came to entry {walk.size}, the log has {audit.size}")
+        raise StateUnusable(
+            f"it came to entry {walk.size}, the log has {audit.size}: the log went back, or this "
+            "is an older copy of it. Keep the file, as it may be all that shows it; audit the log "
+            "by itself with another --state"
+        )
     if audit.kept and audit.kept.checkpoint.size < walk.size:
-        raise StateUnusable("it is past the checkpoint that was kept")
-    audit.walk, audit.resumed_at = walk, walk.size
+        raise StateUnusable(f"it is past the checkpoint that was kept: {BEGIN_ANEW}")
+    if isinstance(leaves, TileRun):
+        _check_beginning(walk.tree, leaves)
+    audit.walk, audit.before = walk, walk.tree
+    audit.next_save = _next_save(walk.size)
     _compare_kept(audit)
+
+
+def _check_beginning(before: Frontier, leaves: TileRun) -> None:
+    """Check that a log begins with the entries that an earlier audit found good.
+
+    It takes a hash for each, a thousandth of what verifying takes, and must come first: a state
+    that is written over with what a fork has shows nothing any more.
+    """
+    tree, first = Frontier.empty(), islice(leaves.since(0), before.size)
+    while chunk := tuple(islice(first, _SAVED_EACH)):
+        tree, _ = tree.extended(chunk)
+    if tree != before:
+        raise ReceiptInvalid(
+            "state",
+            f"its first {before.size} entries are not those of the log that the state was kept of: "
+            "it was forked or rewritten since, or the state is another's. Keep the state with this "
+            "log as it is, as the two show it; audit the log by itself with another --state",
+        )
 
 
 def _follow(
@@ -176,6 +209,11 @@ def _follow(
                 _tell(audit, save, progress)
 
 
+def _next_save(size: int) -> int:
+    # Ever further apart, as a state grows with its log: an eighth is lost at most.
+    return size + max(_SAVED_EACH, size // 8)
+
+
 def _between(values: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
     # What was verified before is not read again where it need not be.
     if isinstance(values, TileRun):
@@ -186,10 +224,16 @@ def _between(values: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
 def _tell(
     audit: _Audit, save: Callable[[bytes], None] | None, progress: Callable[[int], None] | None
 ) -> None:
-    if save:
-        save(write_state(audit.walk, trust_root=audit.trust_root))
+    if audit.next_save <= audit.walk.size < audit.size:
+        _keep(audit, save)
+        audit.next_save = _next_save(audit.walk.size)
     if progress:
         progress(audit.walk.size)
+
+
+def _keep(audit: _Audit, save: Callable[[bytes], None] | None) -> None:
+    if save:
+        save(write_state(audit.walk, trust_root=audit.trust_root))
 
 
 def _compare_kept(audit: _Audit) -> None:
@@ -224,7 +268,7 @@ def _verdict(audit: _Audit, validity: Validity, step: str | None, message: str) 
         installation=walk.installation,
         head=walk.tip.head,
         kinds=dict(walk.kinds),
-        open_intents=tuple(walk.intents.items()),
+        open_intents=tuple((call, intent.index) for call, intent in walk.intents.items()),
         excused=walk.excused,
         unbatched=walk.unbatched,
         signed=audit.signed,

@@ -9,15 +9,20 @@ from broker.core.merkle import Frontier
 from broker.core.strict_json import parse_object
 from broker.core.trust_root import TrustRoot, write_trust_root
 from broker.errors import InvalidArgument
+from broker.verify.call_set import CallSet
 from broker.verify.chain import Tip
-from broker.verify.walk import Begun, Walk
+from broker.verify.run_facts import RunFacts
+from broker.verify.walk import Begun, Intent, Walk
 
-_SCHEMA = "toolwarrant.audit-state/v1"
-_MAX_BYTES = 64 << 20
+BEGIN_ANEW = "name another file by --state, or remove it to begin anew"
+"""What to do with a state that is of no use, nor evidence of anything."""
+_SCHEMA = "toolwarrant.audit-state/v2"
+# 21 bytes for each call that ended.
+_MAX_BYTES = 1 << 30
 
 
 class StateUnusable(ValueError):
-    """What was kept of an audit is not one of this log under this trust root."""
+    """What was kept of an audit cannot be gone on from; the message says what to do."""
 
 
 def write_state(walk: Walk, *, trust_root: TrustRoot) -> bytes:
@@ -30,7 +35,7 @@ def write_state(walk: Walk, *, trust_root: TrustRoot) -> bytes:
         {
             "schema": _SCHEMA,
             "origin": walk.origin,
-            "trust_root_sha256": _digest(trust_root),
+            "trust_root": {"version": trust_root.version, "sha256": _digest(trust_root)},
             "size": walk.size,
             "tree": [each.hex() for each in walk.tree.hashes],
             "tip": asdict(walk.tip),
@@ -40,7 +45,8 @@ def write_state(walk: Walk, *, trust_root: TrustRoot) -> bytes:
             "covered": walk.covered,
             "since": walk.since,
             "counts": dict(walk.counts),
-            "intents": dict(walk.intents),
+            "intents": {call: asdict(intent) for call, intent in walk.intents.items()},
+            "ended": walk.ended.write(),
             "waiting": [asdict(begun) for begun in walk.waiting],
             "excused": walk.excused,
             "kinds": dict(walk.kinds),
@@ -57,17 +63,39 @@ def read_state(text: bytes, *, origin: str, trust_root: TrustRoot) -> Walk:
     """
     try:
         state = parse_object(text, field="state", max_bytes=_MAX_BYTES, max_values=_MAX_BYTES).value
-        if state["schema"] != _SCHEMA:
-            raise StateUnusable("it is of another version")
-        if state["origin"] != origin:
-            raise StateUnusable("it is of another log")
-        if state["trust_root_sha256"] != _digest(trust_root):
-            raise StateUnusable("it was made under another trust root")
-        return _walk(state)
+        fault = _fault(state, origin, trust_root)
+        walk = None if fault else _walk(state)
     except (InvalidArgument, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, StateUnusable):
-            raise
-        raise StateUnusable("it is not what an audit keeps") from error
+        raise StateUnusable(f"it is not what an audit keeps: {BEGIN_ANEW}") from error
+    if walk is None:
+        raise StateUnusable(fault)
+    return walk
+
+
+def _fault(state: JsonObject, origin: str, trust_root: TrustRoot) -> str:
+    """Name why a state is not one of this audit; empty where it is."""
+    if state["schema"] != _SCHEMA:
+        return f"it is of another version: {BEGIN_ANEW}"
+    if state["origin"] != origin:
+        return f"it is of another log: {BEGIN_ANEW}"
+    before = _object(state["trust_root"])
+    version = _number(before["version"])
+    if version > trust_root.version:
+        return (
+            f"it was made under version {version} of the trust root, this is version "
+            f"{trust_root.version}: give the later one"
+        )
+    if before["sha256"] == _digest(trust_root):
+        return ""
+    if version == trust_root.version:
+        return (
+            f"it was made under another trust root of the same version, {version}: one of the two "
+            "is not that of this log's owner. Keep both, find out by another way which is"
+        )
+    return (
+        f"it was made under another trust root, version {version}, whose keys may have counted "
+        f"otherwise: {BEGIN_ANEW}"
+    )
 
 
 def _walk(state: JsonObject) -> Walk:
@@ -88,7 +116,8 @@ def _walk(state: JsonObject) -> Walk:
         covered=None if covered is None else _number(covered),
         since=str(state["since"]),
         counts=_counter(state["counts"]),
-        intents=dict(_counter(state["intents"])),
+        intents={call: _intent(_object(each)) for call, each in _object(state["intents"]).items()},
+        ended=CallSet.read(str(state["ended"])),
         waiting=[_begun(_object(each)) for each in _list(state["waiting"])],
         excused=_number(state["excused"]),
         kinds=_counter(state["kinds"]),
@@ -102,6 +131,11 @@ def _begun(fields: JsonObject) -> Begun:
         call=str(fields["call"]),
         started_at=str(fields["started_at"]),
     )
+
+
+def _intent(fields: JsonObject) -> Intent:
+    run = {name: str(said) for name, said in _object(fields["run"]).items()}
+    return Intent(index=_number(fields["index"]), run=RunFacts(**run))
 
 
 def _counter(value: JsonValue) -> Counter[str]:

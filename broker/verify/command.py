@@ -13,7 +13,10 @@ from broker.core.log_proof import MAX_PROOF_BYTES
 from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, TrustRoot
 from broker.core.visible import visible
 from broker.errors import ReceiptInvalid
+from broker.verify.log_folder import LogFolder
+from broker.verify.log_site import LogSite
 from broker.verify.receipt import verify_receipt
+from broker.verify.static_proof import prove_receipt
 from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Logged, Validity, Verdict
 
@@ -29,6 +32,8 @@ def run(
     result: str | Path | None = None,
     witness_quorum: int | None = None,
     output: str = "table",
+    log: str | Path | None = None,
+    proof_out: str | Path | None = None,
 ) -> int:
     """Verify one receipt; print what was found; return the exit code.
 
@@ -41,10 +46,17 @@ def run(
         witness_quorum: How many witnesses of the trust root must have cosigned the proof's
             checkpoint.
         output: `table` for people, `json` for programs.
+        log: In the place of `proof`: a log's files (C2SP tlog-tiles), a folder or a URL, from which
+            the proof is made.
+        proof_out: A new file that gets that proof, whatever the verdict.
     """
     quorum = 0 if witness_quorum is None else witness_quorum
     # Never passed over: a reader who asks for a check must not take its absence for success.
-    if witness_quorum is not None and (proof is None or quorum < 1):
+    if log is not None and proof is not None:
+        return _refuse("--log makes the proof: leave --proof out")
+    if proof_out is not None and log is None:
+        return _refuse("--proof-out FILE: give the --log that the proof is made from")
+    if witness_quorum is not None and ((proof is None and log is None) or quorum < 1):
         return _refuse("--witness-quorum N: give a number from 1, with the --proof they cosigned")
     if output not in ("table", "json"):
         return _refuse(f"--output {output}: write table or json")
@@ -55,8 +67,13 @@ def run(
             None if path is None else _read(path) for path in (request, result)
         )
         proof_text = None if proof is None else _read_whole(proof, limit=MAX_PROOF_BYTES)
+        made = proof_text if log is None else _prove(envelope, log, proof_out)
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}: name a file that can be read")
+    except ValueError as error:
+        return _refuse(f"--log {log}: {error}")
+    if isinstance(made, Verdict):
+        return _print(made, output)
     verdict = _verify(
         root_text,
         lambda root: verify_receipt(
@@ -64,22 +81,48 @@ def run(
             root,
             request=request_text,
             result=result_text,
-            proof=proof_text,
+            proof=made,
             quorum=quorum,
         ),
     )
+    return _print(verdict, output)
+
+
+def _print(verdict: Verdict, output: str) -> int:
     sys.stdout.write(_as_json(verdict) if output == "json" else _as_text(verdict))
     return verdict.validity.value
+
+
+def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes | Verdict:
+    """Make a proof from a log's files; a verdict where they give none.
+
+    Raises:
+        OSError: The checkpoint cannot be read, or the file not written.
+        ValueError: The URL is none that is read.
+    """
+    files = LogSite(str(log)) if "://" in str(log) else LogFolder(Path(log))
+    try:
+        made = prove_receipt(envelope, files)
+    except ReceiptInvalid as error:
+        return _invalid(error)
+    if out is not None:
+        with Path(out).open("xb") as file:
+            file.write(made)
+    return made
+
+
+def _invalid(error: ReceiptInvalid) -> Verdict:
+    message = str(error).removeprefix(f"{error.step}: ")
+    return Verdict(
+        validity=Validity.INVALID, step=error.step, message=message, predicate={}, notes=()
+    )
 
 
 def _verify(root_text: bytes, judge: Callable[[TrustRoot], Verdict]) -> Verdict:
     try:
         root = open_trust_root(root_text)
     except ReceiptInvalid as error:
-        message = str(error).removeprefix(f"{error.step}: ")
-        return Verdict(
-            validity=Validity.INVALID, step=error.step, message=message, predicate={}, notes=()
-        )
+        return _invalid(error)
     return judge(root)
 
 

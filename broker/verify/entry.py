@@ -8,14 +8,15 @@ speak of receipts, with its own payload type, schema and place. What entries mus
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from broker.core.canonical import JsonObject
 from broker.core.dsse import IN_TOTO
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.log_leaf import PAYLOAD_TYPES, LeafKind
 from broker.core.merkle import leaf_hash
 from broker.core.trust_root import TrustRoot
 from broker.errors import ReceiptInvalid
-from broker.verify.receipt import COUNTS, SIGNED, STEPS, Evidence, judge, receipt_index
+from broker.verify.evidence import Evidence, group
+from broker.verify.receipt import COUNTS, SIGNED, STEPS, judge, receipt_index
+from broker.verify.run_facts import RunFacts, facts_of_intent, facts_of_receipt
 from broker.verify.shape import leaf_fault
 from broker.verify.verdict import Indeterminate, Logged, Validity
 
@@ -34,6 +35,7 @@ class Judged:
         previous: What a receipt names as the one before it.
         call: The call of a receipt or an intent, its name; empty where there is none.
         started_at: When a receipt says that the call began; None where it did not.
+        run: What an intent, or the receipt of a call that began, says of the run.
         index: The place that it names.
         is_placed: Whether it names it by itself, as all do since the log holds more than receipts.
         first: Event that a batch covers first.
@@ -54,6 +56,7 @@ class Judged:
     previous: str = ""
     call: str = ""
     started_at: str | None = None
+    run: RunFacts | None = None
     index: int = 0
     is_placed: bool = True
     first: int = 0
@@ -98,8 +101,8 @@ def _receipt(evidence: Evidence, leaf: bytes, sha256: Sha256) -> Judged:
     verdict = judge(evidence, STEPS[1:])
     if verdict.validity is Validity.INVALID:
         raise ReceiptInvalid(verdict.step or "receipt", verdict.message)
-    identity = _group(verdict.predicate, "identity")
-    started_at = _group(verdict.predicate, "times")["started_at"]
+    identity = group(verdict.predicate, "identity")
+    started_at = group(verdict.predicate, "times")["started_at"]
     return Judged(
         validity=verdict.validity,
         step=verdict.step,
@@ -112,6 +115,7 @@ def _receipt(evidence: Evidence, leaf: bytes, sha256: Sha256) -> Judged:
         previous=str(identity["previous"]),
         call=str(identity["call"]),
         started_at=None if started_at is None else str(started_at),
+        run=None if started_at is None else facts_of_receipt(verdict.predicate),
         index=receipt_index(identity),
         is_placed="index" in identity,
     )
@@ -133,7 +137,7 @@ def _leaf(evidence: Evidence, leaf: bytes, sha256: Sha256) -> Judged:
         COUNTS(evidence)
     except Indeterminate as error:
         validity, failed, message = Validity.INDETERMINATE, error.step, error.message
-    broker, body = _group(said, "broker"), _group(said, kind.value)
+    broker, body = group(said, "broker"), group(said, kind.value)
     is_batch = kind is LeafKind.BATCH
     return Judged(
         validity=validity,
@@ -145,17 +149,13 @@ def _leaf(evidence: Evidence, leaf: bytes, sha256: Sha256) -> Judged:
         installation=str(broker["installation"]),
         epoch=int(str(broker["epoch"])),
         index=int(str(said["index"])),
-        sequence=0 if is_batch else int(str(_group(said, "event")["sequence"])),
+        sequence=0 if is_batch else int(str(group(said, "event")["sequence"])),
         call=str(body.get("call") or ""),
+        run=facts_of_intent(body) if kind is LeafKind.INTENT else None,
         first=int(str(body["first"])) if is_batch else 0,
         last=int(str(body["last"])) if is_batch else 0,
         since=str(body["since"]) if is_batch else "",
-        counts={name: str(count) for name, count in _group(body, "entries").items()}
+        counts={name: str(count) for name, count in group(body, "entries").items()}
         if is_batch
         else {},
     )
-
-
-def _group(value: JsonObject, name: str) -> JsonObject:
-    found = value[name]
-    return found if isinstance(found, Mapping) else {}

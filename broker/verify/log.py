@@ -1,9 +1,10 @@
 """Verify that a receipt is in a log.
 
 A checkpoint counts where a log key of the trust root signed it under the origin's name. Keys are
-found by their bytes, not by names: the trust root has none. A witness counts once, however often it
-signed. A withdrawn log key shows nothing, whatever the size: who has it could make another log of
-any size; the log's own, under the key in use, still has every old entry.
+found by their bytes; a witness whom the trust root gives a name counts under that name alone, as in
+C2SP's notes, where a name with a key is one signer. A witness counts once, however often it signed.
+A withdrawn log key shows nothing, whatever the size: who has it could make another log of any size;
+the log's own, under the key in use, still has every old entry.
 """
 
 from dataclasses import dataclass
@@ -132,7 +133,8 @@ def _is_cosigned(key: TrustedKey, note: Note) -> bool:
     public = key.ed25519_key
     if public is None:
         return False
-    found = signatures_by(note.signatures, COSIGNATURE_V1, public)
+    named = [each for each in note.signatures if key.name in ("", each.name)]
+    found = signatures_by(named, COSIGNATURE_V1, public)
     for each in found:
         timestamp_s, signature = split_cosignature(each.signature)
         if not is_signed(key, cosigned_message(note.text, timestamp_s), signature):

@@ -31,13 +31,18 @@ class LogFolder:
         Reading them raises ReceiptInvalid where a bundle is missing, or holds other entries than
         its place has; step `tiles`.
         """
-        return TileRun(self._read, None, size)
+        return TileRun(self.tile, None, size)
 
     def leaves(self, size: int) -> "TileRun":
         """Give the leaf hashes of a log of this size, in order; as `entries`."""
-        return TileRun(self._read, 0, size)
+        return TileRun(self.tile, 0, size)
 
-    def _read(self, level: int | None, index: int, width: int) -> list[bytes]:
+    def tile(self, level: int | None, index: int, width: int) -> list[bytes]:
+        """Read the first hashes of a tile, or entries of a bundle where there is no level.
+
+        Raises:
+            ReceiptInvalid: There is no such tile, or it is of another length; step `tiles`.
+        """
         wanted, full = (Tile(level=level, index=index, width=each) for each in (width, WIDTH))
         tile, data = wanted, self._file(wanted)
         # Logs may drop a partial tile once it is full; a partial one is how the full one begins. It

@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             request=given.request,
             result=given.result,
             witness_quorum=given.witness_quorum,
+            log=given.log,
+            proof_out=given.proof_out,
             output=given.output,
         )
     )
@@ -44,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         help="trust-root.json, got by another way than from the broker",
     )
     parser.add_argument("--proof", metavar="P", help="proof that it is in the log")
+    parser.add_argument(
+        "--log",
+        metavar="L",
+        help="the log's files, a folder or https://...: the proof is made from them",
+    )
+    parser.add_argument("--proof-out", metavar="P", help="with --log: write that proof to a file")
     parser.add_argument("--request", metavar="F", help="the request document that it names")
     parser.add_argument("--result", metavar="F", help="the result document that it names")
     parser.add_argument(

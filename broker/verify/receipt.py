@@ -22,80 +22,25 @@ Steps, in order; the first that fails is named:
 Nothing of the payload is believed, nor shown, before step 2.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from broker.core.canonical import JsonObject, JsonValue, canonical_json
+from broker.core.canonical import JsonObject
 from broker.core.checkpoint import is_another_log
-from broker.core.document import SALT_BYTES, DocumentKind
-from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, Envelope, pae, read_envelope
-from broker.core.ids import sha256_hex
-from broker.core.log_proof import LogProof, read_log_proof
+from broker.core.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, pae, read_envelope
+from broker.core.log_proof import read_log_proof
 from broker.core.receipt import PREDICATE_TYPE, STATEMENT_TYPE
 from broker.core.strict_json import parse_object, read_canonical
-from broker.core.trust_root import KeyRole, Standing, TrustedKey, TrustRoot
-from broker.errors import CanonicalError, InvalidArgument, ReceiptInvalid
-from broker.verify.log import SignedCheckpoint, check_quorum, open_checkpoint, place_in_log
+from broker.core.trust_root import KeyRole, Standing, TrustRoot
+from broker.errors import InvalidArgument, ReceiptInvalid
+from broker.verify.claims import check_outcome, check_subjects
+from broker.verify.documents import check_documents
+from broker.verify.evidence import Evidence, Step, group
+from broker.verify.log import check_quorum, open_checkpoint, place_in_log
 from broker.verify.shape import shape_fault
 from broker.verify.signature import is_signed
 from broker.verify.verdict import Indeterminate, Logged, Validity, Verdict
 
 _MAX_DEPTH = 32
-
-
-@dataclass(slots=True, kw_only=True)
-class Evidence:
-    """What is verified, with what the steps have made of it so far."""
-
-    text: bytes
-    trust_root: TrustRoot
-    request: bytes | None
-    result: bytes | None
-    proof: bytes | None
-    quorum: int
-    envelope: Envelope | None = None
-    signer: TrustedKey | None = None
-    statement: JsonObject | None = None
-    log_proof: LogProof | None = None
-    signed: SignedCheckpoint | None = None
-    logged: Logged | None = None
-
-    @property
-    def wrapped(self) -> Envelope:
-        """Give the envelope that step 0 read."""
-        if self.envelope is None:
-            raise ReceiptInvalid("envelope", "it was not read")
-        return self.envelope
-
-    @property
-    def key(self) -> TrustedKey:
-        """Give the key that step 2 found."""
-        if self.signer is None:
-            raise ReceiptInvalid("signature", "it was not verified")
-        return self.signer
-
-    @property
-    def said(self) -> JsonObject:
-        """Give the Statement that step 3 read."""
-        if self.statement is None:
-            raise ReceiptInvalid("canonical", "it was not read")
-        return self.statement
-
-    @property
-    def predicate(self) -> JsonObject:
-        """Give the predicate, whose shape step 5 checked."""
-        return _group(self.said, "predicate")
-
-    @property
-    def subjects(self) -> list[tuple[str, str]]:
-        """List the subjects' names with their digests."""
-        listed = self.said["subject"]
-        subjects = [_mapping(entry) for entry in listed] if isinstance(listed, list) else []
-        return [(str(entry["name"]), str(_group(entry, "digest")["sha256"])) for entry in subjects]
-
-
-Step = Callable[[Evidence], None]
 
 
 def _envelope(evidence: Evidence) -> None:
@@ -164,98 +109,6 @@ def _key(evidence: Evidence) -> None:
         raise ReceiptInvalid("key", "key_id names another key than the one that signed")
 
 
-def _subjects(evidence: Evidence) -> None:
-    """7: its subjects are the documents that its predicate names, in this order."""
-    predicate = evidence.predicate
-    named = [("request", str(_group(predicate, "request")["sha256"]))]
-    if predicate["result"] is not None:
-        named.append(("result", str(_group(predicate, "result")["sha256"])))
-    if evidence.subjects != named:
-        raise ReceiptInvalid("subjects", "they are not the documents that the predicate names")
-
-
-_HAS_RESULT = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "KILLED"})
-_HAS_NO_RESULT = frozenset({"DENIED", "REJECTED", "EXPIRED", "SANDBOX_ERROR"})
-
-
-def _outcome(evidence: Evidence) -> None:
-    """8: what it says of the run can be true together."""
-    predicate = evidence.predicate
-    state = str(_group(predicate, "outcome")["state"])
-    if fault := _run_fault(predicate, state) or _decision_fault(predicate, state):
-        raise ReceiptInvalid("outcome", f"{state}, but {fault}")
-    identity = _group(predicate, "identity")
-    if str(identity["receipt"]).split("/")[1] != str(identity["call"]).split("/")[1]:
-        raise ReceiptInvalid("outcome", "the receipt's name is another call's")
-
-
-def _run_fault(predicate: JsonObject, state: str) -> str | None:
-    """Compare the outcome with what is said of the run."""
-    if predicate["result"] is None:
-        return "there is no result" if state in _HAS_RESULT else None
-    if state in _HAS_NO_RESULT:
-        return "there is a result"
-    if predicate["sandbox"] is None:
-        return "there is a result without a sandbox"
-    exit_code = _group(predicate, "result")["exit_code"]
-    # A sandbox whose first process left early may leave with any code: that is a failure by
-    # another cause than `exited`.
-    exited = _group(predicate, "outcome")["cause"] == "exited"
-    if (state == "SUCCEEDED" and exit_code != 0) or (
-        state == "FAILED" and exited and exit_code == 0
-    ):
-        return f"the exit code is {exit_code}"
-    return None
-
-
-def _decision_fault(predicate: JsonObject, state: str) -> str | None:
-    """Compare the outcome with what policy and people said."""
-    verdicts = [entry["verdict"] for entry in _entries(predicate, "approvals")]
-    if state == "REJECTED" and "reject" not in verdicts:
-        return "nobody rejected it"
-    if predicate["result"] is None:
-        return None
-    effects = [entry["effect"] for entry in _entries(_group(predicate, "decision"), "evaluations")]
-    if not effects or effects[-1] == "deny":
-        return "policy did not allow it to run"
-    if "hold" in effects and "approve" not in verdicts:
-        return "nobody approved it"
-    return None
-
-
-def _documents(evidence: Evidence) -> None:
-    """9: the documents that the reader has are those that it names."""
-    subjects = dict(evidence.subjects)
-    for name, text, kind in (
-        ("request", evidence.request, DocumentKind.REQUEST),
-        ("result", evidence.result, DocumentKind.RESULT),
-    ):
-        if text is None:
-            continue
-        if name not in subjects:
-            raise ReceiptInvalid("documents", f"the receipt names no {name} document")
-        if sha256_hex(text) != subjects[name]:
-            raise ReceiptInvalid("documents", f"this is not the {name} document of the receipt")
-        if not _is_document(text, kind):
-            raise ReceiptInvalid("documents", f"the {name} document has another form")
-
-
-def _is_document(text: bytes, kind: DocumentKind) -> bool:
-    try:
-        document = json.loads(text)
-        if canonical_json(document) != text or not isinstance(document, dict):
-            return False
-    except (ValueError, RecursionError, CanonicalError):
-        return False
-    return (
-        set(document) == {"schema", "salt", "body"}
-        and document["schema"] == kind.value
-        and isinstance(document["salt"], str)
-        and len(document["salt"]) == 2 * SALT_BYTES
-        and isinstance(document["body"], dict)
-    )
-
-
 def _proof(evidence: Evidence) -> None:
     """10: where the reader has a proof, it is one C2SP tlog-proof."""
     if evidence.proof is not None:
@@ -277,7 +130,7 @@ def _inclusion(evidence: Evidence) -> None:
     if proof is None or signed is None:
         return
     logged = place_in_log(evidence.text, proof, signed, evidence.trust_root)
-    identity, origin = _group(evidence.predicate, "identity"), logged.checkpoint.origin
+    identity, origin = group(evidence.predicate, "identity"), logged.checkpoint.origin
     if is_another_log(origin, str(identity["installation"])):
         raise ReceiptInvalid("inclusion", f"it is another installation's than the log's, {origin}")
     if (place := receipt_index(identity)) != logged.index:
@@ -331,9 +184,9 @@ STEPS: tuple[Step, ...] = (
     _statement,
     _shape,
     _key,
-    _subjects,
-    _outcome,
-    _documents,
+    check_subjects,
+    check_outcome,
+    check_documents,
     _proof,
     _checkpoint,
     _inclusion,
@@ -427,16 +280,3 @@ def _log_notes(evidence: Evidence) -> list[str]:
     if not evidence.logged.witnesses:
         return ["no witness cosigned: a log that shows others another tree would not be noticed"]
     return []
-
-
-def _mapping(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _group(value: JsonObject, name: str) -> JsonObject:
-    return _mapping(value[name])
-
-
-def _entries(value: JsonObject, name: str) -> list[JsonObject]:
-    entries = value[name]
-    return [_mapping(entry) for entry in entries] if isinstance(entries, list) else []

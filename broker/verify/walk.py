@@ -4,7 +4,8 @@ Theory of operation. Receipts form their own chain, by sequence and digest. Ever
 it says. An event's leaf is of a later event than the leaf before it. A batch begins behind the
 batch before it, holds the events of the leaves since, and counts the entries since: so no event is
 outside the log, no entry is missing from it. A receipt of a call that began has that call's intent
-before it, one that did not begin has none; intents that no receipt ended are told.
+before it, which says the same of the run; one that did not begin has none. No call has two
+receipts, nor an intent behind its receipt: none runs twice. Intents that no receipt ended are told.
 
 A log from when it held receipts alone begins with such receipts, which name no index. The first
 batch says at which event the rest began, and when: calls that began before may lack their intents.
@@ -17,8 +18,10 @@ from broker.core.checkpoint import is_another_log
 from broker.core.log_leaf import LeafKind
 from broker.core.merkle import Frontier
 from broker.errors import ReceiptInvalid
+from broker.verify.call_set import CallSet
 from broker.verify.chain import Tip
 from broker.verify.entry import Judged
+from broker.verify.run_facts import RunFacts
 from broker.verify.verdict import Validity
 
 
@@ -35,6 +38,19 @@ class Begun:
     started_at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An intent that no receipt has ended.
+
+    Args:
+        index: Of the intent.
+        run: What it says of the run.
+    """
+
+    index: int
+    run: RunFacts
+
+
 @dataclass(slots=True, kw_only=True)
 class Walk:
     """How far a log was found good.
@@ -48,7 +64,8 @@ class Walk:
         covered: The last event that a batch covers; None before the first batch.
         since: When the first batch's first event was; empty where that was the first of all.
         counts: Entries since the last batch, by kind.
-        intents: Call with the index of its intent, where no receipt has ended it.
+        intents: Those that no receipt has ended, by their calls.
+        ended: Calls with a receipt, of those since the log holds intents.
         waiting: Receipts without intents before the first batch, which says whether that may be.
         excused: How many receipts of calls that began have no intent, being from before there were
             intents.
@@ -66,7 +83,8 @@ class Walk:
     covered: int | None = None
     since: str = ""
     counts: Counter[str] = field(default_factory=Counter)
-    intents: dict[str, int] = field(default_factory=dict)
+    intents: dict[str, Intent] = field(default_factory=dict)
+    ended: CallSet = field(default_factory=CallSet)
     waiting: list[Begun] = field(default_factory=list)
     excused: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -160,21 +178,26 @@ class Walk:
                 "batches", f"it is of event {found.sequence}, which the log had passed already"
             )
         self.event = found.sequence
-        if found.kind is LeafKind.INTENT:
+        if found.run is not None:
             if found.call in self.intents:
                 raise ReceiptInvalid("intents", f"{found.call} began before, and has not ended")
-            self.intents[found.call] = found.index
+            if found.call in self.ended:
+                raise ReceiptInvalid("intents", f"{found.call} has ended, yet it begins again")
+            self.intents[found.call] = Intent(index=found.index, run=found.run)
 
     def _end(self, found: Judged) -> None:
         """Take a receipt: whether its call began, its intent tells."""
+        if found.is_placed and not self.ended.add(found.call):
+            raise ReceiptInvalid("intents", f"{found.call} has a receipt already: a call has one")
         intent = self.intents.pop(found.call, None)
         if found.started_at is None:
             if intent is not None:
                 raise ReceiptInvalid(
-                    "intents", f"it says that nothing began, but entry {intent} is its intent"
+                    "intents", f"it says that nothing began, but entry {intent.index} is its intent"
                 )
             return
         if intent is not None:
+            self._compare(intent, found)
             return
         begun = Begun(index=found.index, call=found.call, started_at=found.started_at)
         if not found.is_placed:
@@ -183,6 +206,14 @@ class Walk:
             self.waiting.append(begun)
         else:
             self._excuse(begun)
+
+    def _compare(self, intent: Intent, found: Judged) -> None:
+        """Hold a receipt to what its call's intent said before the run."""
+        if found.run is not None and (thing := intent.run.difference(found.run)):
+            raise ReceiptInvalid(
+                "intents",
+                f"its {thing} is another than its intent said, which is entry {intent.index}",
+            )
 
     def _cover(self, found: Judged) -> None:
         """Take a batch: it leaves out neither an event nor an entry."""

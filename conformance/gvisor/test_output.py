@@ -5,7 +5,7 @@ import pytest
 
 from broker.core.call import Cause
 from tests.sandbox import test_output, test_truth
-from tests.sandbox.bench import MIB, Bench
+from tests.sandbox.bench import MIB, Bench, job
 
 OF_MEMORY = ("oom", "oom of a child")
 
@@ -42,18 +42,9 @@ class TestCauses(test_truth.TestCauses):
 
     @pytest.mark.parametrize("name", sorted(test_truth.ENDS.keys() - OF_MEMORY))
     async def test_each_has_its_source(
-        self,
-        bench: Bench,
-        client: docker.APIClient,
-        name: str,
-        monkeypatch: pytest.MonkeyPatch,
+        self, bench: Bench, client: docker.APIClient, name: str
     ) -> None:
-        """Cause, exit code, limits and usage are what was seen outside, and say by whom: the host's
-        kernel does not count the tool's processes, so the Engine is always waited for.
-        """
-        run, (*end, said_by) = test_truth.ENDS[name]
-        expected = (*end, "engine" if said_by == "launcher" else said_by)
-        monkeypatch.setitem(test_truth.ENDS, name, (run, expected))
+        """Cause, exit code, limits and usage are what was seen outside, and say by whom."""
         await super().test_each_has_its_source(bench, client, name)
 
     @pytest.mark.parametrize("name", OF_MEMORY)
@@ -73,3 +64,25 @@ class TestCauses(test_truth.TestCauses):
             None,
             "nobody",
         )
+
+
+class TestLastWord(test_truth.TestLastWord):
+    """The launcher's word on an exit, on runsc: the kernel cannot count what is the sentry's."""
+
+    async def test_what_the_tool_left_running_is_dead_at_the_end(self, bench: Bench) -> None:
+        """So the word stands when the kernel says that the sentry is dead, with all it had."""
+        sandbox = await bench.prepare(pids=64, memory_bytes=512 * MIB)
+        report = await sandbox.run(job(test_truth.DAEMONS))
+        left = sandbox._container.cgroup.is_empty()  # type: ignore[attr-defined]
+        await sandbox.discard()
+        assert (report.stdout.data, dict(report.sources)["cause"]) == (b"20 left\n", "launcher")
+        assert left
+
+    async def test_is_the_engines_where_the_kernel_is_not_asked(self, bench: Bench) -> None:
+        """Of a sentry that cannot be seen from here nobody but the Engine knows that it is dead."""
+        sandbox = await bench.prepare()
+        seen = sandbox._container  # type: ignore[attr-defined]
+        seen.first_process.close()
+        report = await sandbox.run(job("print(1)"))
+        await sandbox.discard()
+        assert (report.cause, dict(report.sources)["cause"]) == (Cause.EXITED, "engine")

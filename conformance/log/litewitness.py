@@ -115,7 +115,9 @@ class LiteWitness:
         """Let it know a log by its verifier key."""
         origin = vkey.partition("+")[0]
         empty = base64.b64encode(hashlib.sha256().digest()).decode()
-        # What its own control program does, whose dependencies not every module proxy gives.
+        # What `add-log` and `add-key` of its control program (cmd/witnessctl) do. That cannot be
+        # built: for logs of another kind it needs sigsum.org/sigsum-go, of which the Go module
+        # proxy gives no version (403).
         with closing(sqlite3.connect(self.folder / "witness.db", timeout=10)) as db, db:
             db.execute("INSERT INTO log VALUES (?, 0, ?)", (origin, empty))
             db.execute("INSERT INTO key VALUES (?, ?)", (origin, vkey))

@@ -23,7 +23,9 @@ from broker.core.trust_root import KeyRole, TrustRoot
 from broker.errors import BrokerError, ReceiptInvalid
 from broker.log import Log
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
+from broker.verify.log_folder import LogFolder as ReadFolder
 from broker.verify.signature import is_signed
+from broker.verify.static_proof import prove
 from conformance.tools import ACCEPT, ask, b64
 from tests.core import rfc6962
 from tests.log.fakes import add_receipts, leaf_of
@@ -31,6 +33,7 @@ from tests.ports.fake_clock import FakeClock
 from tests.ports.shelf import SqliteShelf
 from tests.story.stage import Alarms
 from tests.verify.log_vectors import ORIGIN, Keys, all_vectors, new_keys, raw, trusted
+from tests.verify.test_static_proof import publish
 
 # Decided by what only our trust root says: bounds and status of keys, of the receipt's own too.
 _OURS = (
@@ -222,6 +225,28 @@ def test_tiles(keys: Keys, tmp_path: Path, size: int) -> None:
     data = bundle.read_bytes()
     bundle.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert ask([question]) == ["reject"]
+
+
+@pytest.mark.parametrize("size", [1, 256, 300, 600])
+def test_proofs_from_files(keys: Keys, tmp_path: Path, size: int) -> None:
+    """A proof that is made from the files alone is theirs to accept, of another entry to refuse."""
+    entries = rfc6962.entries_of(size)
+    publish(tmp_path, entries, keys)
+    questions, ours = [], []
+    for index in sorted({0, size // 2, size - 1}):
+        proof = prove(index, ReadFolder(tmp_path))
+        for entry, word in ((entries[index], ACCEPT), (b"another", "reject")):
+            questions.append(
+                {
+                    "check": "proof",
+                    "proof": b64(proof),
+                    "entry": b64(entry),
+                    "quorum": 0,
+                    "keys": [verifier_key(ORIGIN, ED25519, raw(keys.log))],
+                }
+            )
+            ours.append(word)
+    assert ask(questions) == ours
 
 
 async def test_our_folder(keys: Keys, tmp_path: Path) -> None:

@@ -26,16 +26,18 @@ class Fault:
 
     Args:
         agent: Whose calls it touched; empty: everybody's.
+        is_felt: Whether it touched any: a call that goes wrong meanwhile is not excused else.
     """
 
     kind: str
     began_s: float
     ended_s: float
     agent: str = ""
+    is_felt: bool = True
 
     def touches(self, made: Made) -> bool:
         """Tell whether a call was under way meanwhile."""
-        mine = self.agent in ("", made.agent)
+        mine = self.is_felt and self.agent in ("", made.agent)
         return mine and self.began_s <= made.ended_s and made.began_s <= self.ended_s
 
 
@@ -50,6 +52,7 @@ class Fate:
         chance: random.Random,
         *,
         changes: Mapping[str, Callable[[], object]],
+        live_changes: Mapping[str, Callable[[], object]],
         farewell: Callable[[], object],
     ) -> None:
         self._served = served
@@ -67,6 +70,7 @@ class Fate:
             "Engine hung long": lambda: self._hang_engine(_LONG_HANG_S),
             "broker killed": lambda: self._kill_broker("broker killed", lambda: None),
             **{kind: partial(self._kill_broker, kind, change) for kind, change in changes.items()},
+            **{kind: partial(self._change, kind, each) for kind, each in live_changes.items()},
         }
 
     def work(self, plan: Mapping[str, int]) -> None:
@@ -90,9 +94,11 @@ class Fate:
         yield
         self._note(kind, began_s, agent)
 
-    def _note(self, kind: str, began_s: float, agent: str = "") -> None:
+    def _note(self, kind: str, began_s: float, agent: str = "", *, is_felt: bool = True) -> None:
         ended_s = time.monotonic()
-        self.faults.append(Fault(kind=kind, began_s=began_s, ended_s=ended_s, agent=agent))
+        self.faults.append(
+            Fault(kind=kind, began_s=began_s, ended_s=ended_s, agent=agent, is_felt=is_felt)
+        )
 
     def _pause_s(self) -> float:
         return self._chance.uniform(0, _LONGEST_PAUSE_S)
@@ -148,3 +154,9 @@ class Fate:
             change()
             time.sleep(self._pause_s() / 4)
             self._served.start()
+
+    def _change(self, kind: str, change: Callable[[], object]) -> None:
+        """Change something of a broker that lives, which no call may feel."""
+        began_s = time.monotonic()
+        change()
+        self._note(kind, began_s, is_felt=False)

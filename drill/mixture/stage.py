@@ -55,6 +55,7 @@ class Stage:
         trials: What they do, with how often among the others.
         once: What they do first, each once.
         changes: Kind of a fault with what is changed while the broker is dead.
+        live_changes: The same of what is changed while it takes calls.
         farewell: Called before the broker is killed, while it still answers.
     """
 
@@ -65,6 +66,7 @@ class Stage:
     trials: Mapping[Trial, int]
     once: Sequence[Trial] = ()
     changes: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    live_changes: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     farewell: Callable[[], object] = lambda: None
 
     def play(self, chance: random.Random, turns: int, plan: Mapping[str, int]) -> Played:
@@ -76,6 +78,7 @@ class Stage:
             book,
             random.Random(chance.random()),
             changes=self.changes,
+            live_changes=self.live_changes,
             farewell=self.farewell,
         )
         desks = [

@@ -1,5 +1,6 @@
 """Run the code of the arguments as a program."""
 
+import gc
 import io
 import json
 import sys
@@ -10,6 +11,8 @@ def report(kind, error, trace):
     sys.__excepthook__(kind, error.with_traceback(trace and trace.tb_next), None)
 
 
+# The answer waits for the end of this process: its own part is not searched for garbage then.
+gc.freeze()
 arguments = json.loads(sys.stdin.buffer.read())
 # Who follows the call reads a line when it is written, not when a buffer is full.
 sys.stdout.reconfigure(line_buffering=True)

@@ -1,5 +1,6 @@
 """Delete one workspace file."""
 
+import gc
 import json
 import os
 import sys
@@ -10,6 +11,8 @@ def fail(message):
     sys.exit(1)
 
 
+# The answer waits for this process to end: what stands by now is not searched for garbage then.
+gc.freeze()
 path = json.load(sys.stdin.buffer)["path"]
 if os.path.isdir(path):
     fail(f"{path!r} is a folder; delete its files one by one")

@@ -80,7 +80,7 @@ class TestVerifyExport:
         verify_export(broken, tmp_path / "root", as_json=False)
         assert "keep it" not in capsys.readouterr().out
 
-    @pytest.mark.parametrize("line", ["{", "[]", "3", "{}", '"receipt"'])
+    @pytest.mark.parametrize("line", ["{", "[]", "3", "{}", '"receipt"', "[" * 200_000])
     def test_another_file_is_refused_by_line(
         self, tmp_path: Path, envelopes: list[bytes], line: str
     ) -> None:

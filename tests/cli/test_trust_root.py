@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from broker.core.trust_root import KeyRole, TrustedKey, TrustRoot, read_trust_ro
 from broker.keyring import open_signer
 from tests.cli.within import toolwarrant
 from tests.softhsm import new_token
+from tests.verify.log_vectors import checkpoint_of, new_keys
+from tests.verify.log_vectors import trusted as key_in
+from tests.verify.mixed_log import MixedLog
+from tests.verify.test_audit import write_log
 
 MESSAGE = b"DSSEv1 43 application/vnd.toolwarrant.trust-root+json "
 
@@ -172,3 +177,63 @@ class TestToken:
         made.sign_offline("hsm.json", "root1")
         made.done("sign", "hsm.json", "--key", "file:root3.key")
         assert "VALID: version 3" in made.done("verify", "hsm.json", "--trusted", "2.json")
+
+
+class TestEnds:
+    """An end before what a key signed would make that invalid for every reader, for ever."""
+
+    @pytest.fixture
+    def desk(self, tmp_path: Path) -> Desk:
+        """A desk with the log of a broker whose receipt and log keys are both in use."""
+        keys = new_keys(tmp_path)
+        log = MixedLog(signer=keys.receipt)
+        for _ in range(3):
+            log.tell("key.in_use")
+        write_log(tmp_path / "log", log.entries, checkpoint_of(log.entries, keys.log))
+        trusts = key_in(KeyRole.RECEIPT, keys.receipt), key_in(KeyRole.LOG, keys.log)
+        (tmp_path / "1.json").write_text(write_trust_root(TrustRoot(version=1, keys=trusts)))
+        return Desk(tmp_path)
+
+    @pytest.mark.parametrize("place", [0, 1], ids=["receipt", "log"])
+    def test_where_the_log_is_at_hand(self, desk: Desk, place: int) -> None:
+        """The end is refused by the entry that it leaves out; behind that it is taken."""
+        key = read_trust_root((desk.folder / "1.json").read_bytes()).keys[place].key_id
+        new = ("new-version", "1.json", "--log", "log", "--out")
+        ran = desk.run(*new, "2.json", "--until", f"{key}=2")
+        assert (ran.returncode, (desk.folder / "2.json").exists()) == (2, False)
+        assert f"{key} signed entry 2" in ran.stderr
+        desk.done(*new, "2.json", "--until", f"{key}=3")
+        desk.done(*new, "w.json", "--withdraw", f"{key}=1")
+
+    def test_another_key_s_entries(self, desk: Desk, tmp_path: Path) -> None:
+        """What the key after it signed is nobody's reason to refuse."""
+        offline_key(desk.folder, "old")
+        desk.done("new-version", "1.json", "--add", "receipt=old.pub", "--out", "2.json")
+        old = key_id(desk.folder, "old")
+        argv = ("--until", f"{old}=0", "--log", "log", "--out", "3.json")
+        desk.done("new-version", "2.json", *argv)
+
+    def test_a_witness_by_its_name(self, desk: Desk) -> None:
+        """Who is to sign a version sees under which name a witness counts."""
+        root = read_trust_root((desk.folder / "1.json").read_bytes())
+        offline_key(desk.folder, "witness")
+        pem = (desk.folder / "witness.pub").read_text()
+        named = replace(TrustedKey.from_pem(KeyRole.WITNESS, pem), name="witness.test/1")
+        text = write_trust_root(replace(root, keys=(*root.keys, named)))
+        (desk.folder / "named.json").write_text(text)
+        assert "witness witness.test/1" in desk.done("show", "named.json")
+        shown = json.loads(desk.done("show", "named.json", "-o", "json"))
+        assert [key.get("name") for key in shown["keys"]] == [None, None, "witness.test/1"]
+
+    def test_without_it(self, desk: Desk) -> None:
+        """Nobody looked, so it is said what the end means."""
+        key = read_trust_root((desk.folder / "1.json").read_bytes()).keys[0].key_id
+        ran = desk.run("new-version", "1.json", "--out", "2.json", "--until", f"{key}=0")
+        assert (ran.returncode, "--log FOLDER" in ran.stderr) == (0, True)
+
+    def test_no_log(self, desk: Desk) -> None:
+        """A folder that is none is refused."""
+        key = read_trust_root((desk.folder / "1.json").read_bytes()).keys[0].key_id
+        argv = ("--until", f"{key}=9", "--log", "none")
+        ran = desk.run("new-version", "1.json", "--out", "2.json", *argv)
+        assert (ran.returncode, "name the folder of a log" in ran.stderr) == (2, True)

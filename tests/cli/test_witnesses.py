@@ -71,6 +71,18 @@ class TestRead:
             read(tmp_path, f'[witnesses.w]\n{URL}\nkey = "{key}"', *keys)
         assert error.value.line == 3
 
+    @pytest.mark.parametrize("key", [VKEY, KEY.key_id])
+    def test_named(self, tmp_path: Path, key: str) -> None:
+        """Where readers count a witness under one name alone, it signs under that name."""
+        text = f'[witnesses.w]\n{URL}\nkey = "{key}"'
+        (found,) = read(tmp_path, text, replace(KEY, name=NAME))
+        assert found.signs_as == NAME
+
+    def test_named_otherwise(self, tmp_path: Path) -> None:
+        """One that signs under another name than readers count is refused."""
+        with pytest.raises(ConfigurationError, match="or gives it another name"):
+            read(tmp_path, f'[witnesses.w]\n{URL}\nkey = "{VKEY}"', replace(KEY, name="w.test/2"))
+
     @pytest.mark.parametrize(
         "key",
         [VKEY[:-1], VKEY.replace("1", "2", 1), verifier_key(NAME, ED25519, RAW)],
@@ -115,7 +127,7 @@ class TestKey:
         """A verifier key is made the entry that a trust root takes."""
         done = CliRunner().invoke(app, ["receipts", "witness-key", VKEY])
         text = json.dumps({"version": 1, "keys": [json.loads(done.stdout)]})
-        assert read_trust_root(text.encode()).keys == (KEY,)
+        assert read_trust_root(text.encode()).keys == (replace(KEY, name="witness.test/1"),)
 
     @pytest.mark.parametrize("key", [VKEY[:-1], "x", verifier_key(NAME, ED25519, RAW)])
     def test_none(self, key: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from broker.config import SECTIONS, Config, IdentityEntry, load, parse
 from broker.config_faults import line_of
 from broker.config_template import render
-from broker.config_types import is_this_machine
+from broker.core.address import is_this_machine
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
 from broker.errors import ConfigurationError

@@ -15,6 +15,7 @@ ALLOWED_STEPS: dict[CallState | None, dict[Step, CallState]] = {
         Step.DENY: S.DENIED,
         Step.EXPIRE: S.EXPIRED,
         Step.CANCEL: S.CANCELLED,
+        Step.INTERRUPT: S.INTERRUPTED,
     },
     S.QUEUED: {
         Step.START: S.RUNNING,
@@ -23,6 +24,7 @@ ALLOWED_STEPS: dict[CallState | None, dict[Step, CallState]] = {
         Step.EXPIRE: S.EXPIRED,
         Step.CANCEL: S.CANCELLED,
         Step.FAIL_TO_BEGIN: S.SANDBOX_ERROR,
+        Step.INTERRUPT: S.INTERRUPTED,
     },
     S.RUNNING: {
         Step.SUCCEED: S.SUCCEEDED,

@@ -29,7 +29,7 @@ from tests.ports.fake_clock import FakeClock
 from tests.ports.samples import START, call_id, event, first, following, new_call
 from tests.story.stage import Alarms
 from tests.verify.log_vectors import Keys, checkpoint_of, new_keys, trusted
-from tests.verify.receipts import ENDINGS, INSTALLATION, position
+from tests.verify.receipts import ENDINGS, ENFORCED, INSTALLATION, position
 
 ORIGIN = f"toolwarrant.invalid/{INSTALLATION}"
 
@@ -53,7 +53,16 @@ def draft_of(keys: Keys, number: int, ending: str) -> ReceiptDraft:
     found = ENDINGS[ending]
     call = replace(found.call, id=call_id(number))
     if call.started_at:
-        call = replace(call, started_at=START)
+        # The receipt of what the store has: it says of the run what its intent said.
+        stored = new_call(number)
+        call = replace(
+            call,
+            started_at=START,
+            agent=stored.agent,
+            image=stored.image,
+            request_sha256=stored.request_sha256,
+            evaluations=stored.evaluations,
+        )
     return replace(found, call=call).draft(keys.receipt)
 
 
@@ -67,7 +76,8 @@ async def start(store: Store, number: int) -> None:
     """Let a call begin."""
     call = new_call(number)
     await store.commit(first(call))
-    await store.commit(following(call, Step.START))
+    began = replace(event(Step.START, call.received_at), data={"sandbox": ENFORCED.facts})
+    await store.commit(following(call, Step.START, events=(began,)))
 
 
 async def end(store: Store, keys: Keys, number: int) -> None:

@@ -259,7 +259,8 @@ class TestOpening:
         store = await shelf.open()
         await store.commit(first(new_call(1)))
         await store.close()
-        tables = ("halts", "pieces", "files", "storage", "labels", "bundle", *LOG_TABLES)
+        past = ("past_receipts", "past_logs")
+        tables = ("halts", "pieces", "files", "storage", "labels", "bundle", *past, *LOG_TABLES)
         for table in tables:
             query(shelf, f"DROP TABLE {table}")
         query(shelf, LOG_FACTS_GONE)

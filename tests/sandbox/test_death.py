@@ -15,6 +15,9 @@ from broker.errors import SandboxError
 from broker.ports import Sandbox
 from tests.sandbox.bench import Bench, job
 
+# Every process's cgroups have a colon: as good as the container's id here.
+ANY_CONTAINER = ":"
+
 
 def first_pid(client: docker.APIClient, sandbox: Sandbox) -> int:
     """Give the host's number of a container's first process."""
@@ -52,6 +55,24 @@ class TestBeforeTheJob:
         with pytest.raises(SandboxError, match="nothing of the call was sent"):
             await sandbox.run(job("print(1)"))
         await sandbox.discard()
+
+
+class TestHeld:
+    """A process that is held."""
+
+    async def test_its_death_is_waited_for(self) -> None:
+        """The kernel wakes who waits, and goes on saying so."""
+        process = await asyncio.create_subprocess_exec("sleep", "600")
+        held = hold(process.pid, ANY_CONTAINER)
+        waiting = asyncio.create_task(held.ended())
+        await asyncio.sleep(0)
+        told_before = waiting.done()
+        process.kill()
+        await waiting
+        said = (held.is_held, held.has_ended, told_before)
+        held.close()
+        await process.wait()
+        assert said == (True, True, False)
 
 
 class TestWithTheJob:

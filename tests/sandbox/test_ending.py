@@ -1,9 +1,11 @@
 """How a run's cause is judged from outside."""
 
+from pathlib import Path
+
 import pytest
 
-from broker.adapters.docker_engine.cgroup import Spent
-from broker.adapters.docker_engine.ending import Exit, Stop, is_proven, judge
+from broker.adapters.docker_engine.cgroup import Cgroup, Spent
+from broker.adapters.docker_engine.ending import Exit, Stop, is_alone, judge, tells_exit
 from broker.core.call import Cause
 from broker.core.frames import KEY_BYTES, EndWord
 
@@ -20,25 +22,49 @@ def exited(code: int, *, oom_killed: bool = False, by_us: bool = False) -> Exit:
     return Exit(code=code, oom_killed=oom_killed, by_us=by_us)
 
 
-class TestIsProven:
+class TestLastWord:
     """When a launcher's word stands without the Engine's."""
 
     @pytest.mark.parametrize(
         ("word", "spent", "stands"),
         [
             (LEFT_0, Spent(oom_kills=0, tasks=1), True),
-            (LEFT_137, Spent(oom_kills=3, tasks=1), True),
+            (LEFT_137, Spent(oom_kills=3, tasks=25), True),
             (KILLED, Spent(oom_kills=0, tasks=1), False),
-            (LEFT_0, Spent(oom_kills=0, tasks=2), False),
-            (LEFT_0, Spent(oom_kills=0, tasks=0), False),
-            (LEFT_0, Spent(oom_kills=0), False),
             (LEFT_0, Spent(tasks=1), False),
             (LEFT_0, Spent(), False),
         ],
     )
-    def test_only_where_the_kernel_says_so(self, word: EndWord, spent: Spent, stands: bool) -> None:
-        """An exit, nobody else in the cgroup, and a kernel that counts what memory killed."""
-        assert is_proven(word, spent) is stands
+    def test_tells_an_exit(self, word: EndWord, spent: Spent, stands: bool) -> None:
+        """An exit, no signal, and a kernel that counts what memory killed."""
+        assert tells_exit(word, spent) is stands
+
+    @pytest.mark.parametrize(("tasks", "alone"), [(1, True), (0, False), (2, False), (None, False)])
+    def test_at_once_where_nobody_else_is_there(self, tasks: int | None, alone: bool) -> None:
+        """The kernel counts one task in the cgroup, the launcher itself; a guess is no count."""
+        assert is_alone(Spent(oom_kills=0, tasks=tasks)) is alone
+
+
+class TestEmpty:
+    """When the kernel says that nobody is left in a cgroup."""
+
+    @pytest.mark.parametrize("controller", ["pids", "unified"])
+    @pytest.mark.parametrize(("count", "empty"), [("0", True), ("1", False), ("max", False)])
+    def test_where_none_is_counted(
+        self, tmp_path: Path, controller: str, count: str, empty: bool
+    ) -> None:
+        """None in it, in either kind of hierarchy; what is no number counts nobody out."""
+        (tmp_path / "pids.current").write_text(f"{count}\n")
+        assert Cgroup(folders={controller: tmp_path}).is_empty() is empty
+
+    def test_where_it_was_removed(self, tmp_path: Path) -> None:
+        """Only an empty one can be removed."""
+        assert Cgroup(folders={"pids": tmp_path / "gone"}).is_empty()
+
+    def test_not_where_it_says_nothing(self, tmp_path: Path) -> None:
+        """One without a count, or that was never visible from here, may have anybody in it."""
+        assert not Cgroup(folders={"pids": tmp_path}).is_empty()
+        assert not Cgroup(folders={}).is_empty()
 
 
 class TestJudge:

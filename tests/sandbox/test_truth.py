@@ -97,28 +97,30 @@ class TestCauses:
         assert None not in (usage.cpu_ms, usage.max_memory_bytes, usage.max_pids)
 
 
-async def test_nobody_else_may_be_in_the_cgroup(bench: Bench) -> None:
-    """While the kernel counts anything beside the launcher, the end is the Engine's to tell."""
-    sandbox = await bench.prepare()
-    folders = sandbox._container.cgroup.folders  # type: ignore[attr-defined]
-    stranger = await asyncio.create_subprocess_exec("sleep", "600")
-    try:
-        folder = folders.get("pids") or folders["unified"]
-        (folder / "cgroup.procs").write_text(str(stranger.pid))
-        report = await sandbox.run(job("print(1)"))
-    finally:
-        stranger.kill()
-        await stranger.wait()
-    await sandbox.discard()
-    assert (report.cause, report.exit_code) == (Cause.EXITED, 0)
-    assert dict(report.sources)["exit_code"] == "engine"
+class TestLastWord:
+    """The launcher's word on an exit, beside what the kernel says is alive."""
 
+    async def test_nobody_else_may_be_in_the_cgroup(self, bench: Bench) -> None:
+        """While the kernel counts anything in it that lives on, the end is the Engine's to tell."""
+        sandbox = await bench.prepare()
+        folders = sandbox._container.cgroup.folders  # type: ignore[attr-defined]
+        stranger = await asyncio.create_subprocess_exec("sleep", "600")
+        try:
+            folder = folders.get("pids") or folders["unified"]
+            (folder / "cgroup.procs").write_text(str(stranger.pid))
+            report = await sandbox.run(job("print(1)"))
+        finally:
+            stranger.kill()
+            await stranger.wait()
+        await sandbox.discard()
+        assert (report.cause, report.exit_code) == (Cause.EXITED, 0)
+        assert dict(report.sources)["exit_code"] == "engine"
 
-async def test_what_the_tool_left_running_is_dead_at_the_end(bench: Bench) -> None:
-    """Where the launcher's word ends the wait, it is all that is left: daemons are dead by then."""
-    sandbox = await bench.prepare()
-    report = await sandbox.run(job(DAEMONS))
-    alive = sandbox._container.cgroup.read()  # type: ignore[attr-defined]
-    await sandbox.discard()
-    assert (report.stdout.data, dict(report.sources)["cause"]) == (b"20 left\n", "launcher")
-    assert alive is None or alive.tasks in (0, 1, None)
+    async def test_what_the_tool_left_running_is_dead_at_the_end(self, bench: Bench) -> None:
+        """Where the launcher's word ends the wait, it is all that is left: daemons are dead."""
+        sandbox = await bench.prepare()
+        report = await sandbox.run(job(DAEMONS))
+        alive = sandbox._container.cgroup.read()  # type: ignore[attr-defined]
+        await sandbox.discard()
+        assert (report.stdout.data, dict(report.sources)["cause"]) == (b"20 left\n", "launcher")
+        assert alive is None or alive.tasks in (0, 1, None)

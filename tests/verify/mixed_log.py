@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from broker.core.call import Call
+from broker.core.canonical import JsonObject, JsonValue
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.log_leaf import (
     BatchFacts,
@@ -21,7 +22,7 @@ from broker.core.log_leaf import (
 from broker.core.receipt import FIRST_PREVIOUS, seal
 from broker.ports import Signer
 from tests.ports.samples import call_id
-from tests.verify.receipts import CALL, ENDINGS, INSTALLATION, position
+from tests.verify.receipts import CALL, ENDINGS, ENFORCED, INSTALLATION, position
 
 
 @dataclass(kw_only=True)
@@ -49,7 +50,7 @@ class MixedLog:
         """Give the index that the next entry names."""
         return len(self.entries) + self.shift
 
-    def event(self, event_type: str, call: int | None = None, **data: str) -> EventFact:
+    def event(self, event_type: str, call: int | None = None, **data: JsonValue) -> EventFact:
         """Record an event; what entry it has is told by others."""
         fact = EventFact(
             sequence=len(self.events) + 1,
@@ -82,10 +83,15 @@ class MixedLog:
         """Record an event with its leaf."""
         self.leaf(self.event(event_type, **data))
 
-    def begin(self, call: int) -> None:
-        """Let a call begin."""
-        fact = self.event("run.starting", call, slot="slot-1")
-        self.leaf(fact, replace(CALL, id=call_id(call)))
+    def begin(self, call: int, sandbox: JsonObject = ENFORCED.facts, **changed: object) -> None:
+        """Let a call begin.
+
+        Args:
+            sandbox: The container's settings.
+            changed: Fields of the call that the intent tells otherwise.
+        """
+        fact = self.event("run.starting", call, slot="slot-1", sandbox=sandbox)
+        self.leaf(fact, replace(CALL, id=call_id(call), **changed))
 
     def end(self, call: int, ending: str = "succeeded", *, index: int | None = -1) -> None:
         """Let a call end.

@@ -1,7 +1,8 @@
 """Take one check at a time out of the verifier; see which of them no kept vector misses.
 
 As a program it does so in a process of its own, as it imports the verifier again and again: `python
--m tests.verify.mutants`. What is taken out is found in the syntax of the modules:
+-m tests.verify.mutants`; with `mixed` behind it, of logs of every kind alone. What is taken out is
+found in the syntax of the modules:
 
 - a statement that raises, and each `or` of the condition that it stands under;
 - a `return` of a fault, or of False from what answers yes or no, and each `and` of such an answer;
@@ -26,17 +27,24 @@ from tests.verify.suite import Record, expected, judge, records
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
     *("broker.core.checkpoint", "broker.core.dsse", "broker.core.log_proof"),
-    *("broker.core.merkle_proof", "broker.core.signed_note", "broker.core.strict_base64"),
+    *("broker.core.merkle", "broker.core.merkle_proof", "broker.core.root_change"),
+    *("broker.core.root_statement", "broker.core.signed_note", "broker.core.strict_base64"),
     *("broker.core.tiles", "broker.core.trust_root"),
-    *("broker.verify.audit", "broker.verify.chain", "broker.verify.log"),
-    *("broker.verify.log_folder", "broker.verify.receipt", "broker.verify.shape"),
-    *("broker.verify.signature", "broker.verify.entry", "broker.verify.walk"),
+    *("broker.verify.audit", "broker.verify.audit_state", "broker.verify.call_set"),
+    *("broker.verify.chain", "broker.verify.claims", "broker.verify.documents"),
+    *("broker.verify.entry", "broker.verify.evidence", "broker.verify.log"),
+    *("broker.verify.log_folder", "broker.verify.receipt", "broker.verify.run_facts"),
+    *("broker.verify.shape", "broker.verify.signature", "broker.verify.spread"),
+    *("broker.verify.trust_root", "broker.verify.verdict", "broker.verify.walk"),
 )
+ALONE = ("broker.verify.entry", "broker.verify.run_facts", "broker.verify.walk")
+"""What only logs of every kind come to, so the vectors of these suffice."""
 MAKERS = {
     *("Tile.__post_init__", "consistency_proof", "envelope", "inclusion_proof", "verifier_key"),
     *("write_note", "ed25519_pem", "_Audit.origin", "_gap"),
+    *("statement_of", "with_signature", "_ended", "_tell"),
     # They tell the type checker what an earlier step made sure of.
-    *("Evidence.key", "Evidence.said", "Evidence.wrapped"),
+    *("Evidence.key", "Evidence.said", "Evidence.wrapped", "_mapping", "listed"),
 }
 """What writes, names places or words a message: nothing that is verified goes through it."""
 TRUE, FALSE = ast.Constant(value=True), ast.Constant(value=False)
@@ -95,6 +103,8 @@ def _changes(
                 yield here, ast.Pass()
             case ast.Expr(value=ast.Call(func=ast.Name())):
                 yield here, ast.Pass()
+            case ast.Return(value=ast.Constant(value="")):
+                pass  # No fault: nothing is refused by it.
             case ast.Return(value=ast.JoinedStr() | ast.Constant(value=str())):
                 yield here, ast.Return(value=ast.Constant(value=None))
             case ast.Return(value=ast.Constant(value=False)):
@@ -180,13 +190,20 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._mutant.tree, self._mutant.name, "exec"), module.__dict__)
 
 
-def is_missed(mutant: Mutant, kept: Sequence[Record]) -> bool:
-    """Tell whether some vector comes to another verdict or step without the check."""
+def is_missed(mutant: Mutant, kept: list[Record]) -> bool:
+    """Tell whether some vector comes to another verdict or step without the check.
+
+    That vector is put first: it is likely to be about the next check, too.
+    """
     _forget()
     finder = _Finder(mutant)
     sys.meta_path.insert(0, finder)
     try:
-        return any(not _holds(record) for record in kept)
+        for place, record in enumerate(kept):
+            if not _holds(record):
+                kept.insert(0, kept.pop(place))
+                return True
+        return False
     finally:
         sys.meta_path.remove(finder)
 
@@ -204,12 +221,20 @@ def _forget() -> None:
         del sys.modules[name]
 
 
-def main() -> None:
-    """Print, as JSON, every check with whether it is missed."""
-    kept = records()
-    whole = [mutant for module in MODULES for mutant in mutants(module)]
+def main(modules: Sequence[str] = MODULES, *files: str) -> None:
+    """Print, as JSON, every check with whether it is missed.
+
+    Args:
+        modules: Those whose checks are taken out.
+        files: Of the vectors that may miss one; none: all.
+    """
+    kept = records(*files)
+    whole = [mutant for module in modules for mutant in mutants(module)]
     print(json.dumps([[mutant.name, is_missed(mutant, kept)] for mutant in whole], indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["mixed"]:
+        main(ALONE, "mixed_logs.json")
+    else:
+        main()

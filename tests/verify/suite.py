@@ -6,25 +6,31 @@ Bytes stand as base64, or as a list of pieces, each with how often it is repeate
 import base64
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 VECTORS = Path(__file__).parent.parent / "vectors"
-FILES = ("receipts.json", "log_proofs.json", "texts.json")
+FILES = (
+    *("receipts.json", "log_proofs.json", "texts.json"),
+    *("mixed_logs.json", "trust_roots.json", "audits.json"),
+)
 Record = Mapping[str, Any]
 Judgement = tuple[str, str | None]
 
 
-def records() -> list[Record]:
-    """Read every kept vector."""
-    return [record for name in FILES for record in json.loads((VECTORS / name).read_text())]
+def records(*names: str) -> list[Record]:
+    """Read the kept vectors of some files, or every one."""
+    return [
+        record for name in names or FILES for record in json.loads((VECTORS / name).read_text())
+    ]
 
 
 def inputs(record: Record) -> dict[str, object]:
     """Give what is judged, without its name and what must come of it."""
     apart = {"name", "verdict", "step"}
-    given = {"check": "receipt", "proof": None, "witness_quorum": 0, **record}
+    given = {"check": "receipt", "proof": None, "witness_quorum": 0, "state": None, **record}
     return {name: value for name, value in given.items() if name not in apart}
 
 
@@ -176,21 +182,107 @@ def _log(record: Record) -> Judgement:
         leaves=None if leaves is None else [data(each) for each in leaves],
         kept=_optional(record["kept"]),
         quorum=record["witness_quorum"],
+        state=record["state"].encode() if record.get("state") else None,
     )
     return verdict.validity.name.lower(), verdict.step
+
+
+@contextmanager
+def _laid_out(files: Mapping[str, Any]) -> Iterator[Path]:
+    """Lay files out in a folder."""
+    with tempfile.TemporaryDirectory() as name:
+        for path, text in files.items():
+            file = Path(name, path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data(text))
+        yield Path(name)
 
 
 def _folder(record: Record) -> Judgement:
     from broker.verify.log_folder import LogFolder
 
-    with tempfile.TemporaryDirectory() as name:
-        for path, text in record["files"].items():
-            file = Path(name, path)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data(text))
-        folder = LogFolder(Path(name))
-        size = record["size"]
+    with _laid_out(record["files"]) as place:
+        folder, size = LogFolder(place), record["size"]
         return _refusal(lambda: [*folder.entries(size), *folder.leaves(size)])
+
+
+def _audit(record: Record) -> Judgement:
+    """Audit a log's folder; `first` is a head that it is audited under before, with its state."""
+    from broker.core.checkpoint import read_checkpoint
+    from broker.core.signed_note import read_note
+    from broker.verify import audit, spread
+    from broker.verify.audit_state import StateUnusable
+    from broker.verify.log_folder import LogFolder
+
+    state = record["state"]
+    with _laid_out(record["files"]) as place:
+        folder = LogFolder(place)
+
+        def run(head: bytes, state: bytes | None) -> tuple[audit.AuditVerdict, bytes, list[int]]:
+            size = read_checkpoint(read_note(head).text).size
+            kept, seen = [b""], list[int]()
+            verdict = audit.verify_log(
+                head,
+                folder.entries(size),
+                _root(record),
+                leaves=folder.leaves(size),
+                kept=_optional(record["kept"]),
+                workers=record["workers"],
+                state=state,
+                save=kept.append,
+                progress=seen.append,
+            )
+            return verdict, kept[-1], seen
+
+        # Processes are for logs that are worth it.
+        spread._WORTH = 1
+        try:
+            given = None if state is None else state.encode()
+            if record.get("first"):
+                _, given, seen = run(data(record["first"]), None)
+                assert seen, "nobody was told how far it came"
+            verdict, _, _ = run(folder.checkpoint(), given)
+        except StateUnusable:
+            return "unusable", None
+        assert verdict.validity.value or bool(verdict.resumed_at) == bool(given)
+    return verdict.validity.name.lower(), verdict.step
+
+
+def _state(record: Record) -> Judgement:
+    from broker.verify.audit_state import StateUnusable, read_state
+
+    text, root = data(record["text"]), _root(record)
+    try:
+        read_state(text, origin=record["origin"], trust_root=root)
+    except StateUnusable:
+        return "unusable", None
+    return "valid", None
+
+
+def _verifier_key(record: Record) -> Judgement:
+    from broker.core.signed_note import COSIGNATURE_V1, read_verifier_key
+
+    return _refusal(lambda: read_verifier_key(data(record["text"]).decode(), COSIGNATURE_V1))
+
+
+def _opened(record: Record) -> Judgement:
+    from broker.verify.trust_root import open_trust_root
+
+    return _refusal(lambda: open_trust_root(data(record["text"])))
+
+
+def _pinned(record: Record) -> Judgement:
+    from broker.verify.trust_root import open_pinned
+
+    return _refusal(lambda: open_pinned(data(record["text"]), record["key_ids"]))
+
+
+def _following(record: Record) -> Judgement:
+    from broker.core.trust_root import read_trust_root
+    from broker.verify.trust_root import open_successor
+
+    trusted = read_trust_root(json.dumps(record["trusted"]).encode())
+    return _refusal(lambda: open_successor(data(record["text"]), trusted))
 
 
 _CHECKS: Mapping[str, Callable[[Record], Judgement]] = {
@@ -208,4 +300,10 @@ _CHECKS: Mapping[str, Callable[[Record], Judgement]] = {
     "chain": _chain,
     "log": _log,
     "folder": _folder,
+    "audit": _audit,
+    "state": _state,
+    "verifier_key": _verifier_key,
+    "opened trust root": _opened,
+    "pinned trust root": _pinned,
+    "following trust root": _following,
 }

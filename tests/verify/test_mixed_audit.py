@@ -1,6 +1,7 @@
 """A whole log of entries of every kind: what they must be together."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -492,7 +493,7 @@ class TestResume:
         verdict = audit(other.entries, state=before)
         assert verdict.validity is INVALID
 
-    @pytest.mark.parametrize("spoil", [lambda _: b"", lambda text: text.replace(b"/v1", b"/v2")])
+    @pytest.mark.parametrize("spoil", [lambda _: b"", lambda text: text.replace(b"/v2", b"/v1")])
     def test_unusable(
         self,
         long: MixedLog,
@@ -560,6 +561,58 @@ class TestResume:
         (tmp_path / "state").write_text("{}")
         with pytest.raises(ConfigurationError, match="begin anew"):
             command(tmp_path / "log", tmp_path / "root", state=tmp_path / "state")
+
+    def test_command_after_a_fork(
+        self,
+        keys: Keys,
+        root: TrustRoot,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """A state of another history is told from a broken log, with what to do with either."""
+        first, second = ordinary(keys.receipt), MixedLog(signer=keys.receipt)
+        while len(second.entries) <= len(first.entries):
+            second.tell("key.in_use")
+        (tmp_path / "root").write_text(write_trust_root(root))
+
+        def audit(entries: list[bytes]) -> tuple[int, dict[str, object], str]:
+            shutil.rmtree(tmp_path / "log", ignore_errors=True)
+            write_log(tmp_path / "log", entries, checkpoint_of(entries, keys.log))
+            with pytest.raises(typer.Exit) as ended:
+                command(
+                    tmp_path / "log",
+                    tmp_path / "root",
+                    state=tmp_path / "state",
+                    workers=1,
+                    output=Output.JSON,
+                )
+            out, err = capsys.readouterr()
+            return ended.value.exit_code, json.loads(out), err
+
+        assert audit(first.entries)[0] == 0
+        code, said, err = audit(second.entries)
+        assert (code, said["step"], said["broken_at"]) == (1, "state", None)
+        assert "another --state" in str(said["message"])
+        assert "audit once without" not in err
+        code, said, err = audit([*first.entries, b"?"])
+        assert (code, said["step"], said["broken_at"]) == (1, "envelope", len(first.entries))
+        assert "audit once without --state" in err
+        with pytest.raises(ConfigurationError, match="went back"):
+            audit(first.entries[:3])
+
+    def test_two_trust_roots_of_one_version(
+        self, keys: Keys, root: TrustRoot, long: MixedLog, audit: Callable[..., AuditVerdict]
+    ) -> None:
+        """Of two with one number one is somebody else's; a later and an earlier one are told."""
+        kept: list[bytes] = []
+        audit(long.entries, save=kept.append)
+        head = checkpoint_of(long.entries, keys.log)
+        other = replace(root, keys=(*root.keys, trusted(KeyRole.WITNESS, keys.witness)))
+        with pytest.raises(StateUnusable, match="another trust root of the same version, 1"):
+            verify_log(head, long.entries, other, state=kept[-1])
+        verify_log(head, long.entries, replace(other, version=2), save=kept.append)
+        with pytest.raises(StateUnusable, match="give the later one"):
+            verify_log(head, long.entries, root, state=kept[-1])
 
 
 class TestBatchDigest:

@@ -302,6 +302,12 @@ class TestSuccessor:
             assert "does not follow" in refused(lambda t=text, o=trust: open_successor(t, o))
         assert open_successor(signed(third, b, c), second) == third
 
+    def test_another_of_one_version(self, world, second):
+        """Two versions of one number are told apart from the same one taken twice."""
+        other = next_version(world.first, added=[trusted(KeyRole.LOG, world.stranger)])
+        text = signed(other, *world.roots)
+        assert "another version 2" in refused(lambda: open_successor(text, second))
+
     @pytest.mark.parametrize(
         ("before", "after"),
         [

@@ -34,6 +34,16 @@ class Cgroup:
         spent = self._read_v1() if "memory" in self.folders else self._read_v2()
         return None if spent == Spent() else replace(spent, source="cgroup")
 
+    def is_empty(self) -> bool:
+        """Whether the kernel says that nobody is left in it: it counts none, or let it be removed.
+
+        A cgroup that was never visible from here is not known to be empty.
+        """
+        folder = self.folders.get("pids") or self.folders.get("unified")
+        if folder is None:
+            return False
+        return _number(folder, "pids.current") == 0 or not folder.exists()
+
     def _read_v1(self) -> Spent:
         memory = self.folders["memory"]
         return Spent(

@@ -34,7 +34,7 @@ class Exit:
     Args:
         by_us: The broker killed it, so that the exit code says nothing of the tool.
         source: Who says so: the `engine`, of a container that is not running any more, or its
-            `launcher` (see `is_proven`).
+            `launcher` (see `tells_exit`).
     """
 
     code: int
@@ -53,13 +53,21 @@ class Ending:
     notes: tuple[str, ...]
 
 
-def is_proven(word: EndWord, spent: Spent) -> bool:
-    """Tell whether a launcher's last word on an exit needs no confirmation by the Engine.
+def tells_exit(word: EndWord, spent: Spent) -> bool:
+    """Tell whether a launcher's last word stands, once the kernel says that all else is dead.
 
-    It has the job's key, which nothing else in the container ever had (`Harvest` saw to that); the
-    kernel counts nobody but the launcher in the container's cgroup, and counted what memory killed.
+    It tells an exit, and has the job's key, which nothing else in the container ever had (`Harvest`
+    saw to that); the kernel counted what memory killed, so the Engine would know nothing more.
     """
-    return not word.signalled and spent.tasks == 1 and spent.oom_kills is not None
+    return not word.signalled and spent.oom_kills is not None
+
+
+def is_alone(spent: Spent) -> bool:
+    """Tell whether the kernel counts nobody but the launcher in the container's cgroup.
+
+    Never so in gVisor: the sentry's threads are in it, and the tool's processes its alone to know.
+    """
+    return spent.tasks == 1
 
 
 def judge(

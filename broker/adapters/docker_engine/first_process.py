@@ -1,5 +1,6 @@
 """Hold a container's first process, so that the kernel tells of its death at once."""
 
+import asyncio
 import os
 import select
 
@@ -27,6 +28,31 @@ class FirstProcess:
         death = select.poll()
         death.register(self._held, select.POLLIN)
         return death.poll(0) != []
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the kernel of this machine tells of its death at all."""
+        return self._held is not None
+
+    async def ended(self) -> None:
+        """Return when the kernel says that it is dead; never where it cannot say."""
+        loop = asyncio.get_running_loop()
+        death: asyncio.Future[None] = loop.create_future()
+        held = self._held
+        if held is None:
+            await death
+            return
+
+        def tell() -> None:
+            # Told again at each turn of the loop until nobody reads.
+            if not death.done():
+                death.set_result(None)
+
+        loop.add_reader(held, tell)
+        try:
+            await death
+        finally:
+            loop.remove_reader(held)
 
     def close(self) -> None:
         """Let go of it. Idempotent."""

@@ -12,7 +12,7 @@ from docker import APIClient
 
 from broker.adapters.docker_engine.cgroup import Cgroup, Spent
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
-from broker.adapters.docker_engine.ending import Exit, Stop, is_proven, judge
+from broker.adapters.docker_engine.ending import Exit, Stop, is_alone, judge, tells_exit
 from broker.adapters.docker_engine.first_process import FirstProcess
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.report import report_of
@@ -38,6 +38,9 @@ from broker.ports import Outlet
 T = TypeVar("T")
 
 _FRAMES_A_TURN = 256
+# What lives in a cgroup longer than this after the first process is nobody's of the call.
+_LEAVING_S = 1.0
+_LOOK_S = 0.001
 _LEAVE = Frame(kind=FrameKind.LEAVE, payload=b"").encode()
 
 
@@ -235,24 +238,51 @@ class DockerSandbox:
             exit_state = await self._exit(by_us=False)
             return Spent(), exit_state or await self._killed_exit()
         spent = await self._spent()
-        if stop is Stop.ENDED and word is not None and is_proven(word, spent):
+        if stop is not Stop.ENDED or word is None or not tells_exit(word, spent):
+            word = None
+        if word is not None and is_alone(spent):
             # The Engine would say the same, 20 to 50 ms later.
             await self._say_leave()
-            left = Exit(code=word.exit_code, oom_killed=False, by_us=False, source="launcher")
-            return spent, left
+            return spent, _left(word)
         draining = asyncio.create_task(self._container.wire.drain())
         try:
-            if stop is Stop.ENDED:
-                # The wait is under way before the launcher may leave: its answer comes at once.
-                leaving = asyncio.create_task(self._exit(by_us=False))
-                await asyncio.sleep(0)
-                await self._say_leave()
-                exit_state = await leaving or await self._killed_exit()
+            if word is not None and self._container.first_process.is_held:
+                exit_state = await self._last_exit(word)
+            elif stop is Stop.ENDED:
+                exit_state = await self._told_exit()
             else:
                 exit_state = await self._killed_exit()
         finally:
             await _cancelled(draining)
         return spent, exit_state
+
+    async def _last_exit(self, word: EndWord) -> Exit | None:
+        """Let the launcher leave; its word stands where the kernel says that nobody is left."""
+        await self._say_leave()
+        if await self._is_deserted():
+            # The Engine would say the same when the runtime's own clearing is done.
+            return _left(word)
+        return await self._exit(by_us=False) or await self._killed_exit()
+
+    async def _told_exit(self) -> Exit | None:
+        """Let the launcher leave; the Engine tells how."""
+        # The wait is under way before the launcher may leave: its answer comes at once.
+        leaving = asyncio.create_task(self._exit(by_us=False))
+        await asyncio.sleep(0)
+        await self._say_leave()
+        return await leaving or await self._killed_exit()
+
+    async def _is_deserted(self) -> bool:
+        """Wait until the host's kernel says that all in the container are dead; not for long."""
+        try:
+            async with asyncio.timeout(_LEAVING_S):
+                await self._container.first_process.ended()
+                # In the older kind of cgroup the kernel has no event for the last one's death.
+                while not self._container.cgroup.is_empty():  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def _say_leave(self) -> None:
         try:
@@ -320,6 +350,10 @@ class DockerSandbox:
         except EngineFault:
             # Whatever the Engine did not do shows in its next answer, or in there being none.
             return None
+
+
+def _left(word: EndWord) -> Exit:
+    return Exit(code=word.exit_code, oom_killed=False, by_us=False, source="launcher")
 
 
 async def _cancelled(task: "asyncio.Task[Any]") -> None:

@@ -12,6 +12,16 @@ An author who is cancelled while waiting cannot know whether the change was writ
 
 from broker.adapters.sqlite_store.place import LogPlace, resting_log
 from broker.adapters.sqlite_store.recorded import RecordedDecisions, recorded_decisions
+from broker.adapters.sqlite_store.restoring import Renewal, RestingStore, resting_store
 from broker.adapters.sqlite_store.store import SqliteStore
 
-__all__ = ["LogPlace", "RecordedDecisions", "SqliteStore", "recorded_decisions", "resting_log"]
+__all__ = [
+    "LogPlace",
+    "RecordedDecisions",
+    "Renewal",
+    "RestingStore",
+    "SqliteStore",
+    "recorded_decisions",
+    "resting_log",
+    "resting_store",
+]

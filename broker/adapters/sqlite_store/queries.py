@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -149,7 +150,15 @@ def receipt(connection: sqlite3.Connection, call: CallId) -> StoredReceipt | Non
     rows = connection.execute(
         "SELECT sequence, call, envelope, at_us FROM receipts WHERE call = ?", (call,)
     )
-    return _first(_receipts(rows))
+    return _first(_receipts(rows)) or _past_receipt(connection, call)
+
+
+def _past_receipt(connection: sqlite3.Connection, call: CallId) -> StoredReceipt | None:
+    rows = connection.execute(
+        "SELECT sequence, call, envelope, at_us FROM past_receipts WHERE call = ?", (call,)
+    )
+    found = _first(_receipts(rows))
+    return found and replace(found, is_past=True)
 
 
 def list_receipts(

@@ -40,11 +40,15 @@ class Load:
         served: The broker; tell `alive` before its death and after its return.
         seed: Which calls are made, though not when.
         workers: How many of each agent.
+        denials: How many denied calls there are for each call of another kind that is one of five:
+            they are quick, so many of them let the log grow fast.
     """
 
-    def __init__(self, served: Served, seed: int, *, workers: int) -> None:
+    def __init__(self, served: Served, seed: int, *, workers: int, denials: int = 1) -> None:
         self._served = served
+        self._denials = denials
         self._is_ending = threading.Event()
+        self._is_given_up = False
         self._is_alive = threading.Event()
         self._clients = threading.local()
         self._life = 0
@@ -93,14 +97,22 @@ class Load:
         if self.faults:
             raise self.faults[0]
 
+    def give_up(self) -> None:
+        """Stop at once, of a test that failed: no broker may come back."""
+        self._is_given_up = True
+        self._is_ending.set()
+        self._is_alive.set()
+
     # --- one worker -----------------------------------------------------------------------
 
     def _work(self, agent: str, seed: int) -> None:
         chance = random.Random(seed)
         kinds = (self._denied, self._short, self._short, self._held, self._cancelled)
+        weights = (self._denials, 1, 1, 1, 1)
         try:
             while not self._is_ending.is_set():
-                chance.choice(kinds)(agent, uuid.UUID(int=chance.getrandbits(128)).hex)
+                (kind,) = chance.choices(kinds, weights)
+                kind(agent, uuid.UUID(int=chance.getrandbits(128)).hex)
                 with self._lock:
                     self.done += 1
         except BaseException as error:
@@ -185,6 +197,8 @@ class Load:
     def _again(self, identity: str, ask: Callable[[Client], Answer]) -> Answer:
         for _ in range(_RETRIES):
             self._is_alive.wait()
+            if self._is_given_up:
+                break
             try:
                 return ask(self._client(identity))
             except ClientError as error:
