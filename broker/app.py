@@ -63,6 +63,7 @@ from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
+from broker.policy_keys import PolicyKeys
 from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Signer
 from broker.read import Reader
 from broker.sandboxes import bound_tools, check_images, docker_engine, pooled
@@ -342,7 +343,7 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 def _activation(config: Config, outside: _Outside, world: World) -> Activation:
     means = Means(
         load=lambda bundle: open_policy_engine(config.policy, bundle, os.environ),
-        root=outside.keys,
+        keys=PolicyKeys(config.receipts.trust_root, outside.keys),
         store=outside.store,
         people=world.people,
         sandboxes=outside.sandboxes,

@@ -1,6 +1,6 @@
 """Choose the policy bundle that a broker starts with."""
 
-from broker.activation import activation_event, check_newer, kept
+from broker.activation import activation_event, check_form, check_newer, kept
 from broker.adapters.policy_files import load_bundle
 from broker.config_sections import PolicySection
 from broker.core.bundle import Bundle, read_bundle
@@ -53,6 +53,8 @@ async def first_bundle(
         _check_signed(bundle, policy, root, _KEPT)
         _tell(bundle, configured, policy, telemetry)
         return bundle
+    if configured.sha256 != _shipped().sha256:
+        _check_form(configured, str(policy.bundle))
     if configured.number:
         event = activation_event(configured, last, {"source": _SOURCE}, clock.now())
         await store.keep_bundle(kept(configured), event)
@@ -91,6 +93,18 @@ def _check_signed(bundle: Bundle, policy: PolicySection, root: TrustRoot, file: 
         if not policy.unsigned_bundle:
             remedy = f"{error.description}; or set unsigned_bundle in [policy] while you try things"
             raise ConfigurationError(file, None, remedy) from error
+
+
+def _check_form(bundle: Bundle, file: str) -> None:
+    """Refuse what could not be activated either.
+
+    Raises:
+        ConfigurationError: Its form is open; see `check_form`.
+    """
+    try:
+        check_form(bundle)
+    except BundleInvalid as error:
+        raise ConfigurationError(file, None, f"{error.description} ({error.reason})") from error
 
 
 def _shipped() -> Bundle:

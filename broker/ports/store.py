@@ -23,7 +23,8 @@ class Store(Protocol):
     """Keep the record. Safe from one event loop; one broker process at a time owns it.
 
     Every method that writes is durable on return (fsynced), is all or nothing, and raises
-    StoreUnavailable when the disk, a lock or a closed store stops it. Nobody retries inside.
+    StoreUnavailable when the disk, a lock or a closed store stops it. Nobody retries inside, and
+    what failed is not written later: a read after it tells whether it was.
     """
 
     @property
