@@ -213,7 +213,12 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         return seal(draft, position, signer.sign)
 
     configured = configured_bundle(config.policy, keys)
-    store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
+    store = await SqliteStore.open(
+        config.store.path,
+        seal=sealed,
+        now=clock.now,
+        is_clock_trusted=lambda: clock.is_trusted,
+    )
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
