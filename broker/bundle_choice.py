@@ -6,12 +6,13 @@ from broker.config_sections import PolicySection
 from broker.core.bundle import Bundle, read_bundle
 from broker.core.trust_root import TrustRoot
 from broker.errors import BundleInvalid, BundleNotNewer, ConfigurationError
-from broker.ports import Clock, Store, Telemetry
+from broker.ports import Clock, KeptBundle, Store, Telemetry
 from broker.shipped import policies_dir
 from broker.verify.bundle import verify_bundle
 
 _SOURCE = "configuration"
-_KEPT = "the policy bundle that was active last"
+KEPT = "the policy bundle that was active last"
+"""Names it in messages, where another's file stands."""
 
 
 def configured_bundle(policy: PolicySection, root: TrustRoot) -> Bundle:
@@ -26,6 +27,29 @@ def configured_bundle(policy: PolicySection, root: TrustRoot) -> Bundle:
     bundle = load_bundle(policy.bundle)
     _check_signed(bundle, policy, root, str(policy.bundle))
     return bundle
+
+
+def next_bundle(
+    configured: Bundle, last: KeptBundle | None, policy: PolicySection, root: TrustRoot
+) -> Bundle:
+    """Tell by which bundle a start goes: the configured one or the last, whichever is newer.
+
+    Args:
+        last: The one that was active last, where the store has it.
+
+    Raises:
+        ConfigurationError: That one cannot be used any more.
+    """
+    if last is not None and last.sha256 == configured.sha256:
+        # By its own signature, which counts where the key of the kept one's has come to its end.
+        return configured
+    if last is not None and last.number >= configured.number:
+        bundle = read_bundle(last.archive, KEPT)
+        _check_signed(bundle, policy, root, KEPT)
+        return bundle
+    if configured.sha256 != _shipped().sha256:
+        _check_form(configured, str(policy.bundle))
+    return configured
 
 
 async def first_bundle(
@@ -44,17 +68,10 @@ async def first_bundle(
         ConfigurationError: The one that was active last cannot be used any more.
     """
     last = await store.kept_bundle()
-    if last is not None and last.sha256 == configured.sha256:
-        # By its own signature, which counts where the key of the kept one's has come to its end.
-        _tell(configured, configured, policy, telemetry)
-        return configured
-    if last is not None and last.number >= configured.number:
-        bundle = read_bundle(last.archive, _KEPT)
-        _check_signed(bundle, policy, root, _KEPT)
+    bundle = next_bundle(configured, last, policy, root)
+    if last is not None and last.sha256 == bundle.sha256:
         _tell(bundle, configured, policy, telemetry)
         return bundle
-    if configured.sha256 != _shipped().sha256:
-        _check_form(configured, str(policy.bundle))
     if configured.number:
         event = activation_event(configured, last, {"source": _SOURCE}, clock.now())
         await store.keep_bundle(kept(configured), event)
