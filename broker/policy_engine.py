@@ -86,7 +86,8 @@ def _own(policy: PolicySection, bundle: Bundle | None, said: str) -> Finding:
     except (PolicyError, OSError) as error:
         reason = error.reason if isinstance(error, PolicyError) else "OSError"
         remedy = "a start is refused: mend the policy, build it anew, name it by [policy] bundle"
-        return fail(subject, f"{said}, does not load the bundle: {reason}: {error}", remedy)
+        cause = str(error).partition("\n")[0]
+        return fail(subject, f"{said}, does not load the bundle: {reason}: {cause}", remedy)
     return ok(subject, said)
 
 
