@@ -50,7 +50,7 @@ def sequence_of(call: Call) -> int:
 class TestEvidence:
     def test_of_one_call(self, agent, run, served, tmp_path):
         """The folder has all that verifies one call's receipt, and nothing else."""
-        call, out = agent.execute("no_such_tool"), tmp_path / "evidence"
+        call, out = agent.execute("workspace_read", {"path": ".env"}), tmp_path / "evidence"
         said = json.loads(run("--out", out, "--call", call.name, "-o", "json").stdout)
         assert said == {"receipts": 1, "target": str(out)}
         name = f"{sequence_of(call):010d}-{call.name.removeprefix('calls/')}"
