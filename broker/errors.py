@@ -438,6 +438,7 @@ class ReceiptInvalid(BrokerError):
     def __init__(self, step: str, message: str) -> None:
         super().__init__(f"{step}: {message}")
         self.step = step
+        self.description = message
 
 
 class TokenUnavailable(BrokerError):

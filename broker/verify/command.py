@@ -112,9 +112,12 @@ def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes | 
 
 
 def _invalid(error: ReceiptInvalid) -> Verdict:
-    message = str(error).removeprefix(f"{error.step}: ")
     return Verdict(
-        validity=Validity.INVALID, step=error.step, message=message, predicate={}, notes=()
+        validity=Validity.INVALID,
+        step=error.step,
+        message=error.description,
+        predicate={},
+        notes=(),
     )
 
 
