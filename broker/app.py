@@ -254,10 +254,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
 
 async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     """Take up the log, let it advance until the broker stops, and once more after its last call."""
-    path = config.store.path
     log = Log(
         outside.store,
-        LogFolder(path.with_name(f"{path.name}.tlog")),
+        LogFolder(config.store.log_folder),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
         write=_leaves(config, outside).write,

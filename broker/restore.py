@@ -17,6 +17,7 @@ from broker.errors import ConfigurationError, FailedPrecondition, ReceiptInvalid
 from broker.keyring import read_log_signer, read_root, read_signer
 from broker.ports import EventDraft
 from broker.verify.log import open_checkpoint
+from broker.verify.log_folder import CHECKPOINT
 from broker.verify.verdict import Indeterminate
 
 MAKER = "toolwarrant restore"
@@ -25,7 +26,6 @@ _REASON = (
     "the store was put back from a backup: look at what the calls that ended INTERRUPTED were to "
     "do, then resume"
 )
-_CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +62,9 @@ def restore(
         FailedPrecondition: Nothing says that the store is an older copy, or the keys in use cannot
             sign a new log; nothing was changed.
     """
-    path, root = config.store.path, _root(config)
-    folder = path.with_name(f"{path.name}.tlog")
-    with resting_store(path, now=now) as store:
-        shown = _read(folder / _CHECKPOINT, root)
+    root, folder = _root(config), config.store.log_folder
+    with resting_store(config.store.path, now=now) as store:
+        shown = _read(folder / CHECKPOINT, root)
         if shown and store.has_been(_installation_in(shown)):
             return Restored(
                 installation=store.installation,
@@ -107,13 +106,9 @@ def _read(file: Path, root: TrustRoot) -> Checkpoint | None:
         return None
     except OSError as error:
         raise ConfigurationError(str(file), None, f"cannot be read: {error.strerror}") from error
-    except ReceiptInvalid as error:
+    except (ReceiptInvalid, Indeterminate) as error:
         raise ConfigurationError(
             str(file), None, f"is no checkpoint that a reader would take: {error}"
-        ) from error
-    except Indeterminate as error:
-        raise ConfigurationError(
-            str(file), None, f"is no checkpoint that a reader would take: {error.message}"
         ) from error
 
 
