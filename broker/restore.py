@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.adapters.sqlite_store import Renewal, RestingStore, resting_store
 from broker.config import Config
+from broker.core.canonical import JsonObject
 from broker.core.checkpoint import Checkpoint, log_origin
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.halt import Halt, Scope
@@ -160,23 +161,22 @@ def _renewal(installation: str, previous: Checkpoint | None, at: datetime) -> Re
             set_at=at,
             reason_sha256=reason.sha256,
         )
-        data = {
-            "halt": made.id,
-            "scope": made.scope.kind,
-            "agent": "",
-            "session": "",
-            "tool": "",
-            "by": maker,
-            "reason_sha256": reason.sha256,
-        }
-        if previous is not None:
-            data["previous_origin"] = previous.origin
-            data["previous_size"] = str(previous.size)
-            data["previous_root_sha256"] = previous.root.hex()
+        data = {**made.event_data, **_names_of(previous)}
         return made, reason, EventDraft(type="halt.restored", at=at, data=data)
 
     fresh = Pseudonym(f"p-{secrets.token_hex(8)}")
     return Renewal(installation=installation, maker=MAKER, fresh=fresh, halt=halt)
+
+
+def _names_of(previous: Checkpoint | None) -> JsonObject:
+    """Name the old log in the new one's first entry; nothing where it had no checkpoint."""
+    if previous is None:
+        return {}
+    return {
+        "previous_origin": previous.origin,
+        "previous_size": str(previous.size),
+        "previous_root_sha256": previous.root.hex(),
+    }
 
 
 def _installation_in(checkpoint: Checkpoint) -> str:
