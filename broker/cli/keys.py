@@ -33,7 +33,7 @@ def rotate(
     valid. Where root keys sign the trust root, its next version is written beside it, to be signed.
     """
     from broker.client import config_path
-    from broker.config import load
+    from broker.config import FILE_SCHEME, load
     from broker.rotation import rotate as run
 
     known = {each.value: each for each in KeyRole}
@@ -63,5 +63,9 @@ def rotate(
         note(f'then set {setting} = "{done.uri}" in [receipts] of {config_path(config)}')
         note("then start the broker")
     else:
-        note("sign the bundle anew with it, name that as policy.bundle; start the broker")
+        note(
+            "sign the bundle anew with it, unless the shipped one decides: `toolwarrant policy "
+            f"build FOLDER BUNDLE --sign {done.uri.removeprefix(FILE_SCHEME)}`"
+        )
+        note(f"then name it as bundle in [policy] of {config_path(config)}; start the broker")
     note("give verifiers the new version by another way than the broker")

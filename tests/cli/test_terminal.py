@@ -73,6 +73,39 @@ class TestTable:
         terminal.table(("A",), [("x" * 150,)], empty="")
         assert "x" * 150 in capsys.readouterr().out
 
+    def test_a_narrow_terminal_cuts_no_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What finds no room goes on below its row, whole; on a wide one all is one line."""
+        row = ("Q4F8K2ZN", "SUCCEEDED", "a" * 22, "spiffe://toolwarrant.dev/agent", "2026-11-30T02")
+        headings = ("CALL", "STATE", "TOOL", "AGENT", "RECEIVED")
+        assert self.shown(monkeypatch, 80, headings, row) == [
+            "CALL      STATE      TOOL                    AGENT",
+            "          RECEIVED",
+            f"{'  '.join(row[:4])}",
+            f"          {row[4]}",
+        ]
+        assert self.shown(monkeypatch, 120, headings, row)[1] == "  ".join(row)
+
+    @pytest.mark.parametrize("width", [10, 40, 80])
+    def test_a_cell_that_no_line_has_room_for(
+        self, monkeypatch: pytest.MonkeyPatch, width: int
+    ) -> None:
+        """It is left to the terminal to wrap, so that copying gives it whole."""
+        digest = "a" * 64
+        assert digest in "".join(self.shown(monkeypatch, width, ("A", "B"), ("x" * 9, digest)))
+
+    @staticmethod
+    def shown(
+        monkeypatch: pytest.MonkeyPatch, width: int, headings: tuple[str, ...], row: tuple[str, ...]
+    ) -> list[str]:
+        """Print a table on a terminal; give its lines without colours."""
+        screen = Tty(tty=True)
+        monkeypatch.setattr("sys.stdout", screen)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "xterm")
+        terminal.table(headings, [row], empty="")
+        shown = screen.bytes.getvalue().decode()
+        return shown.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+
 
 class TestDocument:
     """`document`."""
