@@ -13,11 +13,12 @@ from docker.errors import APIError, DockerException
 from broker.adapters.docker_engine import wire as wires
 from broker.adapters.docker_engine.cgroup import Cgroup, cgroup_of
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
+from broker.adapters.docker_engine.container import Container
 from broker.adapters.docker_engine.first_process import hold
 from broker.adapters.docker_engine.kernel import confirm_first_process
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded, registered
-from broker.adapters.docker_engine.sandbox import Container, DockerSandbox
+from broker.adapters.docker_engine.sandbox import DockerSandbox
 from broker.adapters.docker_engine.sentry import confirm_sentry
 from broker.adapters.docker_engine.settings import (
     BOOT_LABEL,
