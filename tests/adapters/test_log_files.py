@@ -1,6 +1,5 @@
 """Show files of the log whole, or not at all."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -44,23 +43,10 @@ async def test_replaces(tmp_path: Path) -> None:
     assert names(tmp_path) == ["checkpoint"]
 
 
-async def test_durable_before_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_durable_before_it_is_seen(tmp_path: Path, writes: list[str]) -> None:
     """Bytes are on the disk before they have their name, and the name before the answer."""
-    said: list[str] = []
-    sync, replace = os.fsync, Path.replace
-
-    def noted_sync(descriptor: int) -> None:
-        said.append(f"sync {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
-        sync(descriptor)
-
-    def noted_replace(path: Path, target: Path) -> Path:
-        said.append(f"rename {target.name}")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
     await LogFolder(tmp_path).put("checkpoint", b"one")
-    assert said == ["sync .checkpoint.new", "rename checkpoint", f"sync {tmp_path.name}"]
+    assert writes == ["sync .checkpoint.new", "rename checkpoint", f"sync {tmp_path.name}"]
 
 
 async def test_drop(tmp_path: Path) -> None:
