@@ -31,7 +31,7 @@ from typing import Self
 import uvloop
 
 from bench.profiles import functions, keep
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
 from broker.adapters.telemetry import Telemetry, configure_logs
@@ -50,9 +50,9 @@ from broker.leaves import Leaves
 from broker.ledger import Ledger
 from broker.log import Log
 from broker.tasks import Tasks
-from broker.verify import log_folder
 from broker.verify.audit import verify_log
 from broker.verify.log import open_checkpoint
+from broker.verify.log_folder import LogFolder
 from broker.verify.verdict import Validity
 from tests.ports.samples import call_id
 from tests.verify.log_vectors import new_keys, trusted
@@ -127,7 +127,7 @@ class _Bench:
         )
         log = Log(
             store,
-            LogFolder(place / "tlog"),
+            ShownLog(place / "tlog"),
             keys.log,
             origin=log_origin(store.installation),
             write=leaves.write,
@@ -231,7 +231,7 @@ def _denied(number: int) -> Made:
 
 def _verify(folder: Path, root: TrustRoot) -> None:
     """See that all of it is in the log, genuine and signed."""
-    shown = log_folder.LogFolder(folder)
+    shown = LogFolder(folder)
     head = shown.checkpoint()
     size = open_checkpoint(head, root).checkpoint.size
     verdict = verify_log(head, shown.entries(size), root)

@@ -12,7 +12,7 @@ _CHECKPOINT = "checkpoint"
 _NEW = ".new"
 
 
-class LogFolder:
+class ShownLog:
     """The `LogFiles` below one folder, which its owner alone may read; made when first needed.
 
     A file appears by a rename, after its bytes are on the disk, and with it its name: what a reader
