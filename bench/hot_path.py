@@ -12,18 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import bare, denied, steps
-from bench.figure import RESULTS
+from bench import bare, denied, profiles, steps
 from broker.app import serve
 from broker.client import Client
 from broker.config_template import Settings
 from broker.v1 import call_pb2
 from tests.broker_process import UNHURRIED, Folder, Served
 
-_SHOWN = 40
 _WARM_UP = 50
 _PAUSE_S = 0.3
 _AT_ONCE = 3_200
@@ -41,7 +38,7 @@ class Profiled:
         make: Makes such a call.
         calls: How many.
         pause_s: Before each.
-        is_denied: Whether 32 callers are measured, too.
+        is_denied: By policy; then what 32 callers at once take is measured, too.
     """
 
     folder: Folder
@@ -89,11 +86,7 @@ def waited_for(folder: Folder, calls: int) -> list[Profiled]:
 
 def keep(kinds: Sequence[Profiled], name: str) -> Path:
     """Profile kinds of calls one after the other; give the path of the text."""
-    RESULTS.mkdir(exist_ok=True)
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    path = RESULTS / f"{stamp}.{name}.txt"
-    path.write_text("\n".join(_text(kind) for kind in kinds))
-    return path
+    return profiles.keep(name, "\n".join(_text(kind) for kind in kinds))
 
 
 def _denied(agent: Client) -> call_pb2.Call:
@@ -116,7 +109,8 @@ def _text(kind: Profiled) -> str:
             time.sleep(kind.pause_s)
             kind.make(agent)
     title = f"# {kind.what}, {kind.calls} calls, one after the other"
-    return "\n".join([title, *_by_step(calls, dump), *at_once, _table(dump, kind.calls)])
+    table = profiles.functions(pstats.Stats(str(dump)), kind.calls, "the event loop")
+    return "\n".join([title, *_by_step(calls, dump), *at_once, *table, ""])
 
 
 def _timed(kind: Profiled, agent: Client) -> tuple[float, call_pb2.Call, float]:
@@ -127,8 +121,9 @@ def _timed(kind: Profiled, agent: Client) -> tuple[float, call_pb2.Call, float]:
 
 
 def _by_step(calls: Sequence[tuple[float, call_pb2.Call, float]], dump: Path) -> list[str]:
-    """Say when calls pass their own time stamps, and those of their runs, from the client's send;
-    steps that only some of them pass say how many.
+    """Say how long after the client's send calls pass their time stamps, with those of their runs.
+
+    A step that only some of them pass says how many.
     """
     at = steps.read(_beside(dump, "steps"), [(begun_s, ended_s) for begun_s, _, ended_s in calls])
     for begun_s, call, ended_s in calls:
@@ -179,20 +174,6 @@ def _names(dump: Path) -> dict[int, str]:
 
 def _beside(dump: Path, what: str) -> Path:
     return dump.with_suffix(f".{what}")
-
-
-def _table(dump: Path, calls: int) -> str:
-    """Write the functions that took most of the event loop's thread, profiled."""
-    stats = pstats.Stats(str(dump))
-    rows = [
-        (own_s, total_s, count, f"{Path(file).name}:{line} {name}")
-        for (file, line, name), (_, count, own_s, total_s, _) in stats.stats.items()  # type: ignore[attr-defined]
-    ]
-    lines = [f"{'own us':>9} {'total us':>9} {'times':>7}  a call's share of the loop, profiled"]
-    for own_s, total_s, count, where in sorted(rows, reverse=True)[:_SHOWN]:
-        own_us, total_us = own_s * 1e6 / calls, total_s * 1e6 / calls
-        lines.append(f"{own_us:9.1f} {total_us:9.1f} {count / calls:7.2f}  {where}")
-    return "\n".join(lines) + "\n"
 
 
 def _note_threads(dump: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Self
 
 from bench.figure import Figure, quantiles
 from broker.adapters.file_signer import FileSigner, generate_key
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.sqlite_store.call_record import dump_call
 from broker.adapters.system import SystemClock, SystemEntropy
@@ -104,7 +104,7 @@ class _Grown:
         store = await SqliteStore.open(path, seal=_no_seal, now=lambda: datetime.now(UTC))
         log = Log(
             store,
-            LogFolder(place / name),
+            ShownLog(place / name),
             FileSigner(f"file:{place / 'log.key'}"),
             origin="toolwarrant.invalid/bench",
             write=_no_leaf,

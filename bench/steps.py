@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from broker.adapters.docker_engine.departure import Departure
 from broker.adapters.docker_engine.sandbox import DockerSandbox
 from broker.adapters.docker_engine.wire import Wire
 from broker.core.frames import Frame, FrameKind
@@ -15,21 +16,21 @@ _FRAMES = {
     FrameKind.END: "launcher's end",
 }
 # What returns at a step, by the names that the code has for it.
-_RETURNS = {
-    "_close_outlet": "nothing goes out",
-    "_spent": "usage counted",
-    "_is_deserted": "kernel: all dead",
-    "_exit": "Engine: ended",
-    "run": "run over",
-}
+_RETURNS: tuple[tuple[type, str, str], ...] = (
+    (DockerSandbox, "_close_outlet", "nothing goes out"),
+    (Departure, "_spent", "usage counted"),
+    (Departure, "_is_deserted", "kernel: all dead"),
+    (Departure, "_exit", "Engine: ended"),
+    (DockerSandbox, "run", "run over"),
+)
 _PASSED: list[tuple[str, float]] = []
 
 
 def watch() -> None:
     """Note the steps of every sandbox from now on."""
     _watch_frames()
-    for method, step in _RETURNS.items():
-        _watch_return(method, step)
+    for owner, method, step in _RETURNS:
+        _watch_return(owner, method, step)
 
 
 def write(file: Path) -> None:
@@ -77,12 +78,12 @@ def _watch_frames() -> None:
     Wire.send = send_noted  # type: ignore[method-assign]
 
 
-def _watch_return(method: str, step: str) -> None:
-    inner = getattr(DockerSandbox, method)
+def _watch_return(owner: type, method: str, step: str) -> None:
+    inner = getattr(owner, method)
 
-    async def noted(sandbox: DockerSandbox, *args: object, **more: object) -> object:
-        answer = await inner(sandbox, *args, **more)
+    async def noted(of: object, *args: object, **more: object) -> object:
+        answer = await inner(of, *args, **more)
         _note(step)
         return answer
 
-    setattr(DockerSandbox, method, noted)
+    setattr(owner, method, noted)

@@ -17,7 +17,7 @@ from grpc import aio
 
 from broker.activation import Activation, Means
 from broker.active_policy import ActivePolicy
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemClock, SystemEntropy
@@ -260,10 +260,9 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
 
 async def _log(config: Config, outside: _Outside, stack: AsyncExitStack) -> Log:
     """Take up the log, let it advance until the broker stops, and once more after its last call."""
-    path = config.store.path
     log = Log(
         outside.store,
-        LogFolder(path.with_name(f"{path.name}.tlog")),
+        ShownLog(config.store.log_folder),
         outside.log_signer,
         origin=log_origin(outside.store.installation),
         write=_leaves(config, outside).write,

@@ -1,7 +1,8 @@
 """Choose the policy bundle that a broker starts with."""
 
-from broker.activation import activation_event, check_form, check_newer, kept
+from broker.activation import activation_event, kept
 from broker.adapters.policy_files import load_bundle
+from broker.bundle_checks import check_form, check_newer
 from broker.config_policy import PolicySection
 from broker.core.bundle import Bundle, read_bundle
 from broker.core.trust_root import TrustRoot

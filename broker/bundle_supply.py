@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
 
-from broker.activation import MAX_BUNDLE_BYTES, Activation
+from broker.activation import Activation
 from broker.adapters.bundle_sources import Bearer, BundleServer, ConfirmationFile, WatchedFolder
 from broker.adapters.secret_sources import ConfiguredSecrets
+from broker.bundle_checks import MAX_BUNDLE_BYTES
 from broker.bundle_watch import BundleWatch
 from broker.config import Config, fault_in
 from broker.errors import SecretUnavailable

@@ -11,7 +11,7 @@ from broker.config_types import (
     OptionalPath,
     OptionalSecretUri,
 )
-from broker.core.address import is_this_machine
+from broker.core.address import is_closed_way
 from broker.core.freshness import FreshnessRule
 
 
@@ -119,4 +119,4 @@ class BundlesSection(Section):
 
 def _is_private(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "https" or is_this_machine(parts.hostname)
+    return is_closed_way(parts.scheme, parts.hostname)

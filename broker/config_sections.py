@@ -65,6 +65,11 @@ class StoreSection(Section):
         description="SQLite file; one broker at a time owns it. Never on a network file system.",
     )
 
+    @property
+    def log_folder(self) -> Path:
+        """Where its log is shown to readers."""
+        return self.path.with_name(f"{self.path.name}.tlog")
+
 
 class ReceiptsSection(Section):
     """How outcomes are signed."""

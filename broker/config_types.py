@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
-from broker.core.address import is_this_machine
+from broker.core.address import is_closed_way
 from broker.core.secret import NAME_PATTERN
 from broker.core.token_key import SCHEME as TOKEN_SCHEME
 from broker.core.token_key import TokenKey
@@ -120,9 +120,7 @@ def _is_witness_url(value: str) -> bool:
         has_more = parts.query or parts.fragment or parts.username or parts.port == 0
     except ValueError:
         return False
-    is_here = is_this_machine(parts.hostname)
-    is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
-    return is_fit and bool(parts.hostname) and not has_more
+    return is_closed_way(parts.scheme, parts.hostname) and bool(parts.hostname) and not has_more
 
 
 def _witness_url(value: str) -> str:

@@ -76,19 +76,7 @@ async def decide(world: World, caller: Identity, order: Order, call_id: CallId) 
         start_by=now + world.settings.start_within,
     )
     recorded = RecordedRequest.read(request)
-    documents = (request, *judgement.documents)
-    match judgement.decision.effect:
-        case Effect.DENY:
-            world.admission.count_denied(caller.id, now)
-            step = Step.DENY
-            call = replace(call, state=after(call.state, step), ended_at=now)
-        case Effect.HOLD:
-            step = Step.HOLD
-            call, view = open_hold(world, call, judgement, recorded, caller, tree)
-            documents = (*documents, view)
-        case Effect.ALLOW:
-            step = Step.ALLOW
-            call = replace(call, state=after(call.state, step), queued_at=now)
+    call, step, shown = _take_step(world, call, judgement, recorded, caller, tree)
     return Decided(
         call=call,
         request=recorded,
@@ -96,8 +84,31 @@ async def decide(world: World, caller: Identity, order: Order, call_id: CallId) 
             (Step.RECEIVE, {"tool": call.tool, "version": call.tool_version}),
             (step, {"rule": judgement.evaluation.rule}),
         ),
-        documents=documents,
+        documents=(request, *judgement.documents, *shown),
     )
+
+
+def _take_step(
+    world: World,
+    call: Call,
+    judgement: Judgement,
+    request: RecordedRequest,
+    caller: Identity,
+    tree: Tree,
+) -> tuple[Call, Step, tuple[Document, ...]]:
+    """Take a call that was just received on by what was decided; a hold comes with its view."""
+    now = call.received_at
+    match judgement.decision.effect:
+        case Effect.DENY:
+            world.admission.count_denied(caller.id, now)
+            denied = replace(call, state=after(call.state, Step.DENY), ended_at=now)
+            return denied, Step.DENY, ()
+        case Effect.HOLD:
+            held, view = open_hold(world, call, judgement, request, caller, tree)
+            return held, Step.HOLD, (view,)
+        case Effect.ALLOW:
+            queued = replace(call, state=after(call.state, Step.ALLOW), queued_at=now)
+            return queued, Step.ALLOW, ()
 
 
 async def record_new(
@@ -183,32 +194,31 @@ def open_hold(
     now = world.clock.now()
     decide_by = now + timedelta(seconds=approval.decide_within_s)
     number = call.hold.number + 1 if call.hold else 1
-    _, body = render_view(
-        HeldCall(
-            call=call.id,
-            short_id=call.short_id,
-            hold_number=number,
-            tool=call.tool,
-            tool_version=call.tool_version,
-            tool_sha256=call.tool_sha256,
-            image=call.image,
-            agent=call.agent,
-            owner=caller.owner,
-            session_id=call.session_id,
-            session_labels=tuple(sorted(judgement.labels_seen)),
-            purpose=request.purpose,
-            arguments=request.arguments,
-            arguments_sha256=request.arguments_sha256,
-            inputs=call.inputs,
-            workspace_sha256=tree.sha256,
-            workspace_paths=tuple(tree.files),
-            decision=judgement.decision,
-            obligations=judgement.obligations,
-            policy_revision=judgement.evaluation.bundle_revision,
-            received_at=call.received_at,
-            decide_by=decide_by,
-        )
+    shown = HeldCall(
+        call=call.id,
+        short_id=call.short_id,
+        hold_number=number,
+        tool=call.tool,
+        tool_version=call.tool_version,
+        tool_sha256=call.tool_sha256,
+        image=call.image,
+        agent=call.agent,
+        owner=caller.owner,
+        session_id=call.session_id,
+        session_labels=tuple(sorted(judgement.labels_seen)),
+        purpose=request.purpose,
+        arguments=request.arguments,
+        arguments_sha256=request.arguments_sha256,
+        inputs=call.inputs,
+        workspace_sha256=tree.sha256,
+        workspace_paths=tuple(tree.files),
+        decision=judgement.decision,
+        obligations=judgement.obligations,
+        policy_revision=judgement.evaluation.bundle_revision,
+        received_at=call.received_at,
+        decide_by=decide_by,
     )
+    _, body = render_view(shown)
     view = world.seal(DocumentKind.VIEW, body)
     hold = Hold(
         number=number,

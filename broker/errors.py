@@ -47,6 +47,8 @@ BrokerError                     everything below; has a reason and a message for
     └── KeyRefused              the trust root does not let the broker sign with a key of its own
 """
 
+from typing import Self
+
 
 class BrokerError(Exception):
     """Something that the broker refuses or could not do.
@@ -438,6 +440,11 @@ class ReceiptInvalid(BrokerError):
     def __init__(self, step: str, message: str) -> None:
         super().__init__(f"{step}: {message}")
         self.step = step
+        self.description = message
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        # Entries are verified in other processes: as it is, an exception goes by its one message.
+        return type(self), (self.step, self.description)
 
 
 class TokenUnavailable(BrokerError):

@@ -88,7 +88,7 @@ class Halts:
             active = self._active.get(name)
             if active is None or active.is_durable or active.reason is None:
                 return True
-            event = self._set_event(active.halt)
+            event = EventDraft(type="halt.set", at=self._clock.now(), data=active.halt.event_data)
             try:
                 await self._store.set_halt(active.halt, active.reason, event)
             except StoreUnavailable:
@@ -117,19 +117,3 @@ class Halts:
             lifted = self._active.pop(halt.id, None)
         if lifted is not None:
             self._telemetry.resumed(halt, len(self._active))
-
-    def _set_event(self, halt: Halt) -> EventDraft:
-        scope = halt.scope
-        return EventDraft(
-            type="halt.set",
-            at=self._clock.now(),
-            data={
-                "halt": halt.id,
-                "scope": scope.kind,
-                "agent": scope.agent,
-                "session": scope.session_id,
-                "tool": scope.tool,
-                "by": halt.set_by,
-                "reason_sha256": halt.reason_sha256,
-            },
-        )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.adapters.sqlite_store import Renewal, RestingStore, resting_store
 from broker.config import Config
+from broker.core.canonical import JsonObject
 from broker.core.checkpoint import Checkpoint, log_origin
 from broker.core.document import SALT_BYTES, Document, DocumentKind
 from broker.core.halt import Halt, Scope
@@ -17,6 +18,7 @@ from broker.errors import ConfigurationError, FailedPrecondition, ReceiptInvalid
 from broker.keyring import read_log_signer, read_root, read_signer
 from broker.ports import EventDraft
 from broker.verify.log import open_checkpoint
+from broker.verify.log_folder import CHECKPOINT
 from broker.verify.verdict import Indeterminate
 
 MAKER = "toolwarrant restore"
@@ -25,7 +27,6 @@ _REASON = (
     "the store was put back from a backup: look at what the calls that ended INTERRUPTED were to "
     "do, then resume"
 )
-_CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,9 @@ def restore(
         FailedPrecondition: Nothing says that the store is an older copy, or the keys in use cannot
             sign a new log; nothing was changed.
     """
-    path, root = config.store.path, _root(config)
-    folder = path.with_name(f"{path.name}.tlog")
-    with resting_store(path, now=now) as store:
-        shown = _read(folder / _CHECKPOINT, root)
+    root, folder = _root(config), config.store.log_folder
+    with resting_store(config.store.path, now=now) as store:
+        shown = _read(folder / CHECKPOINT, root)
         if shown and store.has_been(_installation_in(shown)):
             return Restored(
                 installation=store.installation,
@@ -107,13 +107,9 @@ def _read(file: Path, root: TrustRoot) -> Checkpoint | None:
         return None
     except OSError as error:
         raise ConfigurationError(str(file), None, f"cannot be read: {error.strerror}") from error
-    except ReceiptInvalid as error:
+    except (ReceiptInvalid, Indeterminate) as error:
         raise ConfigurationError(
             str(file), None, f"is no checkpoint that a reader would take: {error}"
-        ) from error
-    except Indeterminate as error:
-        raise ConfigurationError(
-            str(file), None, f"is no checkpoint that a reader would take: {error.message}"
         ) from error
 
 
@@ -165,23 +161,22 @@ def _renewal(installation: str, previous: Checkpoint | None, at: datetime) -> Re
             set_at=at,
             reason_sha256=reason.sha256,
         )
-        data = {
-            "halt": made.id,
-            "scope": made.scope.kind,
-            "agent": "",
-            "session": "",
-            "tool": "",
-            "by": maker,
-            "reason_sha256": reason.sha256,
-        }
-        if previous is not None:
-            data["previous_origin"] = previous.origin
-            data["previous_size"] = str(previous.size)
-            data["previous_root_sha256"] = previous.root.hex()
+        data = {**made.event_data, **_names_of(previous)}
         return made, reason, EventDraft(type="halt.restored", at=at, data=data)
 
     fresh = Pseudonym(f"p-{secrets.token_hex(8)}")
     return Renewal(installation=installation, maker=MAKER, fresh=fresh, halt=halt)
+
+
+def _names_of(previous: Checkpoint | None) -> JsonObject:
+    """Name the old log in the new one's first entry; nothing where it had no checkpoint."""
+    if previous is None:
+        return {}
+    return {
+        "previous_origin": previous.origin,
+        "previous_size": str(previous.size),
+        "previous_root_sha256": previous.root.hex(),
+    }
 
 
 def _installation_in(checkpoint: Checkpoint) -> str:

@@ -29,11 +29,15 @@ def replace_file(file: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
-    _sync(file.parent)
+    sync_folder(file.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable.
+
+    Raises:
+        OSError: It cannot be opened, or its disk does not take it.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 AWKWARD = (
     *(b"\n", b"\n\n", b"\r\n", b"\x00", b"\xff", b" ", b"=", b"==", b"A", b"+", b"-", b"0"),
@@ -21,6 +21,14 @@ class Rounds:
 
     end_s: float
     tell: Callable[[int], None]
+
+    @classmethod
+    def of(cls, seconds: float, test: str, record_property: Callable[[str, object], None]) -> Self:
+        """Go on for so long; the summary tells how often that was."""
+        return cls(
+            end_s=time.monotonic() + seconds,
+            tell=lambda count: record_property("summary", f"{test}: {count} inputs"),
+        )
 
     def __iter__(self) -> Iterator[int]:
         count = 0

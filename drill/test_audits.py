@@ -5,7 +5,6 @@
 
 import json
 import random
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,11 +50,7 @@ def rounds(
     record_property: Callable[[str, object], None],
 ) -> Rounds:
     """Go on until the time is over; tell how often that was."""
-    name = request.node.name
-    return Rounds(
-        end_s=time.monotonic() + (1.5 if is_short else 60),
-        tell=lambda count: record_property("summary", f"{name}: {count} inputs"),
-    )
+    return Rounds.of(1.5 if is_short else 60, request.node.name, record_property)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@
 import copy
 import json
 import random
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -59,11 +58,7 @@ def rounds(
     record_property: Callable[[str, object], None],
 ) -> Rounds:
     """Go on until the time is over; tell how often that was."""
-    name = request.node.name
-    return Rounds(
-        end_s=time.monotonic() + (3 if is_short else 60),
-        tell=lambda count: record_property("summary", f"{name}: {count} inputs"),
-    )
+    return Rounds.of(3 if is_short else 60, request.node.name, record_property)
 
 
 def _of(check: str) -> list[bytes]:

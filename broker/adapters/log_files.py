@@ -6,11 +6,13 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from broker.whole_file import sync_folder
+
 _CHECKPOINT = "checkpoint"
 _NEW = ".new"
 
 
-class LogFolder:
+class ShownLog:
     """The `LogFiles` below one folder, which its owner alone may read; made when first needed.
 
     A file appears by a rename, after its bytes are on the disk, and with it its name: what a reader
@@ -54,7 +56,7 @@ class LogFolder:
             file.flush()
             os.fsync(descriptor)
         fresh.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
 
     def _make(self, folder: Path) -> None:
         """Make a folder with those above it, each name durable in the one above."""
@@ -62,12 +64,4 @@ class LogFolder:
             return
         self._make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder.parent)

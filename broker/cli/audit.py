@@ -1,7 +1,8 @@
 """`toolwarrant audit`: verify a whole log."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from broker.cli.terminal import document, note, progress_bar, say
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.audit import AuditVerdict, verify_log
+from broker.verify.audit_state import StateUnusable
 from broker.verify.verdict import Validity
 
 app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
@@ -66,10 +68,9 @@ def verify(
     checkpoint signs. The first entry that is wrong is named by its index, from 0. Calls that began
     and have no end in the log are listed.
     """
-    from broker.verify.audit_state import StateUnusable
     from broker.verify.trust_root import open_trust_root
 
-    try:
+    with _told(state):
         root = open_trust_root(trust_root.read_bytes())
         signed, entries, leaves = _log_in(target, checkpoint)
         with progress_bar("verifying", _size(signed)) as advance:
@@ -85,24 +86,37 @@ def verify(
                 save=partial(_keep, state) if state else None,
                 progress=advance,
             )
+    if output is Output.JSON:
+        document(_as_json(verdict))
+    else:
+        _print(verdict)
+    if verdict.validity is Validity.INVALID:
+        _note_doubts(verdict, state, is_export=leaves is None)
+    raise typer.Exit(verdict.validity.value)
+
+
+@contextmanager
+def _told(state: Path | None) -> Iterator[None]:
+    """Tell by its file what cannot be read, or not be gone on from."""
+    try:
+        yield
     except StateUnusable as error:
         raise ConfigurationError(str(state), None, str(error)) from error
     except OSError as error:
         raise ConfigurationError(
             str(error.filename), None, f"cannot be read: {error.strerror}"
         ) from error
-    if output is Output.JSON:
-        document(_as_json(verdict))
-    else:
-        _print(verdict)
-    if leaves is None and verdict.validity is Validity.INVALID:
+
+
+def _note_doubts(verdict: AuditVerdict, state: Path | None, *, is_export: bool) -> None:
+    """Say what else than the log may be why it is invalid."""
+    if is_export:
         note(_EXPORT)
-    if verdict.resumed_at and verdict.validity is Validity.INVALID:
+    if verdict.resumed_at:
         note(
             f"it went on from entry {verdict.resumed_at} by what {state} keeps: audit once without "
             "--state, which tells whether the log is wrong or that file is of another one"
         )
-    raise typer.Exit(verdict.validity.value)
 
 
 def _keep(path: Path, data: bytes) -> None:

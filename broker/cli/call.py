@@ -2,6 +2,8 @@
 
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import grpc
@@ -54,7 +56,7 @@ def call(
     text = read_arguments(arguments or [], sys.stdin.read)
     request_id = request_id or uuid.uuid4().hex
     with connect(config, identity or "agent", address) as broker:
-        try:
+        with _doubts_told(request_id):
             answer = broker.call(
                 tool,
                 text,
@@ -65,16 +67,6 @@ def call(
                 hold_wait_s=hold_wait,
                 no_wait=follow,
             )
-        except KeyboardInterrupt:
-            note("gave up waiting; a call that was recorded goes on: toolwarrant calls list")
-            raise
-        except ClientError as error:
-            if error.code in _IN_DOUBT:
-                note(
-                    "the call may have been recorded: repeat it with --request-id "
-                    f"{visible(request_id)}, which finds it instead of calling twice"
-                )
-            raise
         was_printed = follow and state_of(answer) in _GOES_ON
         if was_printed:
             answer = _followed(broker, answer, output)
@@ -85,6 +77,23 @@ def call(
     else:
         show(answer)
     raise typer.Exit(exit_of_state(state_of(answer)))
+
+
+@contextmanager
+def _doubts_told(request_id: str) -> Iterator[None]:
+    """Say how to find a call that may be recorded though no answer came."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("gave up waiting; a call that was recorded goes on: toolwarrant calls list")
+        raise
+    except ClientError as error:
+        if error.code in _IN_DOUBT:
+            note(
+                "the call may have been recorded: repeat it with --request-id "
+                f"{visible(request_id)}, which finds it instead of calling twice"
+            )
+        raise
 
 
 def _followed(broker: Client, answer: call_pb2.Call, output: Output) -> call_pb2.Call:

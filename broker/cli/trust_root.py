@@ -4,6 +4,7 @@ Nothing here needs a broker, and no root key has to come near one: `to-sign` giv
 program signs them, `add-signature` takes the signature.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -251,13 +252,8 @@ def _added(text: str, valid_from: int) -> TrustedKey:
         raise InvalidArgument("--add", f"send ROLE=FILE, ROLE one of {roles}")
     pem = _read(Path(file)).decode("ascii", "replace")
     key = TrustedKey.from_pem(KeyRole(role), pem)
-    return TrustedKey(
-        role=key.role,
-        key_id=key.key_id,
-        public_key_pem=key.public_key_pem,
-        # Root keys sign versions, which have no place in the log.
-        valid_from_index=0 if key.role is KeyRole.ROOT else valid_from,
-    )
+    # Root keys sign versions, which have no place in the log.
+    return replace(key, valid_from_index=0 if key.role is KeyRole.ROOT else valid_from)
 
 
 def _ending(option: str, text: str, *, is_withdrawn: bool) -> Ending:

@@ -66,3 +66,13 @@ def is_this_machine(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def is_closed_way(scheme: str, host: str | None) -> bool:
+    """Tell whether nobody on the way to a web address can read or change what goes there.
+
+    Args:
+        scheme: `https`, where a certificate shows who answers; `http` on this machine alone.
+        host: As the URL names it.
+    """
+    return scheme == "https" or (scheme == "http" and is_this_machine(host))

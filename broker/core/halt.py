@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from broker.core.call import Call
+from broker.core.canonical import JsonObject
 from broker.core.ids import AgentId, HaltId, Pseudonym, Sha256
 
 _NO_AGENT = AgentId("")
@@ -69,6 +70,19 @@ class Halt:
     def name(self) -> str:
         """Give the resource name, `halts/<id>`."""
         return f"halts/{self.id}"
+
+    @property
+    def event_data(self) -> JsonObject:
+        """Give what the event says that sets it."""
+        return {
+            "halt": self.id,
+            "scope": self.scope.kind,
+            "agent": self.scope.agent,
+            "session": self.scope.session_id,
+            "tool": self.scope.tool,
+            "by": self.set_by,
+            "reason_sha256": self.reason_sha256,
+        }
 
 
 def halted_by(halts: Iterable[Halt], call: Call) -> Halt | None:

@@ -126,8 +126,7 @@ def verify_log(
         _close(audit)
         _keep(audit, save)
     except ReceiptInvalid as error:
-        message = str(error).removeprefix(f"{error.step}: ")
-        return _verdict(audit, Validity.INVALID, error.step, message)
+        return _verdict(audit, Validity.INVALID, error.step, error.description)
     except Indeterminate as error:
         return _verdict(audit, Validity.INDETERMINATE, error.step, error.message)
     if doubt := audit.walk.doubt:

@@ -5,12 +5,11 @@ Exit codes: 0 valid, 1 invalid, 2 not what this command can do, 3 indeterminate.
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.log_proof import MAX_PROOF_BYTES
-from broker.core.trust_root import MAX_TRUST_ROOT_BYTES, TrustRoot
+from broker.core.trust_root import MAX_TRUST_ROOT_BYTES
 from broker.core.visible import visible
 from broker.errors import ReceiptInvalid
 from broker.verify.log_folder import LogFolder
@@ -51,13 +50,8 @@ def run(
         proof_out: A new file that gets that proof, whatever the verdict.
     """
     quorum = 0 if witness_quorum is None else witness_quorum
-    # Never passed over: a reader who asks for a check must not take its absence for success.
-    if log is not None and proof is not None:
-        return _refuse("--log makes the proof: leave --proof out")
-    if proof_out is not None and log is None:
-        return _refuse("--proof-out FILE: give the --log that the proof is made from")
-    if witness_quorum is not None and ((proof is None and log is None) or quorum < 1):
-        return _refuse("--witness-quorum N: give a number from 1, with the --proof they cosigned")
+    if misuse := _misuse(proof, log, proof_out, witness_quorum):
+        return _refuse(misuse)
     if output not in ("table", "json"):
         return _refuse(f"--output {output}: write table or json")
     try:
@@ -67,25 +61,45 @@ def run(
             None if path is None else _read(path) for path in (request, result)
         )
         proof_text = None if proof is None else _read_whole(proof, limit=MAX_PROOF_BYTES)
-        made = proof_text if log is None else _prove(envelope, log, proof_out)
+        if log is not None:
+            proof_text = _prove(envelope, log, proof_out)
+        root = open_trust_root(root_text)
+    except ReceiptInvalid as error:
+        return _print(_invalid(error), output)
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}: name a file that can be read")
     except ValueError as error:
         return _refuse(f"--log {log}: {error}")
-    if isinstance(made, Verdict):
-        return _print(made, output)
-    verdict = _verify(
-        root_text,
-        lambda root: verify_receipt(
-            envelope,
-            root,
-            request=request_text,
-            result=result_text,
-            proof=made,
-            quorum=quorum,
-        ),
+    verdict = verify_receipt(
+        envelope,
+        root,
+        request=request_text,
+        result=result_text,
+        proof=proof_text,
+        quorum=quorum,
     )
     return _print(verdict, output)
+
+
+def _misuse(
+    proof: str | Path | None,
+    log: str | Path | None,
+    proof_out: str | Path | None,
+    witness_quorum: int | None,
+) -> str:
+    """Name the option that asks for what cannot be done; empty where none does.
+
+    Never passed over: a reader who asks for a check must not take its absence for success.
+    """
+    if log is not None and proof is not None:
+        return "--log makes the proof: leave --proof out"
+    if proof_out is not None and log is None:
+        return "--proof-out FILE: give the --log that the proof is made from"
+    if witness_quorum is None:
+        return ""
+    if witness_quorum < 1 or (proof is None and log is None):
+        return "--witness-quorum N: give a number from 1, with the --proof they cosigned"
+    return ""
 
 
 def _print(verdict: Verdict, output: str) -> int:
@@ -93,18 +107,16 @@ def _print(verdict: Verdict, output: str) -> int:
     return verdict.validity.value
 
 
-def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes | Verdict:
-    """Make a proof from a log's files; a verdict where they give none.
+def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes:
+    """Make a proof from a log's files.
 
     Raises:
+        ReceiptInvalid: They give none.
         OSError: The checkpoint cannot be read, or the file not written.
         ValueError: The URL is none that is read.
     """
     files = LogSite(str(log)) if "://" in str(log) else LogFolder(Path(log))
-    try:
-        made = prove_receipt(envelope, files)
-    except ReceiptInvalid as error:
-        return _invalid(error)
+    made = prove_receipt(envelope, files)
     if out is not None:
         with Path(out).open("xb") as file:
             file.write(made)
@@ -112,18 +124,13 @@ def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes | 
 
 
 def _invalid(error: ReceiptInvalid) -> Verdict:
-    message = str(error).removeprefix(f"{error.step}: ")
     return Verdict(
-        validity=Validity.INVALID, step=error.step, message=message, predicate={}, notes=()
+        validity=Validity.INVALID,
+        step=error.step,
+        message=error.description,
+        predicate={},
+        notes=(),
     )
-
-
-def _verify(root_text: bytes, judge: Callable[[TrustRoot], Verdict]) -> Verdict:
-    try:
-        root = open_trust_root(root_text)
-    except ReceiptInvalid as error:
-        return _invalid(error)
-    return judge(root)
 
 
 def _read(path: str | Path, *, limit: int = _MAX_FILE_BYTES) -> bytes:

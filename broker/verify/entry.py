@@ -87,11 +87,10 @@ def judge_entry(entry: bytes, trust_root: TrustRoot, logged: Logged) -> Judged:
             return _receipt(evidence, leaf, sha256)
         return _leaf(evidence, leaf, sha256)
     except ReceiptInvalid as error:
-        message = str(error).removeprefix(f"{error.step}: ")
         return Judged(
             validity=Validity.INVALID,
             step=error.step,
-            message=message,
+            message=error.description,
             leaf=leaf,
             sha256=sha256,
         )

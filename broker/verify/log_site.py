@@ -6,7 +6,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from broker.core.address import is_this_machine
+from broker.core.address import is_closed_way
 from broker.core.signed_note import MAX_NOTE_BYTES
 from broker.core.tiles import Tile, max_bytes
 from broker.verify.log_folder import CHECKPOINT, LogFolder
@@ -36,9 +36,7 @@ class LogSite(LogFolder):
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and is_this_machine(parts.hostname)
-        ):
+        if not is_closed_way(parts.scheme, parts.hostname):
             raise ValueError("give https://..., or http:// on this machine")
         self._url = url.rstrip("/")
         self._opener = build_opener(_NoRedirect, ProxyHandler({}))

@@ -244,8 +244,7 @@ def judge(evidence: Evidence, steps: Sequence[Step]) -> Verdict:
         for step in steps:
             step(evidence)
     except ReceiptInvalid as error:
-        message = str(error).removeprefix(f"{error.step}: ")
-        return _verdict(Validity.INVALID, error.step, message, evidence)
+        return _verdict(Validity.INVALID, error.step, error.description, evidence)
     except Indeterminate as error:
         return _verdict(Validity.INDETERMINATE, error.step, error.message, evidence)
     return _verdict(Validity.VALID, None, "the receipt is genuine", evidence)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import get_context
-from typing import NamedTuple, Self
+from typing import Self
 
 from broker.core.checkpoint import Checkpoint
 from broker.core.tiles import WIDTH
@@ -42,19 +42,7 @@ class _Chunk:
 
     start: int
     entries: Sequence[bytes] | TileRun
-    fault: "_Fault | None" = None
-
-
-class _Fault(NamedTuple):
-    """A refusal in a form that goes from process to process."""
-
-    step: str
-    message: str
-
-    @classmethod
-    def of(cls, error: ReceiptInvalid) -> Self:
-        """Take a refusal apart."""
-        return cls(error.step, str(error).removeprefix(f"{error.step}: "))
+    fault: ReceiptInvalid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +50,7 @@ class _Found:
     """What a chunk's entries were found to be, up to where no more could be read."""
 
     judged: list[Judged]
-    fault: _Fault | None
+    fault: ReceiptInvalid | None
 
 
 class Judges:
@@ -162,7 +150,7 @@ def _chunks(entries: Iterable[bytes], start: int, end: int) -> Iterator[_Chunk]:
                 yield _Chunk(start=start, entries=held)
                 start, held = start + WIDTH, []
     except ReceiptInvalid as error:
-        yield _Chunk(start=start, entries=held, fault=_Fault.of(error))
+        yield _Chunk(start=start, entries=held, fault=error)
         return
     if held:
         yield _Chunk(start=start, entries=held)
@@ -176,14 +164,14 @@ def _judge(trust_root: TrustRoot, checkpoint: Checkpoint, chunk: _Chunk) -> _Fou
             logged = Logged(index=index, checkpoint=checkpoint, witnesses=())
             judged.append(judge_entry(entry, trust_root, logged))
     except ReceiptInvalid as error:
-        fault = _Fault.of(error)
+        fault = error
     return _Found(judged=judged, fault=fault)
 
 
 def _given(found: _Found) -> Iterator[Judged]:
     yield from found.judged
     if found.fault is not None:
-        raise ReceiptInvalid(*found.fault)
+        raise found.fault
 
 
 # --- in a process of the pool -------------------------------------------------------------

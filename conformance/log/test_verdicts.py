@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 from broker.adapters.system import SystemEntropy
 from broker.core.checkpoint import Checkpoint, sign_checkpoint
 from broker.core.log_proof import read_log_proof
@@ -23,7 +23,7 @@ from broker.core.trust_root import KeyRole, TrustRoot
 from broker.errors import BrokerError, ReceiptInvalid
 from broker.log import Log
 from broker.verify.log import check_quorum, open_checkpoint, place_in_log
-from broker.verify.log_folder import LogFolder as ReadFolder
+from broker.verify.log_folder import LogFolder
 from broker.verify.signature import is_signed
 from broker.verify.static_proof import prove
 from conformance.tools import ACCEPT, ask, b64
@@ -234,7 +234,7 @@ def test_proofs_from_files(keys: Keys, tmp_path: Path, size: int) -> None:
     publish(tmp_path, entries, keys)
     questions, ours = [], []
     for index in sorted({0, size // 2, size - 1}):
-        proof = prove(index, ReadFolder(tmp_path))
+        proof = prove(index, LogFolder(tmp_path))
         for entry, word in ((entries[index], ACCEPT), (b"another", "reject")):
             questions.append(
                 {
@@ -254,7 +254,7 @@ async def test_our_folder(keys: Keys, tmp_path: Path) -> None:
     store = await SqliteShelf(tmp_path / "store.db").open()
     log = Log(
         store,
-        LogFolder(tmp_path / "log"),
+        ShownLog(tmp_path / "log"),
         keys.log,
         origin=ORIGIN,
         write=leaf_of,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.activation import MAX_BUNDLE_BYTES, Activator
+from broker.activation import Activator
 from broker.adapters.opa_wasm import WasmEngine
+from broker.bundle_checks import MAX_BUNDLE_BYTES
 from broker.core.bundle import Bundle, pack_members, unpack
 from broker.core.trust_root import KeyStatus, TrustRoot
 from broker.errors import BundleInvalid, PolicyUnavailable, StoreUnavailable

@@ -1,11 +1,10 @@
 """Show files of the log whole, or not at all."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 
 
 def names(folder: Path) -> list[str]:
@@ -15,7 +14,7 @@ def names(folder: Path) -> list[str]:
 
 async def test_shows(tmp_path: Path) -> None:
     """A file stands at its path, for its owner alone, with nothing beside it."""
-    await LogFolder(tmp_path / "log").put("tile/0/x001/000.p/3", b"hashes")
+    await ShownLog(tmp_path / "log").put("tile/0/x001/000.p/3", b"hashes")
     (file,) = [path for path in (tmp_path / "log").rglob("*") if path.is_file()]
     assert file == tmp_path / "log/tile/0/x001/000.p/3"
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"hashes", 0o600)
@@ -24,7 +23,7 @@ async def test_shows(tmp_path: Path) -> None:
 
 async def test_makes(tmp_path: Path) -> None:
     """The folder is there once it was made, for its owner alone; to make it again is no mistake."""
-    folder = LogFolder(tmp_path / "log")
+    folder = ShownLog(tmp_path / "log")
     assert not await folder.is_there()
     await folder.make()
     await folder.make()
@@ -34,7 +33,7 @@ async def test_makes(tmp_path: Path) -> None:
 
 async def test_replaces(tmp_path: Path) -> None:
     """A later file takes an earlier one's place; what a killed broker left half goes with it."""
-    folder = LogFolder(tmp_path)
+    folder = ShownLog(tmp_path)
     assert await folder.checkpoint() is None
     (tmp_path / ".checkpoint.new").write_bytes(b"half a checkpoint, and longer than the whole")
     await folder.put("checkpoint", b"one")
@@ -44,28 +43,15 @@ async def test_replaces(tmp_path: Path) -> None:
     assert names(tmp_path) == ["checkpoint"]
 
 
-async def test_durable_before_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_durable_before_it_is_seen(tmp_path: Path, writes: list[str]) -> None:
     """Bytes are on the disk before they have their name, and the name before the answer."""
-    said: list[str] = []
-    sync, replace = os.fsync, Path.replace
-
-    def noted_sync(descriptor: int) -> None:
-        said.append(f"sync {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
-        sync(descriptor)
-
-    def noted_replace(path: Path, target: Path) -> Path:
-        said.append(f"rename {target.name}")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
-    await LogFolder(tmp_path).put("checkpoint", b"one")
-    assert said == ["sync .checkpoint.new", "rename checkpoint", f"sync {tmp_path.name}"]
+    await ShownLog(tmp_path).put("checkpoint", b"one")
+    assert writes == ["sync .checkpoint.new", "rename checkpoint", f"sync {tmp_path.name}"]
 
 
 async def test_drop(tmp_path: Path) -> None:
     """What is dropped is gone; what is not there is no mistake."""
-    folder = LogFolder(tmp_path)
+    folder = ShownLog(tmp_path)
     await folder.put("tile/0/000.p/3", b"x")
     await folder.put("tile/0/000", b"x")
     await folder.drop("tile/0/000.p")
@@ -77,7 +63,7 @@ async def test_unwritable(tmp_path: Path) -> None:
     """A file in the folder's place is an error, which leaves it as it was."""
     (tmp_path / "log").write_bytes(b"a file")
     with pytest.raises(OSError, match="log"):
-        await LogFolder(tmp_path / "log").put("checkpoint", b"one")
+        await ShownLog(tmp_path / "log").put("checkpoint", b"one")
     assert (tmp_path / "log").read_bytes() == b"a file"
 
 
@@ -85,4 +71,4 @@ async def test_unreadable(tmp_path: Path) -> None:
     """A checkpoint that cannot be read is an error, not none."""
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(OSError, match="checkpoint"):
-        await LogFolder(tmp_path).checkpoint()
+        await ShownLog(tmp_path).checkpoint()

@@ -45,20 +45,7 @@ def test_what_cannot_be_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["kept"]
 
 
-def test_durable_before_it_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_durable_before_it_is_seen(tmp_path: Path, writes: list[str]) -> None:
     """The bytes are on the disk before the name is, and the name before it returns."""
-    said: list[str] = []
-    replace, sync = Path.replace, os.fsync
-
-    def noted_sync(descriptor: int) -> None:
-        said.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
-        sync(descriptor)
-
-    def noted_replace(path: Path, target: Path) -> Path:
-        said.append(f"rename {target.name}")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
     replace_file(tmp_path / "kept", b"x")
-    assert said == [f"sync .kept.{os.getpid()}.new", "rename kept", f"sync {tmp_path.name}"]
+    assert writes == [f"sync .kept.{os.getpid()}.new", "rename kept", f"sync {tmp_path.name}"]

@@ -6,15 +6,18 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
 
 from broker.client import ClientError, state_of
+from broker.core.checkpoint import Checkpoint
 from broker.core.dsse import read_envelope
 from broker.core.lifecycle import CallState
 from broker.core.trust_root import read_trust_root
+from broker.v1 import call_pb2
 from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.log_folder import LogFolder
 from broker.verify.receipt import verify_receipt
@@ -88,12 +91,29 @@ def served(serve: ServeOne) -> Served:
     return serve({"sandbox": {"max_running": 1}})
 
 
-@pytest.mark.timeout(180)
-def test_put_back(served: Served) -> None:
-    """It does not start by itself; declared restored it starts halted, what was open ends
-    INTERRUPTED and unrun, approved or not, and both logs verify, the new one naming the old.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What there was before the store was lost.
+
+    Args:
+        open: Calls that the backup has as held, approved, queued and running.
+        unrun: Those of them that were not begun.
+        lost: A call from after the backup.
+        shown: What readers saw of the log last.
     """
-    agent, old = served.client(), served.installation
+
+    installation: str
+    ended: call_pb2.Call
+    held: call_pb2.Call
+    open: tuple[call_pb2.Call, ...]
+    unrun: tuple[call_pb2.Call, ...]
+    lost: call_pb2.Call
+    shown: Checkpoint
+
+
+def lose(served: Served) -> Before:
+    """Let calls of every kind stand in a backup, go on, die, put the backup back."""
+    agent = served.client()
     ended = agent.call("no_such_tool", {})
     held = agent.call("workspace_delete", {"path": "a.txt"}, request_id="once")
     approved = agent.call("workspace_delete", {"path": "b.txt"})
@@ -111,34 +131,39 @@ def test_put_back(served: Served) -> None:
         served.kill()
     shown = checkpoint_in(LogFolder(log_of(served)).checkpoint())
     put_back(served, copy)
-    with pytest.raises(NotServed, match=r"`toolwarrant restore`.*\[STORE_BEHIND\]"):
-        served.start()
-    assert len(containers(old)) == 1
+    return Before(
+        installation=served.installation,
+        ended=ended,
+        held=held,
+        open=(held, approved, queued, running),
+        unrun=(approved, queued),
+        lost=lost,
+        shown=shown,
+    )
 
-    done = restore(served)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["previous_size"], said["renewed"]) == (str(shown.size), True)
-    served.start()
 
-    assert served.installation == said["installation"] != old
-    assert containers(old) == []
-    agent, admin = served.client(), served.client("admin")
-    for call in (held, approved, queued, running):
+def check_calls(served: Served, before: Before) -> None:
+    """Fail where an old call is open or has run, lacks its receipt, or may be made again."""
+    agent = served.client()
+    for call in before.open:
         found = agent.get(call.name)
         assert (state_of(found), found.cause) == (CallState.INTERRUPTED, "store_restored")
         assert "it may have run" in found.message
-    starts = [served.events(call.name).count("run.starting") for call in (approved, queued)]
+    starts = [served.events(call.name).count("run.starting") for call in before.unrun]
     assert starts == [0, 0]
-    assert agent.get(ended.name).receipt == ended.receipt
+    assert agent.get(before.ended.name).receipt == before.ended.receipt
     with pytest.raises(ClientError) as refused:
-        agent.inclusion_proof(ended.name)
+        agent.inclusion_proof(before.ended.name)
     assert refused.value.reason == "LOG_PAST"
     with pytest.raises(ClientError):
-        agent.get(lost.name)
+        agent.get(before.lost.name)
     again = agent.call("workspace_delete", {"path": "a.txt"}, request_id="once")
-    assert (again.name, state_of(again)) == (held.name, CallState.INTERRUPTED)
+    assert (again.name, state_of(again)) == (before.held.name, CallState.INTERRUPTED)
 
+
+def resume(served: Served) -> call_pb2.Call:
+    """Lift the halt of everything, which there has to be; give the first call that runs then."""
+    agent, admin = served.client(), served.client("admin")
     (halt,) = admin.halts()
     assert halt.scope.all
     denied = agent.call("python_run", {"code": "print(2)"})
@@ -146,26 +171,53 @@ def test_put_back(served: Served) -> None:
     admin.resume(halt.name)
     fresh = agent.call("python_run", {"code": "print(3)"})
     assert state_of(fresh) is CallState.SUCCEEDED
+    return fresh
 
+
+def check_logs(served: Served, before: Before, old_log: Path) -> None:
+    """Fail where one of the two logs is not whole, or the new one does not name the old."""
+    old, new = audit(served, old_log), audit(served, log_of(served))
+    assert (old.validity, old.installation) == (Validity.VALID, before.installation)
+    assert (new.validity, new.message) == (
+        Validity.VALID,
+        f"whole: {new.entries} entries, as signed",
+    )
+    assert new.installation == served.installation
+    (entry, *_) = LogFolder(log_of(served)).entries(new.entries)
+    first = json.loads(read_envelope(entry).payload)
+    assert {name: first["halt"][f"previous_{name}"] for name in NAMED} == {
+        "origin": before.shown.origin,
+        "size": str(before.shown.size),
+        "root_sha256": before.shown.root.hex(),
+    }
+
+
+@pytest.mark.timeout(180)
+def test_put_back(served: Served) -> None:
+    """It does not start by itself; declared restored it starts halted, what was open ends
+    INTERRUPTED and unrun, approved or not, and both logs verify, the new one naming the old.
+    """
+    before = lose(served)
+    with pytest.raises(NotServed, match=r"`toolwarrant restore`.*\[STORE_BEHIND\]"):
+        served.start()
+    assert len(containers(before.installation)) == 1
+
+    done = restore(served)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["previous_size"], said["renewed"]) == (str(before.shown.size), True)
+    served.start()
+
+    assert served.installation == said["installation"] != before.installation
+    assert containers(before.installation) == []
+    check_calls(served, before)
+    fresh = resume(served)
     root = read_trust_root((served.folder.path / "trust-root.json").read_bytes())
-    proof = agent.inclusion_proof(fresh.name).proof
+    proof = served.client().inclusion_proof(fresh.name).proof
     verdict = verify_receipt(fresh.receipt.encode(), root, proof=proof.encode())
     assert verdict.validity is Validity.VALID
     assert served.stop() == 0
-    before, after = audit(served, Path(said["old_log"])), audit(served, log_of(served))
-    assert (before.validity, before.installation) == (Validity.VALID, old)
-    assert (after.validity, after.message) == (
-        Validity.VALID,
-        f"whole: {after.entries} entries, as signed",
-    )
-    assert after.installation == served.installation
-    (entry, *_) = LogFolder(log_of(served)).entries(after.entries)
-    first = json.loads(read_envelope(entry).payload)
-    assert {name: first["halt"][f"previous_{name}"] for name in NAMED} == {
-        "origin": shown.origin,
-        "size": str(shown.size),
-        "root_sha256": shown.root.hex(),
-    }
+    check_logs(served, before, Path(said["old_log"]))
 
 
 def test_not_behind(served: Served) -> None:

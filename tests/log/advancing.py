@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from broker.adapters.file_signer import FileSigner
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 from broker.adapters.system import SystemEntropy
 from broker.core.lifecycle import CallState, Step
 from broker.log import Log
@@ -46,7 +46,7 @@ async def main(folder: Path, start: int) -> None:
     store = await SqliteShelf(folder / "store.db").open()
     log = Log(
         store,
-        LogFolder(folder / "log"),
+        ShownLog(folder / "log"),
         FileSigner(f"file:{folder / 'log.key'}"),
         origin=ORIGIN,
         write=leaf_of,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.adapters.log_files import LogFolder
+from broker.adapters.log_files import ShownLog
 from broker.adapters.sqlite_store import SqliteStore
 from broker.adapters.system import SystemEntropy
 from broker.core.dsse import read_envelope
@@ -19,8 +19,8 @@ from broker.core.trust_root import KeyRole, TrustRoot
 from broker.leaves import Leaves
 from broker.log import Log
 from broker.ports import Store
-from broker.verify import log_folder
 from broker.verify.audit import AuditVerdict, verify_log
+from broker.verify.log_folder import LogFolder
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity
 from tests.log.fakes import checkpoint_in
@@ -98,7 +98,7 @@ class Life:
 
     def audit(self, root: TrustRoot, kept: bytes | None = None) -> AuditVerdict:
         """Verify what readers are shown."""
-        shown = log_folder.LogFolder(self.folder)
+        shown = LogFolder(self.folder)
         checkpoint = shown.checkpoint()
         size = checkpoint_in(checkpoint).size
         return verify_log(
@@ -116,7 +116,7 @@ async def begin_life(place: Path, keys: Keys) -> Life:
     alarms = Alarms()
     log = Log(
         store,
-        LogFolder(place / "log"),
+        ShownLog(place / "log"),
         keys.log,
         origin=f"toolwarrant.invalid/{store.installation}",
         write=Leaves(

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from broker.core.admission import Admission, Quotas
+from broker.core.lifecycle import CallState
 from broker.core.order import JsonCaps, Wish
 from broker.errors import InvalidArgument, ResourceExhausted
 from broker.intake import take_in
 from broker.world import World
-from tests.story.stage import AGENT, Stage
+from tests.story.stage import AGENT, DENIED, HELD, Stage
 
 WISH = Wish(
     tool="no_such_tool",
@@ -72,3 +73,15 @@ class TestSize:
         with pytest.raises(InvalidArgument):
             take_in(world, AGENT, replace(WISH, arguments_json=halves))
         assert calls_left(world) == 1
+
+
+class TestDenials:
+    async def test_are_counted(self) -> None:
+        """Policy sees how often an agent was denied; what is held is no denial."""
+        stage = Stage()
+        await stage.start()
+        assert (await stage.call(DENIED)).state is CallState.DENIED
+        await stage.call(HELD)
+        world = stage.life.world
+        history = world.admission.history(AGENT.id, "", world.clock.now())
+        assert (history.calls, history.denied) == ((2, 2, 2), (1, 1, 1))

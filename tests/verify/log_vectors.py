@@ -4,8 +4,6 @@ As in `vectors`: each that is to be rejected is one change away from an accepted
 """
 
 import base64
-import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from broker.ports import Signer
 from broker.verify.verdict import Validity
 from tests.core import rfc6962
 from tests.verify.receipts import new_signer, sealed
+from tests.verify.vector_file import keep
 from tests.verify.vectors import Vector, as_record
 
 FILE = Path(__file__).parent.parent / "vectors/log_proofs.json"
@@ -422,12 +421,5 @@ def _bounds(keys: Keys) -> Iterator[Vector]:
     )
 
 
-def main() -> None:
-    """Write the file of vectors."""
-    with tempfile.TemporaryDirectory() as folder:
-        records = [as_record(vector) for vector in all_vectors(Path(folder))]
-    FILE.write_text(json.dumps(records, indent=1, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    keep(FILE, lambda folder: [as_record(vector) for vector in all_vectors(folder)])

@@ -5,7 +5,6 @@ keys sign whatever is in them: what is refused here is refused for what it says.
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -24,6 +23,7 @@ from tests.verify.mixed_log import MixedLog, ordinary
 from tests.verify.receipts import CALL, ENFORCED
 from tests.verify.seeded import seeded
 from tests.verify.text_vectors import Vector, b64
+from tests.verify.vector_file import keep
 
 FILE = Path(__file__).parent.parent / "vectors/mixed_logs.json"
 _OTHER = Sha256("0" * 63 + "1")
@@ -512,12 +512,5 @@ def _resigned(
     return _sealed(made, canonical_json(change(json.loads(old.payload))), old.payload_type)
 
 
-def main() -> None:
-    """Write the file of vectors."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = all_vectors(Path(folder))
-    FILE.write_text(json.dumps(made, indent=1, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    keep(FILE, all_vectors)

@@ -43,10 +43,12 @@ MAKERS = {
     *("Tile.__post_init__", "consistency_proof", "envelope", "inclusion_proof", "verifier_key"),
     *("write_note", "ed25519_pem", "_Audit.origin", "_gap"),
     *("statement_of", "with_signature", "_ended", "_tell"),
+    # It chooses who verifies, not what is verified.
+    "Judges._send",
     # They tell the type checker what an earlier step made sure of.
     *("Evidence.key", "Evidence.said", "Evidence.wrapped", "_mapping", "listed"),
 }
-"""What writes, names places or words a message: nothing that is verified goes through it."""
+"""What writes, names places, words a message: nothing that is verified is decided by it."""
 TRUE, FALSE = ast.Constant(value=True), ast.Constant(value=False)
 
 

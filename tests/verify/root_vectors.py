@@ -1,7 +1,6 @@
 """Make vectors of trust roots that root keys sign; as a program, write them anew, byte for byte."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from broker.ports import Signer
 from tests.verify.log_vectors import trusted
 from tests.verify.seeded import seeded
 from tests.verify.text_vectors import Vector, b64
+from tests.verify.vector_file import keep
 
 FILE = Path(__file__).parent.parent / "vectors/trust_roots.json"
 _NAMES = ("root1", "root2", "root3", "receipt", "later", "stranger")
@@ -248,12 +248,5 @@ def _decided(made: Made) -> None:
         )
 
 
-def main() -> None:
-    """Write the file of vectors."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = all_vectors(Path(folder))
-    FILE.write_text(json.dumps(made, indent=1, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    keep(FILE, all_vectors)

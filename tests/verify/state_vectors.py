@@ -6,7 +6,6 @@ is which of them an audit may go on from.
 
 import base64
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.verify.mixed_log import MixedLog
 from tests.verify.mixed_vectors import plain
 from tests.verify.seeded import seeded
 from tests.verify.text_vectors import ORIGIN, Vector, b64
+from tests.verify.vector_file import keep
 
 FILE = Path(__file__).parent.parent / "vectors/audits.json"
 _FIRST = 4
@@ -217,12 +217,5 @@ def _state(made: Made, name: str, text: str, verdict: str, root: TrustRoot | Non
     )
 
 
-def main() -> None:
-    """Write the file of vectors."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = all_vectors(Path(folder))
-    FILE.write_text(json.dumps(made, indent=1, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    keep(FILE, all_vectors)

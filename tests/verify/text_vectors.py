@@ -6,7 +6,6 @@ check that it is for is all that stands in its way.
 
 import base64
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from broker.core.trust_root import KeyRole, KeyStatus, TrustedKey, TrustRoot, wr
 from tests.core import rfc6962
 from tests.verify.log_vectors import Keys, cosigned, new_keys, raw, trusted
 from tests.verify.receipts import ENDINGS, INSTALLATION, REQUEST, position
+from tests.verify.vector_file import keep
 from tests.verify.vectors import Statement, add_result
 
 FILE = Path(__file__).parent.parent / "vectors/texts.json"
@@ -793,12 +793,5 @@ def _folders() -> Iterator[Vector]:
         }
 
 
-def main() -> None:
-    """Write the file of vectors."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = all_vectors(Path(folder))
-    FILE.write_text(json.dumps(made, indent=1, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    keep(FILE, all_vectors)

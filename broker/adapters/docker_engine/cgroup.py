@@ -35,7 +35,7 @@ class Cgroup:
         return None if spent == Spent() else replace(spent, source="cgroup")
 
     def is_empty(self) -> bool:
-        """Whether the kernel says that nobody is left in it: it counts none, or let it be removed.
+        """Tell whether the kernel counts nobody in it any more, or let it be removed.
 
         A cgroup that was never visible from here is not known to be empty.
         """

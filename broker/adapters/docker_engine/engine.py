@@ -2,49 +2,32 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from docker import APIClient
-from docker.errors import APIError, DockerException
-
-from broker.adapters.docker_engine import wire as wires
-from broker.adapters.docker_engine.cgroup import Cgroup, cgroup_of
 from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
+from broker.adapters.docker_engine.container import Container
 from broker.adapters.docker_engine.first_process import hold
 from broker.adapters.docker_engine.kernel import confirm_first_process
 from broker.adapters.docker_engine.last_resort import kill_processes
 from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded, registered
-from broker.adapters.docker_engine.sandbox import Container, DockerSandbox
+from broker.adapters.docker_engine.sandbox import DockerSandbox
 from broker.adapters.docker_engine.sentry import confirm_sentry
 from broker.adapters.docker_engine.settings import (
     BOOT_LABEL,
     INSTALLATION_LABEL,
     SLOT_LABEL,
-    Inspection,
     container_config,
     enforced,
 )
+from broker.adapters.docker_engine.start import Started, greet, remove_now, start
 from broker.adapters.docker_engine.uids import Uids
-from broker.core.frames import PROTOCOL, Frame, FrameError, FrameKind
 from broker.core.sandbox import UIDS, Enforced, Profile
 from broker.errors import SandboxError
 from broker.ports import EgressGateway, Outlet
 
 _REMOVALS = 3
-_NOT_FOUND = 404
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Started:
-    """A container that was started and attached, not yet judged."""
-
-    id: str
-    wire: wires.Wire
-    inspection: Inspection
-    cgroup: Cgroup
 
 
 class DockerEngine:
@@ -227,13 +210,13 @@ class DockerEngine:
         )
         started = await self._connection.call(
             "start a container",
-            lambda client: _start(client, config, f"toolwarrant-{self._boot}-{slot}"),
+            lambda client: start(client, config, f"toolwarrant-{self._boot}-{slot}"),
             deadline_s=self._start_s,
             queued=True,
-            late=lambda client, late: _remove_now(client, late.id),
+            late=lambda client, late: remove_now(client, late.id),
         )
         try:
-            await self._greet(started)
+            await greet(started, within_s=self._start_s)
             container = Container(
                 id=started.id,
                 slot=slot,
@@ -276,7 +259,7 @@ class DockerEngine:
         uid: int,
         runtime: Runtime,
         labels: Mapping[str, str],
-        started: _Started,
+        started: Started,
         sockets: Path | None,
     ) -> Enforced:
         pid = started.inspection["State"]["Pid"]
@@ -292,24 +275,6 @@ class DockerEngine:
             sockets=sockets,
             sentry=confirm_sentry(pid, started.id) if is_gvisor else None,
         )
-
-    async def _greet(self, started: _Started) -> None:
-        """Wait until the launcher is there: from then on the first process is what it will be."""
-        frames: list[Frame] | None = []
-        try:
-            async with asyncio.timeout(self._start_s):
-                while frames == []:
-                    frames = await started.wire.receive()
-        except (TimeoutError, FrameError):
-            frames = None
-        greeting = [(frame.kind, frame.payload) for frame in frames or ()]
-        if greeting != [(FrameKind.HELLO, bytes([PROTOCOL]))]:
-            words = started.wire.last_words[-500:]
-            raise SandboxError(
-                "the image has no launcher of this broker: build the images again with "
-                f"`toolwarrant tools build`{f' ({words})' if words else ''}",
-                reason="SANDBOX_NO_LAUNCHER",
-            )
 
     async def _discard_prepared(self, preparing: "asyncio.Task[DockerSandbox]") -> None:
         try:
@@ -332,7 +297,7 @@ class DockerEngine:
             try:
                 await self._connection.call(
                     "remove a container",
-                    lambda client: _remove_now(client, container_id),
+                    lambda client: remove_now(client, container_id),
                     deadline_s=self._grace_s,
                 )
             except EngineFault:
@@ -364,45 +329,3 @@ class DockerEngine:
             BOOT_LABEL: self._boot,
             SLOT_LABEL: slot,
         }
-
-
-def _start(client: APIClient, config: dict[str, Any], name: str) -> _Started:
-    """Create, attach, start, inspect; leave nothing where a step fails."""
-    container_id = _create(client, config, name)
-    try:
-        wire = wires.Wire(wires.attach(client, container_id))
-        try:
-            client.start(container_id)
-            inspection = cast("Inspection", client.inspect_container(container_id))
-            cgroup = cgroup_of(inspection["State"]["Pid"], container_id)
-        except BaseException:
-            wire.close()
-            raise
-    except BaseException:
-        _remove_now(client, container_id)
-        raise
-    return _Started(id=container_id, wire=wire, inspection=inspection, cgroup=cgroup)
-
-
-def _create(client: APIClient, config: dict[str, Any], name: str) -> str:
-    try:
-        created = cast("Any", client).create_container_from_config(config, name)
-    except APIError as error:
-        if error.response is not None and error.response.status_code == _NOT_FOUND:
-            raise SandboxError(
-                f"the Docker Engine has no image {config['Image']}: build it again with "
-                "`toolwarrant tools build`",
-                reason="SANDBOX_IMAGE_MISSING",
-            ) from error
-        raise
-    return cast("str", created["Id"])
-
-
-def _remove_now(client: APIClient, container_id: str) -> None:
-    """Kill and remove a container; one that is gone already counts as removed."""
-    try:
-        client.remove_container(container_id, v=True, force=True)
-    except DockerException as error:
-        response = getattr(error, "response", None)
-        if response is None or response.status_code != _NOT_FOUND:
-            raise

@@ -3,29 +3,22 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from secrets import token_bytes
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from docker import APIClient
-
-from broker.adapters.docker_engine.cgroup import Cgroup, Spent
-from broker.adapters.docker_engine.connection import EngineConnection, EngineFault
-from broker.adapters.docker_engine.ending import Exit, Stop, is_alone, judge, tells_exit
-from broker.adapters.docker_engine.first_process import FirstProcess
-from broker.adapters.docker_engine.last_resort import kill_processes
+from broker.adapters.docker_engine.connection import EngineConnection
+from broker.adapters.docker_engine.container import Container
+from broker.adapters.docker_engine.departure import Departure
+from broker.adapters.docker_engine.ending import Stop, judge
 from broker.adapters.docker_engine.report import report_of
-from broker.adapters.docker_engine.wire import Wire
+from broker.adapters.docker_engine.wire import called_off
 from broker.core.call import Cause
 from broker.core.collect import Harvest
 from broker.core.egress import EgressReport
 from broker.core.frames import (
     KEY_BYTES,
-    EndWord,
-    Frame,
     FrameError,
-    FrameKind,
     check_paths,
     job_frames,
 )
@@ -33,15 +26,8 @@ from broker.core.output import OutputSink
 from broker.core.redact import Redaction
 from broker.core.sandbox import Enforced, Job, Report
 from broker.errors import SandboxError
-from broker.ports import Outlet
-
-T = TypeVar("T")
 
 _FRAMES_A_TURN = 256
-# What lives in a cgroup longer than this after the first process is nobody's of the call.
-_LEAVING_S = 1.0
-_LOOK_S = 0.001
-_LEAVE = Frame(kind=FrameKind.LEAVE, payload=b"").encode()
 
 
 class _Phase(Enum):
@@ -49,19 +35,6 @@ class _Phase(Enum):
     USED = "used"
     ENDING = "ending"
     DISCARDED = "discarded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """A started container as `prepare` hands it over."""
-
-    id: str
-    slot: str
-    wire: Wire
-    cgroup: Cgroup
-    enforced: Enforced
-    outlet: Outlet | None
-    first_process: FirstProcess
 
 
 class DockerSandbox:
@@ -81,8 +54,7 @@ class DockerSandbox:
         remove: Callable[[str], Awaitable[None]],
     ) -> None:
         self._container = container
-        self._connection = connection
-        self._grace_s = grace_s
+        self._departure = Departure(container, connection, grace_s=grace_s)
         self._remove = remove
         self._phase = _Phase.FRESH
         self._was_sent = False
@@ -136,7 +108,7 @@ class DockerSandbox:
         self._phase = _Phase.ENDING
         wall_ms = int((time.monotonic() - started_s) * 1000)
         harvest.close()
-        spent, exit_state = await self._finish(stop, harvest.end)
+        spent, exit_state = await self._departure.end(stop, harvest.end)
         if harvest.not_begun is not None:
             raise SandboxError(f"the tool could not be started: {harvest.not_begun}")
         given = tuple(secret.name for secret in job.secrets) if self._was_sent else ()
@@ -162,7 +134,7 @@ class DockerSandbox:
             self._killed.set_result(cause)
         # A run that is ending already ends as it was; a kill would only blur the exit code.
         if self._phase in (_Phase.FRESH, _Phase.USED):
-            await asyncio.gather(self._close_outlet(), self._kill_container())
+            await asyncio.gather(self._close_outlet(), self._departure.kill())
 
     async def discard(self) -> None:
         """Kill what is left, remove the container."""
@@ -200,8 +172,8 @@ class DockerSandbox:
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            await _cancelled(sending)
-            await _cancelled(listening)
+            await called_off(sending)
+            await called_off(listening)
         if not done:
             return Stop.TIMEOUT
         # A run that came to its end before the kill did is what it is.
@@ -231,133 +203,3 @@ class DockerSandbox:
         except FrameError:
             return Stop.BROKEN
         return Stop.SILENT
-
-    async def _finish(self, stop: Stop, word: EndWord | None) -> tuple[Spent, Exit | None]:
-        """See to it that everything is dead; read what it used while its cgroup is there."""
-        if stop is Stop.SILENT:
-            exit_state = await self._exit(by_us=False)
-            return Spent(), exit_state or await self._killed_exit()
-        spent = await self._spent()
-        if stop is not Stop.ENDED or word is None or not tells_exit(word, spent):
-            word = None
-        if word is not None and is_alone(spent):
-            # The Engine would say the same, 20 to 50 ms later.
-            await self._say_leave()
-            return spent, _left(word)
-        draining = asyncio.create_task(self._container.wire.drain())
-        try:
-            if word is not None and self._container.first_process.is_held:
-                exit_state = await self._last_exit(word)
-            elif stop is Stop.ENDED:
-                exit_state = await self._told_exit()
-            else:
-                exit_state = await self._killed_exit()
-        finally:
-            await _cancelled(draining)
-        return spent, exit_state
-
-    async def _last_exit(self, word: EndWord) -> Exit | None:
-        """Let the launcher leave; its word stands where the kernel says that nobody is left."""
-        await self._say_leave()
-        if await self._is_deserted():
-            # The Engine would say the same when the runtime's own clearing is done.
-            return _left(word)
-        return await self._exit(by_us=False) or await self._killed_exit()
-
-    async def _told_exit(self) -> Exit | None:
-        """Let the launcher leave; the Engine tells how."""
-        # The wait is under way before the launcher may leave: its answer comes at once.
-        leaving = asyncio.create_task(self._exit(by_us=False))
-        await asyncio.sleep(0)
-        await self._say_leave()
-        return await leaving or await self._killed_exit()
-
-    async def _is_deserted(self) -> bool:
-        """Wait until the host's kernel says that all in the container are dead; not for long."""
-        try:
-            async with asyncio.timeout(_LEAVING_S):
-                await self._container.first_process.ended()
-                # In the older kind of cgroup the kernel has no event for the last one's death.
-                while not self._container.cgroup.is_empty():  # noqa: ASYNC110
-                    await asyncio.sleep(_LOOK_S)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _say_leave(self) -> None:
-        try:
-            await self._container.wire.send(_LEAVE)
-        except OSError:
-            return
-
-    async def _killed_exit(self) -> Exit | None:
-        await self._kill_container()
-        exit_state = await self._exit(by_us=True)
-        if exit_state is None and await asyncio.to_thread(kill_processes, self._container.id) > 0:
-            # Its runtime hung, not the Engine: that tells the end now.
-            exit_state = await self._exit(by_us=True)
-        return exit_state
-
-    async def _kill_container(self) -> None:
-        await self._quietly(
-            self._connection.call(
-                "kill a container",
-                lambda client: client.kill(self._container.id, "SIGKILL"),
-                deadline_s=self._grace_s,
-            )
-        )
-
-    async def _exit(self, *, by_us: bool) -> Exit | None:
-        """Wait for the container's end as the Engine sees it; None where it does not say so."""
-
-        def wait(client: APIClient) -> dict[str, Any]:
-            client.wait(self._container.id, timeout=max(1, int(self._grace_s)))
-            return cast("dict[str, Any]", client.inspect_container(self._container.id))
-
-        inspection = await self._quietly(
-            self._connection.call("wait for a container's end", wait, deadline_s=self._grace_s)
-        )
-        if inspection is None or inspection["State"]["Running"]:
-            return None
-        state = inspection["State"]
-        return Exit(code=state["ExitCode"], oom_killed=state["OOMKilled"], by_us=by_us)
-
-    async def _spent(self) -> Spent:
-        # Read here, not in a thread: the kernel answers from memory, sooner than a thread begins.
-        if seen := self._container.cgroup.read():
-            return seen
-        told = self._connection.call(
-            "read a container's usage", self._engine_stats, deadline_s=self._grace_s
-        )
-        return await self._quietly(told) or Spent()
-
-    def _engine_stats(self, client: APIClient) -> Spent:
-        stats = cast("Any", client).stats(self._container.id, stream=False, one_shot=True)
-        memory = stats.get("memory_stats") or {}
-        if not memory:
-            # The Engine answers zeros for a container that has ended.
-            return Spent()
-        return Spent(
-            cpu_ms=stats["cpu_stats"]["cpu_usage"]["total_usage"] // 1_000_000,
-            max_memory_bytes=memory.get("max_usage"),
-            source="engine",
-        )
-
-    @staticmethod
-    async def _quietly(answer: Awaitable[T]) -> T | None:
-        try:
-            return await answer
-        except EngineFault:
-            # Whatever the Engine did not do shows in its next answer, or in there being none.
-            return None
-
-
-def _left(word: EndWord) -> Exit:
-    return Exit(code=word.exit_code, oom_killed=False, by_us=False, source="launcher")
-
-
-async def _cancelled(task: "asyncio.Task[Any]") -> None:
-    """Cancel a task, then wait until it is out of the stream."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})

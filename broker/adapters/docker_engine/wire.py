@@ -125,3 +125,10 @@ class Wire:
             else:
                 self._stderr += piece[: _KEPT_STDERR_BYTES - len(self._stderr)]
         return bytes(kept)
+
+
+async def called_off(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task, then wait until it is out of the stream."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})

@@ -12,6 +12,7 @@ from pathlib import Path
 from broker.adapters.sqlite_store.call_record import to_microseconds
 from broker.adapters.sqlite_store.file_rows import drop_unfinished
 from broker.errors import StoreUnavailable
+from broker.whole_file import sync_folder
 
 _APPLICATION_ID = 0x57415252  # "WARR", in the file's header: tells it from any other database
 _CACHED_STATEMENTS = 256
@@ -82,11 +83,7 @@ def _create_private(path: Path) -> None:
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
