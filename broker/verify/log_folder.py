@@ -1,5 +1,8 @@
 """Read a log's folder (C2SP tlog-tiles), tile by tile."""
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,8 +25,7 @@ class LogFolder:
         Raises:
             OSError: It cannot be read.
         """
-        with (self._folder / CHECKPOINT).open("rb") as file:
-            return file.read(MAX_NOTE_BYTES + 1)
+        return read_file(self._folder / CHECKPOINT, MAX_NOTE_BYTES)
 
     def entries(self, size: int) -> "TileRun":
         """Give the entries of a log of this size, in order.
@@ -57,12 +59,29 @@ class LogFolder:
     def _file(self, tile: Tile) -> bytes | None:
         """Read a tile's file; None where there is none."""
         try:
-            with (self._folder / tile.path).open("rb") as file:
-                return file.read(max_bytes(tile) + 1)
+            return read_file(self._folder / tile.path, max_bytes(tile))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ReceiptInvalid("tiles", f"{tile.path}: {error.strerror}") from error
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """Read a file, one byte more than it may have at the most.
+
+    The folder may be a stranger's: a pipe in the place of a file would keep its reader for ever.
+
+    Raises:
+        OSError: It cannot be read, or is no file.
+    """
+    with open(path, "rb", opener=_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+        return file.read(most_bytes + 1)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class TileRun:
