@@ -6,6 +6,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import docker
@@ -15,6 +16,7 @@ from broker.client import ClientError, state_of
 from broker.core.dsse import read_envelope
 from broker.core.lifecycle import CallState
 from broker.core.trust_root import read_trust_root
+from broker.init import initialise
 from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.log_folder import LogFolder
 from broker.verify.receipt import verify_receipt
@@ -186,3 +188,41 @@ def test_not_behind(served: Served) -> None:
     assert json.loads(restore(served).stdout) == {**done, "renewed": False}
     served.start()
     assert len(served.client("admin").halts()) == 1
+
+
+def test_rotated(served: Served, tmp_path: Path) -> None:
+    """Where the log's key was rotated a new log takes other keys with a trust root of their own,
+    whose versions count anew; the old log's checkpoint is read by the trust root before.
+    """
+    served.client().call("no_such_tool", {})
+    grown(served, 1)
+    assert served.stop() == 0
+    config = served.folder.config
+    subprocess.run(
+        [PROGRAM, "keys", "rotate", "log", "--config", config], check=True, capture_output=True
+    )
+    served.folder.set({"receipts": {"log_key": "file:keys/log-2.key"}})
+    served.start()
+    served.client().call("no_such_tool", {})
+    assert served.stop() == 0
+    refused = restore(served, "--force")
+    assert "--old-trust-root" in refused.stderr
+
+    new, old = tmp_path / "new", served.folder.path / "trust-root.json"
+    initialise(new, now=datetime.now(UTC), report=lambda _: None)
+    served.folder.set(
+        {
+            "receipts": {
+                "key": f"file:{new}/keys/receipt.key",
+                "log_key": f"file:{new}/keys/log.key",
+                "trust_root": f"{new}/trust-root.json",
+            }
+        }
+    )
+    for options in ((), ("--old-trust-root", new / "trust-root.json")):
+        refused = restore(served, "--force", *map(str, options))
+        assert "no log key of the trust root signed it" in refused.stderr
+    done = json.loads(restore(served, "--force", "--old-trust-root", str(old)).stdout)
+    assert done["renewed"]
+    served.start()
+    assert served.installation == done["installation"]
