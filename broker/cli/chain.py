@@ -10,7 +10,7 @@ from broker.core.dsse import MAX_ENVELOPE_BYTES
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.chain import verify_chain
-from broker.verify.log_folder import read_file
+from broker.verify.plain_file import read_file
 from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Validity
 

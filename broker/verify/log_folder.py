@@ -1,14 +1,12 @@
 """Read a log's folder (C2SP tlog-tiles), tile by tile."""
 
-import errno
-import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from broker.core.signed_note import MAX_NOTE_BYTES
 from broker.core.tiles import WIDTH, Tile, max_bytes, read_bundle, read_hashes
 from broker.errors import ReceiptInvalid
+from broker.verify.plain_file import read_file
 
 CHECKPOINT = "checkpoint"
 
@@ -64,24 +62,6 @@ class LogFolder:
             return None
         except OSError as error:
             raise ReceiptInvalid("tiles", f"{tile.path}: {error.strerror}") from error
-
-
-def read_file(path: Path, most_bytes: int) -> bytes:
-    """Read a file, one byte more than it may have at the most.
-
-    The folder may be a stranger's: a pipe in the place of a file would keep its reader for ever.
-
-    Raises:
-        OSError: It cannot be read, or is no file.
-    """
-    with open(path, "rb", opener=_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no ordinary file", str(path))
-        return file.read(most_bytes + 1)
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class TileRun:
