@@ -1,6 +1,7 @@
 """A backup of the store is put back; the newer store is lost."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -21,7 +22,7 @@ from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.log_folder import LogFolder
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity
-from tests.broker_process import DOCKER_URL, LABEL, PROGRAM, NotServed, Served
+from tests.broker_process import DOCKER_URL, LABEL, PROGRAM, Folder, NotServed, Served
 from tests.conftest import ServeOne
 from tests.e2e.crash.test_kill import SLEEP, until_in
 from tests.log.fakes import checkpoint_in
@@ -90,8 +91,17 @@ def served(serve: ServeOne) -> Served:
     return serve({"sandbox": {"max_running": 1}})
 
 
+def rehearsed(served: Served, copy: Path, path: Path) -> Folder:
+    """Restore a copy of a store whose broker runs, in a folder of its own."""
+    folder = served.folder.copy(path)
+    shutil.copyfile(copy, folder.store)
+    command = [PROGRAM, "restore", "--config", folder.config, "--force"]
+    subprocess.run(command, capture_output=True, check=True)
+    return folder
+
+
 @pytest.mark.timeout(180)
-def test_put_back(served: Served) -> None:
+def test_put_back(served: Served, tmp_path: Path) -> None:
     """It does not start by itself; declared restored it starts halted, what was open ends
     INTERRUPTED and unrun, approved or not, and both logs verify, the new one naming the old.
     """
@@ -108,6 +118,10 @@ def test_put_back(served: Served) -> None:
         approver.approve(approved.name, approver.hold(approved.name).view_sha256, "fine")
         assert state_of(agent.get(approved.name)) is CallState.QUEUED
         copy = backup(served)
+        # Beside the broker that runs it is the same installation's, whose containers it would end.
+        with pytest.raises(NotServed, match="one store is a copy of the other"):
+            Served(rehearsed(served, copy, tmp_path / "rehearsal"))
+        assert len(containers(old)) == 1
         lost = agent.call("no_such_tool", {})
         grown(served, agent.inclusion_proof(lost.name).index + 1)
         served.kill()
