@@ -15,8 +15,10 @@ from broker.core.halt import Halt, Scope
 from broker.core.ids import HaltId, Pseudonym, short_id
 from broker.core.trust_root import KeyRole, TrustRoot
 from broker.errors import ConfigurationError, FailedPrecondition, ReceiptInvalid
+from broker.key_record import ROOT_PREMISE
 from broker.keyring import read_log_signer, read_root, read_signer
 from broker.ports import EventDraft
+from broker.root_file import open_root, read_root_text
 from broker.verify.log import open_checkpoint
 from broker.verify.log_folder import CHECKPOINT
 from broker.verify.verdict import Indeterminate
@@ -46,7 +48,12 @@ class Restored:
 
 
 def restore(
-    config: Config, checkpoint: Path | None, *, force: bool, now: Callable[[], datetime]
+    config: Config,
+    checkpoint: Path | None,
+    *,
+    force: bool,
+    now: Callable[[], datetime],
+    old_trust_root: Path | None = None,
 ) -> Restored:
     """Let a restored store go on as a new installation, halted, with a log of its own.
 
@@ -56,6 +63,8 @@ def restore(
     Args:
         checkpoint: One of the store's log that was kept elsewhere.
         force: Though no checkpoint says that the store is behind.
+        old_trust_root: The trust root of the log so far, where the configuration names another one
+            for the new log; the versions of that count anew.
 
     Raises:
         StoreUnavailable: A broker owns the store, or it cannot be used.
@@ -63,8 +72,11 @@ def restore(
         FailedPrecondition: Nothing says that the store is an older copy, or the keys in use cannot
             sign a new log; nothing was changed.
     """
-    root, folder = _root(config), config.store.log_folder
-    with resting_store(config.store.path, now=now) as store:
+    path, root = config.store.path, _root(config)
+    if old_trust_root is not None:
+        root = open_root(old_trust_root, read_root_text(old_trust_root))
+    folder = config.store.log_folder
+    with resting_store(path, now=now) as store:
         shown = _read(folder / CHECKPOINT, root)
         if shown and store.has_been(_installation_in(shown)):
             return Restored(
@@ -73,10 +85,11 @@ def restore(
                 kept=_move(folder, _installation_in(shown)),
                 was_renewed=False,
             )
-        previous = _last_known(store, root, shown, checkpoint, force=force)
+        previous = _last_known(store, path, root, shown, checkpoint, force=force)
         before, after = store.installation, secrets.token_hex(16)
         at = max(now(), store.latest_at or now())
-        store.renew(_renewal(after, previous, at))
+        forgotten = () if old_trust_root is None else (ROOT_PREMISE,)
+        store.renew(_renewal(after, previous, at, forgotten))
         kept = _move(folder, before) if folder.exists() else None
     return Restored(installation=after, previous=previous, kept=kept, was_renewed=True)
 
@@ -92,8 +105,8 @@ def _root(config: Config) -> TrustRoot:
             raise FailedPrecondition(
                 f"the {role.value} key counts from index {key.valid_from_index} on, but the new "
                 "log begins at 0: make keys and a trust root for it (`toolwarrant init` of another "
-                "folder makes both), name them by [receipts], give readers that trust root; the "
-                "one before stays that of the old log",
+                "folder makes both), name them by [receipts], give readers that trust root; name "
+                "the one before, which stays that of the old log, by --old-trust-root",
                 subject="log",
                 reason="KEY_NOT_YET_VALID",
             )
@@ -102,19 +115,30 @@ def _root(config: Config) -> TrustRoot:
 
 def _read(file: Path, root: TrustRoot) -> Checkpoint | None:
     try:
-        return open_checkpoint(file.read_bytes(), root).checkpoint
+        text = file.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigurationError(str(file), None, f"cannot be read: {error.strerror}") from error
+    return _open(text, file, root)
+
+
+def _open(text: bytes, file: Path, root: TrustRoot) -> Checkpoint:
+    try:
+        return open_checkpoint(text, root).checkpoint
     except (ReceiptInvalid, Indeterminate) as error:
+        said = error.message if isinstance(error, Indeterminate) else str(error)
         raise ConfigurationError(
-            str(file), None, f"is no checkpoint that a reader would take: {error}"
+            str(file),
+            None,
+            f"has no checkpoint that a reader would take: {said}; where its log has another trust "
+            "root than the one of [receipts], name that by --old-trust-root",
         ) from error
 
 
 def _last_known(
     store: RestingStore,
+    path: Path,
     root: TrustRoot,
     shown: Checkpoint | None,
     file: Path | None,
@@ -126,7 +150,7 @@ def _last_known(
     if file and given is None:
         raise ConfigurationError(str(file), None, "there is no such file")
     head = store.head
-    own = open_checkpoint(head.checkpoint, root).checkpoint if head else None
+    own = _open(head.checkpoint, path, root) if head else None
     known = [each for each in (own, shown, given) if each is not None]
     for each in known:
         if each.origin != log_origin(store.installation):
@@ -147,7 +171,9 @@ def _last_known(
     return last
 
 
-def _renewal(installation: str, previous: Checkpoint | None, at: datetime) -> Renewal:
+def _renewal(
+    installation: str, previous: Checkpoint | None, at: datetime, forgotten: tuple[str, ...]
+) -> Renewal:
     def halt(maker: Pseudonym) -> tuple[Halt, Document, EventDraft]:
         reason = Document.seal(
             DocumentKind.HALT,
@@ -165,7 +191,9 @@ def _renewal(installation: str, previous: Checkpoint | None, at: datetime) -> Re
         return made, reason, EventDraft(type="halt.restored", at=at, data=data)
 
     fresh = Pseudonym(f"p-{secrets.token_hex(8)}")
-    return Renewal(installation=installation, maker=MAKER, fresh=fresh, halt=halt)
+    return Renewal(
+        installation=installation, maker=MAKER, fresh=fresh, halt=halt, forgotten=forgotten
+    )
 
 
 def _names_of(previous: Checkpoint | None) -> JsonObject:

@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 from broker.adapters.docker_engine import DockerEngine
+from broker.adapters.docker_engine.owner import this_process
 from broker.adapters.egress_proxy import Bounds, EgressProxy, SystemResolver
 from broker.adapters.image_lock import read_image_lock
 from broker.adapters.system import SystemClock, SystemEntropy
@@ -85,6 +86,7 @@ def docker_engine(config: Config, installation: str, boot: str) -> DockerEngine:
         config.sandbox.docker_url,
         installation=installation,
         boot=boot,
+        owner=this_process(),
         # One more for what is made ahead: it takes no call's place.
         workers=config.sandbox.max_running + bool(config.pool.containers),
         seccomp=(tools_dir() / "seccomp.json").read_text(),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from broker.cli.documents import Plain
 from broker.cli.terminal import document, say
+from broker.core.dsse import MAX_ENVELOPE_BYTES
 from broker.core.visible import visible
 from broker.errors import ConfigurationError
 from broker.verify.chain import verify_chain
+from broker.verify.plain_file import read_file
 from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Validity
 
@@ -60,7 +62,7 @@ def envelopes(target: Path) -> Iterator[bytes]:
     """
     if target.is_dir():
         for file in sorted(target.glob("*.json")):
-            yield file.read_bytes()
+            yield read_file(file, MAX_ENVELOPE_BYTES)
         return
     # Bytes: a line that is no text must be told by its number as well.
     with target.open("rb") as lines:

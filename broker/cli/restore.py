@@ -14,6 +14,10 @@ def restore(
         Path | None,
         typer.Option(help="A checkpoint of the store's log that was kept elsewhere."),
     ] = None,
+    old_trust_root: Annotated[
+        Path | None,
+        typer.Option(help="The old log's trust root, where [receipts] names one for the new log."),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Though no checkpoint says that the store is an older copy."),
@@ -33,7 +37,13 @@ def restore(
     from broker.config import load
     from broker.restore import restore as run
 
-    done = run(load(config_path(config)), checkpoint, force=force, now=SystemClock().now)
+    done = run(
+        load(config_path(config)),
+        checkpoint,
+        force=force,
+        now=SystemClock().now,
+        old_trust_root=old_trust_root,
+    )
     previous = done.previous
     if output is Output.JSON:
         document(

@@ -38,6 +38,9 @@ def _run_fault(predicate: JsonObject, state: str) -> str | None:
         return "there is a result"
     if predicate["sandbox"] is None:
         return "there is a result without a sandbox"
+    # What never began has no intent in the log: a run told so would be missed by nobody.
+    if group(predicate, "times")["started_at"] is None:
+        return "there is a result of what never began"
     exit_code = group(predicate, "result")["exit_code"]
     # A sandbox whose first process left early may leave with any code: that is a failure by
     # another cause than `exited`.

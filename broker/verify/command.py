@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from broker.core.canonical import JsonObject, JsonValue
+from broker.core.dsse import MAX_ENVELOPE_BYTES
 from broker.core.log_proof import MAX_PROOF_BYTES
 from broker.core.trust_root import MAX_TRUST_ROOT_BYTES
 from broker.core.visible import visible
@@ -55,7 +56,8 @@ def run(
     if output not in ("table", "json"):
         return _refuse(f"--output {output}: write table or json")
     try:
-        envelope = _read(file)
+        # A byte more than a receipt may have, for the line end behind it.
+        envelope = _read(file, limit=MAX_ENVELOPE_BYTES + 1)
         root_text = _read(trust_root, limit=MAX_TRUST_ROOT_BYTES)
         request_text, result_text = (
             None if path is None else _read(path) for path in (request, result)

@@ -6,6 +6,7 @@ from pathlib import Path
 from broker.core.signed_note import MAX_NOTE_BYTES
 from broker.core.tiles import WIDTH, Tile, max_bytes, read_bundle, read_hashes
 from broker.errors import ReceiptInvalid
+from broker.verify.plain_file import read_file
 
 CHECKPOINT = "checkpoint"
 
@@ -22,8 +23,7 @@ class LogFolder:
         Raises:
             OSError: It cannot be read.
         """
-        with (self._folder / CHECKPOINT).open("rb") as file:
-            return file.read(MAX_NOTE_BYTES + 1)
+        return read_file(self._folder / CHECKPOINT, MAX_NOTE_BYTES)
 
     def entries(self, size: int) -> "TileRun":
         """Give the entries of a log of this size, in order.
@@ -57,8 +57,7 @@ class LogFolder:
     def _file(self, tile: Tile) -> bytes | None:
         """Read a tile's file; None where there is none."""
         try:
-            with (self._folder / tile.path).open("rb") as file:
-                return file.read(max_bytes(tile) + 1)
+            return read_file(self._folder / tile.path, max_bytes(tile))
         except FileNotFoundError:
             return None
         except OSError as error:

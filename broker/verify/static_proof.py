@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from broker.core.canonical import JsonObject
-from broker.core.checkpoint import read_checkpoint
+from broker.core.checkpoint import read_checkpoint, read_number
 from broker.core.dsse import read_envelope
 from broker.core.log_proof import LogProof, write_log_proof
 from broker.core.merkle import Node, node_hash
@@ -82,7 +82,14 @@ class _Reader:
 def _index_of(receipt: bytes) -> int:
     try:
         statement = parse_object(read_envelope(receipt).payload, field="receipt").value
-        return receipt_index(_object(_object(statement["predicate"])["identity"]))
+        identity = _object(_object(statement["predicate"])["identity"])
+        # Its shape was not checked yet: Python reads numbers of many other forms.
+        said = str(identity["index" if "index" in identity else "sequence"])
+        read_number(said, step=_STEP, what="the receipt's place in a log")
+        place = receipt_index(identity)
+        if place < 0:
+            raise ValueError("sequences count from 1")
+        return place
     except (InvalidArgument, KeyError, TypeError, ValueError) as error:
         raise ReceiptInvalid(_STEP, "the receipt names no place in a log") from error
 

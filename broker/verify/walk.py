@@ -4,8 +4,8 @@ Theory of operation. Receipts form their own chain, by sequence and digest. Ever
 it says. An event's leaf is of a later event than the leaf before it. A batch begins behind the
 batch before it, holds the events of the leaves since, and counts the entries since: so no event is
 outside the log, no entry is missing from it. A receipt of a call that began has that call's intent
-before it, which says the same of the run; one that did not begin has none. No call has two
-receipts, nor an intent behind its receipt: none runs twice. Intents that no receipt ended are told.
+before it, which says the same of the run; one that did not begin has none. No call has a receipt
+or an intent behind its receipt: none runs twice. Intents that no receipt ended are told.
 
 A log from when it held receipts alone begins with such receipts, which name no index. The first
 batch says at which event the rest began, and when: calls that began before may lack their intents.
@@ -65,7 +65,7 @@ class Walk:
         since: When the first batch's first event was; empty where that was the first of all.
         counts: Entries since the last batch, by kind.
         intents: Those that no receipt has ended, by their calls.
-        ended: Calls with a receipt, of those since the log holds intents.
+        ended: Calls with a receipt.
         waiting: Receipts without intents before the first batch, which says whether that may be.
         excused: How many receipts of calls that began have no intent, being from before there were
             intents.
@@ -187,7 +187,8 @@ class Walk:
 
     def _end(self, found: Judged) -> None:
         """Take a receipt: whether its call began, its intent tells."""
-        if found.is_placed and not self.ended.add(found.call):
+        is_new = self.ended.add(found.call)
+        if found.is_placed and not is_new:
             raise ReceiptInvalid("intents", f"{found.call} has a receipt already: a call has one")
         intent = self.intents.pop(found.call, None)
         if found.started_at is None:

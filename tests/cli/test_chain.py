@@ -1,6 +1,7 @@
 """`toolwarrant receipts verify-export`."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ class TestVerifyExport:
         target.write_text("".join(json.dumps({"receipt": e.decode()}) + "\n" for e in envelopes))
         assert verify_export(target, tmp_path / "root", as_json=False) == 0
         assert capsys.readouterr().out.startswith("VALID: unbroken from the first receipt")
+
+    def test_a_pipe_is_told(self, tmp_path: Path, envelopes: list[bytes]) -> None:
+        """What is no ordinary file is refused: its reader would wait for ever."""
+        target = folder_of(envelopes, tmp_path / "export")
+        os.mkfifo(target / "9999999999-X.json")
+        with pytest.raises(ConfigurationError, match="no ordinary file"):
+            verify_export(target, tmp_path / "root", as_json=True)
 
     def test_a_missing_receipt_breaks_it(
         self, tmp_path: Path, envelopes: list[bytes], capsys: pytest.CaptureFixture[str]

@@ -1,12 +1,14 @@
 """A backup of the store is put back; the newer store is lost."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import docker
@@ -17,12 +19,13 @@ from broker.core.checkpoint import Checkpoint
 from broker.core.dsse import read_envelope
 from broker.core.lifecycle import CallState
 from broker.core.trust_root import read_trust_root
+from broker.init import initialise
 from broker.v1 import call_pb2
 from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.log_folder import LogFolder
 from broker.verify.receipt import verify_receipt
 from broker.verify.verdict import Validity
-from tests.broker_process import DOCKER_URL, LABEL, PROGRAM, NotServed, Served
+from tests.broker_process import DOCKER_URL, LABEL, PROGRAM, Folder, NotServed, Served
 from tests.conftest import ServeOne
 from tests.e2e.crash.test_kill import SLEEP, until_in
 from tests.log.fakes import checkpoint_in
@@ -91,6 +94,15 @@ def served(serve: ServeOne) -> Served:
     return serve({"sandbox": {"max_running": 1}})
 
 
+def rehearsed(served: Served, copy: Path, path: Path) -> Folder:
+    """Restore a copy of a store whose broker runs, in a folder of its own."""
+    folder = served.folder.copy(path)
+    shutil.copyfile(copy, folder.store)
+    command = [PROGRAM, "restore", "--config", folder.config, "--force"]
+    subprocess.run(command, capture_output=True, check=True)
+    return folder
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """What there was before the store was lost.
@@ -111,7 +123,7 @@ class Before:
     shown: Checkpoint
 
 
-def lose(served: Served) -> Before:
+def lose(served: Served, rehearsal: Path) -> Before:
     """Let calls of every kind stand in a backup, go on, die, put the backup back."""
     agent = served.client()
     ended = agent.call("no_such_tool", {})
@@ -126,6 +138,10 @@ def lose(served: Served) -> Before:
         approver.approve(approved.name, approver.hold(approved.name).view_sha256, "fine")
         assert state_of(agent.get(approved.name)) is CallState.QUEUED
         copy = backup(served)
+        # Beside the broker that runs it is the same installation's, whose containers it would end.
+        with pytest.raises(NotServed, match="one store is a copy of the other"):
+            Served(rehearsed(served, copy, rehearsal))
+        assert len(containers(served.installation)) == 1
         lost = agent.call("no_such_tool", {})
         grown(served, agent.inclusion_proof(lost.name).index + 1)
         served.kill()
@@ -193,11 +209,11 @@ def check_logs(served: Served, before: Before, old_log: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_put_back(served: Served) -> None:
+def test_put_back(served: Served, tmp_path: Path) -> None:
     """It does not start by itself; declared restored it starts halted, what was open ends
     INTERRUPTED and unrun, approved or not, and both logs verify, the new one naming the old.
     """
-    before = lose(served)
+    before = lose(served, tmp_path / "rehearsal")
     with pytest.raises(NotServed, match=r"`toolwarrant restore`.*\[STORE_BEHIND\]"):
         served.start()
     assert len(containers(before.installation)) == 1
@@ -238,3 +254,41 @@ def test_not_behind(served: Served) -> None:
     assert json.loads(restore(served).stdout) == {**done, "renewed": False}
     served.start()
     assert len(served.client("admin").halts()) == 1
+
+
+def test_rotated(served: Served, tmp_path: Path) -> None:
+    """Where the log's key was rotated a new log takes other keys with a trust root of their own,
+    whose versions count anew; the old log's checkpoint is read by the trust root before.
+    """
+    served.client().call("no_such_tool", {})
+    grown(served, 1)
+    assert served.stop() == 0
+    config = served.folder.config
+    subprocess.run(
+        [PROGRAM, "keys", "rotate", "log", "--config", config], check=True, capture_output=True
+    )
+    served.folder.set({"receipts": {"log_key": "file:keys/log-2.key"}})
+    served.start()
+    served.client().call("no_such_tool", {})
+    assert served.stop() == 0
+    refused = restore(served, "--force")
+    assert "--old-trust-root" in refused.stderr
+
+    new, old = tmp_path / "new", served.folder.path / "trust-root.json"
+    initialise(new, now=datetime.now(UTC), report=lambda _: None)
+    served.folder.set(
+        {
+            "receipts": {
+                "key": f"file:{new}/keys/receipt.key",
+                "log_key": f"file:{new}/keys/log.key",
+                "trust_root": f"{new}/trust-root.json",
+            }
+        }
+    )
+    for options in ((), ("--old-trust-root", new / "trust-root.json")):
+        refused = restore(served, "--force", *map(str, options))
+        assert "no log key of the trust root signed it" in refused.stderr
+    done = json.loads(restore(served, "--force", "--old-trust-root", str(old)).stdout)
+    assert done["renewed"]
+    served.start()
+    assert served.installation == done["installation"]

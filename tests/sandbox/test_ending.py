@@ -32,6 +32,7 @@ class TestLastWord:
             (LEFT_137, Spent(oom_kills=3, tasks=25), True),
             (KILLED, Spent(oom_kills=0, tasks=1), False),
             (LEFT_0, Spent(tasks=1), False),
+            (LEFT_0, Spent(oom_kills=0), False),
             (LEFT_0, Spent(), False),
         ],
     )

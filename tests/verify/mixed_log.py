@@ -1,6 +1,7 @@
 """Make logs of entries of every kind, as a broker makes them or as it must not."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -93,15 +94,24 @@ class MixedLog:
         fact = self.event("run.starting", call, slot="slot-1", sandbox=sandbox)
         self.leaf(fact, replace(CALL, id=call_id(call), **changed))
 
-    def end(self, call: int, ending: str = "succeeded", *, index: int | None = -1) -> None:
+    def end(
+        self,
+        call: int,
+        ending: str = "succeeded",
+        *,
+        index: int | None = -1,
+        change: Callable[[Call], Call] = lambda call: call,
+    ) -> None:
         """Let a call end.
 
         Args:
             index: What the receipt names; -1 for its own, None for none.
+            change: What the receipt tells otherwise.
         """
         self.event(f"call.{'succeeded' if ending == 'succeeded' else 'denied'}", call)
         found = ENDINGS[ending]
-        draft = replace(found, call=replace(found.call, id=call_id(call))).draft(self.signer)
+        told = change(replace(found.call, id=call_id(call)))
+        draft = replace(found, call=told).draft(self.signer)
         self.receipts += 1
         place = position(
             self.receipts,

@@ -128,6 +128,11 @@ def _ended(call: int, ending: str = "succeeded", **place: int | None) -> Build:
     return lambda log: log.end(call, ending, **place)  # type: ignore[arg-type]
 
 
+def _ended_unbegun(log: MixedLog) -> None:
+    """A receipt has a result, but names no time when the call began: so no intent were missed."""
+    log.end(1, change=lambda call: replace(call, started_at=None))
+
+
 def _batch(**changed: object) -> Build:
     return lambda log: log.batch(**changed)
 
@@ -192,6 +197,13 @@ def _intents(made: Made) -> None:
     ]:
         entries = made.entries(_ended(1, ending), _batch(sha256=digest))
         made.log_of(f"intents/{name}", entries, verdict, None if verdict == "valid" else "intents")
+    made.pair(
+        "denied as what never began",
+        "outcome",
+        batched,
+        _ended(1, "denied"),
+        result_of_what_never_began=_ended_unbegun,
+    )
     started = _told("broker.started")
     made.log_of("intents/accept/begun, no batch", made.entries(started, _began(1), _ended(1)))
     made.log_of(
@@ -446,6 +458,10 @@ def _before(made: Made) -> None:
         "from before/accept/begun since", made.entries(old, _batch(**later), _began(4), _ended(4))
     )
     made.log_of("from before/no batch yet", made.entries(old), "indeterminate", "intents")
+    twice = "from before/ended before, {} again since"
+    for what, build in {"begun": _began(1), "denied": _ended(1, "denied")}.items():
+        entries = made.entries(old, _batch(**later), build)
+        made.log_of(twice.format(what), entries, "invalid", "intents")
 
 
 def _tampered(made: Made) -> None:

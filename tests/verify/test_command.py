@@ -19,6 +19,14 @@ print(sorted(name for name in sys.modules if name.startswith(foreign)))
 """
 
 
+LITTLE_MEMORY = """
+import resource
+from broker.verify.program import main
+resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
+main()
+"""
+
+
 @pytest.fixture
 def signer(tmp_path):
     return new_signer(tmp_path / "key")
@@ -160,6 +168,16 @@ class TestCommand:
         """A file that is not there is the caller's mistake, not the receipt's."""
         assert run(files / "nothing.json", files / "root.json") == 2
         assert "No such file" in capsys.readouterr().err
+
+    def test_a_file_without_end(self, files):
+        """What is longer than any receipt is not read to its end."""
+        done = subprocess.run(
+            [sys.executable, "-c", LITTLE_MEMORY, "/dev/zero", "--trust-root", files / "root.json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout[:27]) == (1, "INVALID at step envelope: l")
 
     def test_an_unknown_output(self, files, capsys):
         """Another form of output is refused."""

@@ -1,16 +1,20 @@
 """Proofs from a log's files alone: a folder, a web server, nothing else."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
+from broker.core.canonical import canonical_json
 from broker.core.checkpoint import Checkpoint, sign_checkpoint
+from broker.core.dsse import envelope
 from broker.core.log_proof import read_log_proof
 from broker.core.merkle import Frontier, leaf_hash
 from broker.core.merkle_proof import check_inclusion
@@ -19,7 +23,8 @@ from broker.core.trust_root import write_trust_root
 from broker.errors import ReceiptInvalid
 from broker.verify.command import run
 from broker.verify.log_folder import LogFolder
-from broker.verify.static_proof import prove
+from broker.verify.log_site import LogSite
+from broker.verify.static_proof import prove, prove_receipt
 from tests.core import rfc6962
 from tests.verify.log_vectors import INDEX, ORIGIN, Keys, all_vectors, entries_with, new_keys, raw
 
@@ -129,6 +134,83 @@ class TestProve:
         publish(tmp_path, rfc6962.entries_of(3), keys)
         with pytest.raises(ReceiptInvalid, match="covers 3 entries, none of index 3"):
             prove(3, LogFolder(tmp_path))
+
+    def test_pipe(self, keys: Keys, tmp_path: Path) -> None:
+        """What is no ordinary file is told: a pipe would keep its reader for ever."""
+        publish(tmp_path, rfc6962.entries_of(3), keys)
+        assert prove(2, LogFolder(tmp_path))
+        for path in (Tile(level=0, index=0, width=3).path, "checkpoint"):
+            (tmp_path / path).unlink()
+            os.mkfifo(tmp_path / path)
+            with pytest.raises((ReceiptInvalid, OSError), match="no ordinary file"):
+                prove(2, LogFolder(tmp_path))
+
+    @pytest.mark.parametrize("place", ["-1", "1_0", " 1", "\u0661", "9" * 5000])
+    def test_no_place(self, keys: Keys, tmp_path: Path, place: str) -> None:
+        """What a receipt names as its place is a number as its schema has it, or none."""
+        publish(tmp_path, rfc6962.entries_of(20), keys)
+
+        def naming(index: str) -> bytes:
+            said = {"predicate": {"identity": {"index": index}}}
+            return envelope(canonical_json(said), bytes(64))
+
+        assert prove_receipt(naming("1"), LogFolder(tmp_path))
+        with pytest.raises(ReceiptInvalid) as caught:
+            prove_receipt(naming(place), LogFolder(tmp_path))
+        assert caught.value.step == "log"
+
+
+class TestSite:
+    @pytest.mark.parametrize(
+        ("first", "again"),
+        [
+            (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+            (b"HTTP/1.1 200 OK\r\n", b"x"),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n"),
+        ],
+        ids=["body", "header", "interim answers", "trailers"],
+    )
+    def test_without_end(self, first: bytes, again: bytes) -> None:
+        """A server that goes on sending, never silent for long, is left when its time is over."""
+        with sending(first, again) as url, pytest.raises(OSError, match="more than") as caught:
+            LogSite(url, within_s=0.2).checkpoint()
+        assert str(caught.value.filename) == f"{url}checkpoint"
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://example.invalid/log",
+            "https://",
+            "https://reader:word@example.invalid/",
+            "https://example.invalid/?log=1",
+            "https://example.invalid:x/",
+        ],
+    )
+    def test_refused(self, url: str) -> None:
+        """What is no log's prefix is refused before anybody is asked."""
+        with pytest.raises(ValueError, match=r"give https://|[Pp]ort"):
+            LogSite(url)
+
+
+@contextmanager
+def sending(first: bytes, again: bytes) -> Iterator[str]:
+    """Be a server that sends something, then something else until its reader leaves."""
+
+    class Endless(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            with suppress(OSError):
+                self.request.sendall(first)
+                while not done.wait(0.01):
+                    self.request.sendall(again)
+
+    done = threading.Event()
+    with ThreadingTCPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        done.set()
+        server.shutdown()
 
 
 class TestCommand:

@@ -57,9 +57,10 @@ def tells_exit(word: EndWord, spent: Spent) -> bool:
     """Tell whether a launcher's last word stands, once the kernel says that all else is dead.
 
     It tells an exit, and has the job's key, which nothing else in the container ever had (`Harvest`
-    saw to that); the kernel counted what memory killed, so the Engine would know nothing more.
+    saw to that); the kernel counted what memory killed, so the Engine would know nothing more. It
+    counted who is there, too: of a cgroup that was never seen, "gone" would say nothing.
     """
-    return not word.signalled and spent.oom_kills is not None
+    return not word.signalled and None not in (spent.oom_kills, spent.tasks)
 
 
 def is_alone(spent: Spent) -> bool:

@@ -1,7 +1,7 @@
 """Make sandboxes with a Docker Engine; clear away what earlier ones left."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +11,14 @@ from broker.adapters.docker_engine.container import Container
 from broker.adapters.docker_engine.first_process import hold
 from broker.adapters.docker_engine.kernel import confirm_first_process
 from broker.adapters.docker_engine.last_resort import kill_processes
+from broker.adapters.docker_engine.owner import living
 from broker.adapters.docker_engine.runtimes import RUNC, Kernel, Runtime, demanded, registered
 from broker.adapters.docker_engine.sandbox import DockerSandbox
 from broker.adapters.docker_engine.sentry import confirm_sentry
 from broker.adapters.docker_engine.settings import (
     BOOT_LABEL,
     INSTALLATION_LABEL,
+    OWNER_LABEL,
     SLOT_LABEL,
     container_config,
     enforced,
@@ -37,6 +39,8 @@ class DockerEngine:
         base_url: Where the Engine listens: `unix:///...` or `tcp://host:port`.
         installation: Id of the store; containers of other installations are never touched.
         boot: Names this life of the broker; the sweep leaves its containers alone.
+        owner: Names this process (`owner.this_process`): while it lives nobody else's sweep touches
+            its containers; empty: they are touched by any.
         workers: How many containers are being made at a time.
         seccomp: JSON text of the seccomp profile.
         uids: User ids of which each container gets its own; nobody else on the machine has them.
@@ -51,6 +55,7 @@ class DockerEngine:
         *,
         installation: str,
         boot: str,
+        owner: str = "",
         workers: int,
         seccomp: str,
         uids: range = UIDS,
@@ -63,6 +68,7 @@ class DockerEngine:
         )
         self._installation = installation
         self._boot = boot
+        self._owner = owner
         self._seccomp = seccomp
         self._uids = Uids(uids)
         self._egress = egress
@@ -107,9 +113,12 @@ class DockerEngine:
         Those of this boot that came late, or could not be removed in time, go too.
 
         Raises:
-            SandboxError: The Engine does not answer, or did not remove one.
+            SandboxError: The Engine does not answer, or did not remove one; or one is of a broker
+                that runs, as where this store is a copy of that one's: nothing was removed.
         """
-        found = await self._own_containers()
+        labels = await self._own_containers()
+        self._refuse_in_use(labels.values())
+        found = {each: (said[BOOT_LABEL], said[SLOT_LABEL]) for each, said in labels.items()}
         old = [each for each, (boot, _) in found.items() if boot != self._boot]
         stray = [
             each
@@ -169,8 +178,8 @@ class DockerEngine:
         if self._egress is not None:
             await self._egress.close()
         try:
-            for container_id, (boot, _) in (await self._own_containers()).items():
-                if boot == self._boot:
+            for container_id, said in (await self._own_containers()).items():
+                if said[BOOT_LABEL] == self._boot:
                     await self._remove(container_id)
         except SandboxError:
             # An Engine that does not answer: the next boot's sweep finds them.
@@ -308,8 +317,8 @@ class DockerEngine:
                 self._leftovers.discard(container_id)
                 return
 
-    async def _own_containers(self) -> dict[str, tuple[str, str]]:
-        """Map the ids of this installation's containers to their boots and slots."""
+    async def _own_containers(self) -> dict[str, dict[str, str]]:
+        """Map the ids of this installation's containers to what their labels say."""
         wanted = {"label": [f"{INSTALLATION_LABEL}={self._installation}"]}
         found = await self._connection.call(
             "list containers",
@@ -318,14 +327,25 @@ class DockerEngine:
             ),
             deadline_s=self._grace_s,
         )
+        names = (BOOT_LABEL, SLOT_LABEL, OWNER_LABEL)
         return {
-            each["Id"]: (each["Labels"].get(BOOT_LABEL, ""), each["Labels"].get(SLOT_LABEL, ""))
-            for each in found
+            each["Id"]: {name: each["Labels"].get(name, "") for name in names} for each in found
         }
+
+    def _refuse_in_use(self, labels: Iterable[Mapping[str, str]]) -> None:
+        for owner in {said[OWNER_LABEL] for said in labels} - {self._owner}:
+            if pid := living(owner):
+                raise SandboxError(
+                    f"a broker that runs (process {pid}) has containers of this store's "
+                    "installation, so one store is a copy of the other: serve the copy on another "
+                    "machine, or stop that broker",
+                    reason="CONTAINERS_IN_USE",
+                )
 
     def _labels(self, slot: str) -> dict[str, str]:
         return {
             INSTALLATION_LABEL: self._installation,
             BOOT_LABEL: self._boot,
             SLOT_LABEL: slot,
+            OWNER_LABEL: self._owner,
         }

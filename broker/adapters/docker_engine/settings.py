@@ -14,6 +14,7 @@ from broker.errors import SandboxError
 INSTALLATION_LABEL = "org.toolwarrant.installation"
 BOOT_LABEL = "org.toolwarrant.boot"
 SLOT_LABEL = "org.toolwarrant.slot"
+OWNER_LABEL = "org.toolwarrant.owner"
 
 EGRESS_TARGET = "/egress"
 """Where a container finds its sockets; short, as an address of one has room for 107 bytes."""

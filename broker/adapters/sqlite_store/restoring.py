@@ -45,12 +45,14 @@ class Renewal:
         maker: Who is named as the halt's maker, with a pseudonym for one that is not known yet.
         fresh: That pseudonym.
         halt: Makes the halt of everything, its reason and the event that says so.
+        forgotten: Premises that do not hold for the new log, besides which keys sign.
     """
 
     installation: str
     maker: str
     fresh: Pseudonym
     halt: Callable[[Pseudonym], tuple[Halt, Document, EventDraft]]
+    forgotten: tuple[str, ...] = ()
 
 
 class RestingStore:
@@ -102,7 +104,7 @@ class RestingStore:
                 (before,),
             )
             self._empty_log()
-            self._rename(before, renewal.installation)
+            self._rename(before, renewal)
             self._halt(renewal)
             connection.execute("COMMIT")
         finally:
@@ -123,16 +125,19 @@ class RestingStore:
             if found:
                 connection.execute(found[0])
 
-    def _rename(self, before: str, after: str) -> None:
+    def _rename(self, before: str, renewal: Renewal) -> None:
         connection = self._connection
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'installation'", (after,))
+        connection.execute(
+            "UPDATE meta SET value = ? WHERE name = 'installation'", (renewal.installation,)
+        )
         connection.execute(
             "UPDATE meta SET value = (SELECT CAST(coalesce(max(sequence), 0) AS TEXT) FROM events)"
             " WHERE name = 'events_before_batches'"
         )
         connection.execute("UPDATE meta SET value = '0' WHERE name = 'receipts_alone'")
         connection.executemany(
-            "DELETE FROM premises WHERE name = ?", [(name,) for name in _TOLD_ANEW]
+            "DELETE FROM premises WHERE name = ?",
+            [(name,) for name in (*_TOLD_ANEW, *renewal.forgotten)],
         )
         # Restored twice without a start in between, both are still to be cleared away.
         connection.execute(
