@@ -21,11 +21,24 @@ from broker.verify.verdict import Validity
 app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
 
 _SHOWN = 20
+_EVIDENCE = (
+    "is a folder of `receipts export --out`, which has receipts with a proof each, not the log: "
+    "its VERIFY.md says how to verify them, `toolwarrant receipts verify-export` verifies their "
+    "chain. For an audit, ask for the log's own folder, toolwarrant.db.tlog"
+)
+_NO_CHECKPOINT = (
+    "has no checkpoint, so it is no log's folder: name the broker's toolwarrant.db.tlog, or "
+    "a copy of it. Of a plain export give the checkpoint by --checkpoint, or use `receipts "
+    "verify-export`, which looks at the chain alone"
+)
 _EXPORT = (
     "an export has receipts alone, but a log has other entries, too, unless it is from before "
     "them: verify the log's folder, or the export's own chain by `receipts verify-export`"
 )
-_CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
+_CODES = (
+    "Exit codes: 0 valid; 1 invalid; 2 not verified: wrong usage, or a file that cannot be read; "
+    "3 indeterminate."
+)
 
 
 @app.callback()
@@ -37,12 +50,14 @@ def audit() -> None:
 def verify(
     target: Annotated[
         Path,
-        typer.Argument(help="Folder of a log (tiles with a checkpoint), or of `receipts export`."),
+        typer.Argument(
+            help="Folder of a log (`checkpoint` and `tile/`), as a broker's toolwarrant.db.tlog."
+        ),
     ],
     trust_root: TrustRootOption,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Another checkpoint than the folder's; an export has none itself."),
+        typer.Option(help="Another checkpoint than the folder's; a plain export has none itself."),
     ] = None,
     kept: Annotated[
         Path | None,
@@ -97,6 +112,11 @@ def verify(
         _print(verdict)
     if leaves is None and verdict.validity is Validity.INVALID:
         note(_EXPORT)
+    if verdict.resumed_at and verdict.validity is not Validity.INVALID:
+        note(
+            f"entries before {verdict.resumed_at} were not read again, only their hashes: a "
+            "change to one of them since then shows only in an audit without --state"
+        )
     if verdict.resumed_at and verdict.validity is Validity.INVALID:
         note(
             f"it went on from entry {verdict.resumed_at} by what {state} keeps: audit once without "
@@ -119,18 +139,17 @@ def _log_in(
     from broker.cli.chain import envelopes
     from broker.verify.log_folder import CHECKPOINT, LogFolder
 
+    if not target.exists():
+        raise ConfigurationError(str(target), None, "there is no such folder")
+    if (target / "receipts").is_dir() and not (target / "tile").is_dir():
+        raise ConfigurationError(str(target), None, _EVIDENCE)
     if (target / CHECKPOINT).is_file():
         folder = LogFolder(target)
         signed = checkpoint.read_bytes() if checkpoint else folder.checkpoint()
         size = _size(signed)
         return signed, folder.entries(size), folder.leaves(size)
     if checkpoint is None:
-        raise ConfigurationError(
-            str(target),
-            None,
-            "has no checkpoint: give one by --checkpoint (`toolwarrant receipts checkpoint` prints "
-            "it), or use `receipts verify-export`, which looks at the chain alone",
-        )
+        raise ConfigurationError(str(target), None, _NO_CHECKPOINT)
     return checkpoint.read_bytes(), envelopes(target), None
 
 

@@ -21,6 +21,7 @@ from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Logged, Validity, Verdict
 
 USAGE = 2
+_NO_LOG = "name a log's folder, with `checkpoint` and `tile/` in it, or the URL that shows them"
 _MAX_FILE_BYTES = 1 << 30
 
 
@@ -67,13 +68,21 @@ def run(
             None if path is None else _read(path) for path in (request, result)
         )
         proof_text = None if proof is None else _read_whole(proof, limit=MAX_PROOF_BYTES)
-        made = proof_text if log is None else _prove(envelope, log, proof_out)
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}: name a file that can be read")
+    try:
+        made = proof_text if log is None else _prove(envelope, log)
+    except OSError as error:
+        return _refuse(f"--log {error.filename}: {error.strerror}: {_NO_LOG}")
     except ValueError as error:
         return _refuse(f"--log {log}: {error}")
     if isinstance(made, Verdict):
         return _print(made, output)
+    if proof_out is not None and made is not None:
+        try:
+            _write_new(Path(proof_out), made)
+        except OSError as error:
+            return _refuse(f"--proof-out {proof_out}: {error.strerror}: name a new file")
     verdict = _verify(
         root_text,
         lambda root: verify_receipt(
@@ -93,22 +102,23 @@ def _print(verdict: Verdict, output: str) -> int:
     return verdict.validity.value
 
 
-def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes | Verdict:
+def _prove(envelope: bytes, log: str | Path) -> bytes | Verdict:
     """Make a proof from a log's files; a verdict where they give none.
 
     Raises:
-        OSError: The checkpoint cannot be read, or the file not written.
+        OSError: The checkpoint cannot be read.
         ValueError: The URL is none that is read.
     """
     files = LogSite(str(log)) if "://" in str(log) else LogFolder(Path(log))
     try:
-        made = prove_receipt(envelope, files)
+        return prove_receipt(envelope, files)
     except ReceiptInvalid as error:
         return _invalid(error)
-    if out is not None:
-        with Path(out).open("xb") as file:
-            file.write(made)
-    return made
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
 
 
 def _invalid(error: ReceiptInvalid) -> Verdict:

@@ -2,7 +2,7 @@
 
 from http.client import HTTPException, HTTPMessage
 from typing import IO
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -76,4 +76,5 @@ class LogSite(LogFolder):
                     return None
                 raise OSError(error.code, f"the server said {error.code}", where) from error
         except (HTTPException, OSError) as error:
-            raise OSError(0, f"cannot be read: {error}", where) from error
+            cause = error.reason if isinstance(error, URLError) else error
+            raise OSError(0, f"cannot be read: {cause}", where) from error
