@@ -57,6 +57,12 @@ def rotate(
         f"the {role} key {done.key.key_id} follows from index {done.key.valid_from_index} on; "
         f"version {done.root.version} of the trust root is {done.written}"
     )
+    for unused in done.root.of_role(known[role]):
+        if unused.valid_from_index == unused.valid_until_index:
+            note(
+                f"the key {unused.key_id}, which an earlier rotation made, signed nothing and "
+                "counts nowhere: remove its file"
+            )
     if done.is_to_sign:
         note("let root keys sign that (trust-root to-sign, add-signature), put it in place")
     if setting := _SETTINGS.get(known[role]):

@@ -10,7 +10,7 @@ mode they see what is committed, and never wait for the writer.
 An author who is cancelled while waiting cannot know whether the change was written: it may be.
 """
 
-from broker.adapters.sqlite_store.place import LogPlace, resting_log
+from broker.adapters.sqlite_store.place import LogPlace, RecordedLog, recorded_log, resting_log
 from broker.adapters.sqlite_store.recorded import RecordedDecisions, recorded_decisions
 from broker.adapters.sqlite_store.restoring import Renewal, RestingStore, resting_store
 from broker.adapters.sqlite_store.store import SqliteStore
@@ -18,10 +18,12 @@ from broker.adapters.sqlite_store.store import SqliteStore
 __all__ = [
     "LogPlace",
     "RecordedDecisions",
+    "RecordedLog",
     "Renewal",
     "RestingStore",
     "SqliteStore",
     "recorded_decisions",
+    "recorded_log",
     "resting_log",
     "resting_store",
 ]
