@@ -1,4 +1,4 @@
-"""`toolwarrant audit`: verify a whole log."""
+"""`toolwarrant audit`: verify a whole log, tell what is in it."""
 
 import os
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from broker.cli.documents import Plain
+from broker.cli.exits import OF_OTHERS
 from broker.cli.local_file import part_of
 from broker.cli.options import Output, OutputOption
 from broker.cli.receipts import TrustRootOption
@@ -18,7 +19,7 @@ from broker.errors import ConfigurationError
 from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.verdict import Validity
 
-app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
+app = typer.Typer(help="Verify a whole log, see what is in it.", no_args_is_help=True)
 
 _SHOWN = 20
 _EVIDENCE = (
@@ -43,7 +44,7 @@ _CODES = (
 
 @app.callback()
 def audit() -> None:
-    """Verify a whole log."""
+    """Verify a whole log, see what is in it."""
 
 
 @app.command(epilog=_CODES)
@@ -123,6 +124,39 @@ def verify(
             "--state, which tells whether the log is wrong or that file is of another one"
         )
     raise typer.Exit(verdict.validity.value)
+
+
+@app.command(epilog=OF_OTHERS)
+def timeline(
+    target: Annotated[
+        Path, typer.Argument(help="Folder of a log, as a broker's toolwarrant.db.tlog.")
+    ],
+    call: Annotated[
+        str | None, typer.Option(help="Of this call alone: calls/ULID, or the ULID.")
+    ] = None,
+    after: Annotated[int, typer.Option(help="Only entries from this index on.", min=0)] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print what the entries of a log say, offline, without verifying them.
+
+    Batches are left out, as they say nothing by themselves. `audit verify` tells whether the log is
+    genuine.
+    """
+    from broker.cli.timeline import timeline as read
+
+    found = read(target, call=call, after=after)
+    if output is Output.JSON:
+        document({"entries": [entry.plain() for entry in found]})
+        return
+    for entry in found:
+        call_id = entry.call.removeprefix("calls/") or "-"
+        second = entry.at.partition(".")[0] + "Z"
+        say(
+            visible(
+                f"{entry.index:>7}  {second}  {entry.kind.value:<8}  {call_id:<26}  {entry.said}"
+            )
+        )
+    note("not verified: `toolwarrant audit verify` tells whether the log is genuine")
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -162,6 +162,8 @@ def test_put_back(served: Served) -> None:
     verdict = verify_receipt(fresh.receipt.encode(), root, proof=proof.encode())
     assert verdict.validity is Validity.VALID
     assert served.stop() == 0
+    told = [PROGRAM, "audit", "timeline", said["old_log"], "--call", lost.name]
+    assert "DENIED" in subprocess.run(told, capture_output=True, text=True, check=True).stdout
     before, after = audit(served, Path(said["old_log"])), audit(served, log_of(served))
     assert (before.validity, before.installation) == (Validity.VALID, old)
     assert (after.validity, after.message) == (
