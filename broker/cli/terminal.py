@@ -6,7 +6,7 @@ invisible character reaches a terminal, and rich reads no markup in it.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -77,15 +77,22 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield came_to
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+def table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    empty: str,
+    folded: Collection[str] = (),
+) -> None:
     """Print a table of foreign text.
 
     Args:
         empty: What to say where there is no row.
+        folded: The columns that take more lines where a terminal is narrow; none: all do.
     """
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        grid.add_column(heading, overflow="fold")
+        grid.add_column(heading, overflow="fold", no_wrap=bool(folded) and heading not in folded)
     for row in rows:
         grid.add_row(*(Text(visible(cell)) for cell in row))
     if not grid.row_count:

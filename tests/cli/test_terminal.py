@@ -73,6 +73,18 @@ class TestTable:
         terminal.table(("A",), [("x" * 150,)], empty="")
         assert "x" * 150 in capsys.readouterr().out
 
+    def test_a_narrow_terminal_folds_what_may_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ids and times stay whole, a long name takes lines below one another, all of it."""
+        out = Tty(tty=True)
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setenv("COLUMNS", "40")
+        monkeypatch.setenv("TERM", "dumb")
+        row = ("ABCD2345", "spiffe://example.org/an/agent", "2026-01-01T00:00:00Z")
+        terminal.table(("CALL", "AGENT", "AT"), [row], empty="", folded=("AGENT",))
+        _, *lines = (line.split() for line in out.bytes.getvalue().decode().splitlines())
+        assert (lines[0][0], lines[0][2]) == (row[0], row[2])
+        assert lines[0][1] + "".join(word for line in lines[1:] for word in line) == row[1]
+
 
 class TestDocument:
     """`document`."""
