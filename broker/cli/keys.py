@@ -57,11 +57,11 @@ def rotate(
         f"the {role} key {done.key.key_id} follows from index {done.key.valid_from_index} on; "
         f"version {done.root.version} of the trust root is {done.written}"
     )
-    for unused in done.root.of_role(known[role]):
+    for unused in done.root.of_role(known[role]) if known[role] in _SETTINGS else ():
         if unused.valid_from_index == unused.valid_until_index:
             note(
-                f"the key {unused.key_id}, which an earlier rotation made, signed nothing and "
-                "counts nowhere: remove its file"
+                f"the key {unused.key_id} ends where it begins: it signed nothing, and its file "
+                "can be removed"
             )
     if done.is_to_sign:
         note("let root keys sign that (trust-root to-sign, add-signature), put it in place")

@@ -193,6 +193,14 @@ class TestRotate:
         assert [key.valid_until_index for key in policy] == [0, None]
         assert policy[1].key_id == FileSigner(f"file:{dev}/keys/policy-3.key").key_id
 
+    def test_a_key_without_a_place(self, dev: Path) -> None:
+        """Rotated twice without a start in between, the key that never signed is named."""
+        made = [self.rotate(dev, "receipt", "-o", "json") for _ in range(2)]
+        done = self.rotate(dev, "receipt")
+        assert done.returncode == 0, done.stderr
+        for key in (json.loads(each.stdout)["keyid"] for each in made):
+            assert f"the key {key} ends where it begins" in done.stderr
+
     @pytest.mark.parametrize("role", ["root", "witness", "approver", "none"])
     def test_a_role_whose_keys_are_others(self, dev: Path, role: str) -> None:
         """Keys that people hold are no broker's to make."""
