@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import (
     activation,
+    audit,
     busy,
     cold,
     denied,
@@ -24,6 +25,7 @@ from bench import (
     memory,
     peer,
     policy,
+    receipts,
     sustained,
     warm,
 )
@@ -79,14 +81,16 @@ def _benches(*, short: bool) -> Mapping[str, _Bench]:
             settings=_POOLED,
         ),
         "egress": _Bench(measure=lambda _: egress.measure(rounds=5 if short else 20)),
-        "log": _Bench(
-            measure=lambda _: log.measure(
-                long=51_200 if short else 1_000_192,
-                rounds=20 if short else 60,
-                audited=1_000 if short else 20_000,
-            )
-        ),
+        "log": _Bench(measure=lambda _: _log(short=short)),
     }
+
+
+def _log(*, short: bool) -> list[Figure]:
+    return [
+        *receipts.measure(receipts=2_000 if short else 6_000, rounds=1 if short else 3),
+        *log.measure(long=51_200 if short else 1_000_192, rounds=20 if short else 60),
+        *audit.measure(calls=5_000 if short else 50_000, audits=1 if short else 3),
+    ]
 
 
 def main(wanted: list[str]) -> int:

@@ -1,7 +1,6 @@
-"""Compare what the log costs when it is long with when it is short; measure an audit of it."""
+"""Compare what the log costs when it is long with what it costs when it is short."""
 
 import asyncio
-import os
 import random
 import resource
 import sqlite3
@@ -18,38 +17,29 @@ from bench.figure import Figure, quantiles
 from broker.adapters.file_signer import FileSigner, generate_key
 from broker.adapters.log_files import LogFolder
 from broker.adapters.sqlite_store import SqliteStore
+from broker.adapters.sqlite_store.call_record import dump_call
 from broker.adapters.system import SystemClock, SystemEntropy
 from broker.adapters.telemetry import Telemetry
 from broker.core.ids import CallId
 from broker.core.receipt import Position, ReceiptDraft
-from broker.core.trust_root import KeyRole, TrustRoot
 from broker.log import Log
 from broker.ports import LogEntry, StoredReceipt
-from broker.verify.audit import verify_log
-from broker.verify.verdict import Validity
-from tests.verify.log_vectors import checkpoint_of, new_keys, trusted
-from tests.verify.mixed_log import MixedLog
+from tests.verify.receipts import CALL
 
 SHORT_LOG = 10_000
 _BATCH = 256
 _ENTRY_BYTES = 1_000
-AUDITED_EACH_S = 4_000
-"""What a core is to verify."""
-_AUDITS = 5
-_BATCHED = 50
 
 
-def measure(*, long: int, rounds: int, audited: int) -> list[Figure]:
-    """Let two logs grow; measure appends and proofs of both in turns. Audit a third.
+def measure(*, long: int, rounds: int) -> list[Figure]:
+    """Let two logs grow; measure appends, reads and proofs of both in turns.
 
     Args:
         long: The size of the long one, a multiple of 256.
-        rounds: How many appends and how many proofs are timed at each size.
-        audited: How many calls began and ended in the log that is audited.
+        rounds: How many appends are timed at each size; of reads and proofs ten times as many.
     """
     with tempfile.TemporaryDirectory(prefix="toolwarrant-bench-log-") as place:
-        folder = Path(place)
-        return [*asyncio.run(_measure(folder, long, rounds)), *_measure_audit(folder, audited)]
+        return asyncio.run(_measure(Path(place), long, rounds))
 
 
 async def _measure(place: Path, long: int, rounds: int) -> list[Figure]:
@@ -59,17 +49,20 @@ async def _measure(place: Path, long: int, rounds: int) -> list[Figure]:
     long_log = await _Grown.open(place, "long", long)
     after_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     appends: tuple[list[float], list[float]] = ([], [])
+    gets: tuple[list[float], list[float]] = ([], [])
     proofs: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         # In turns, so that what else the machine does meanwhile falls on both.
-        for grown, append_ms, proof_ms in zip((long_log, short_log), appends, proofs, strict=True):
-            append_ms.append(await grown.append())
-            proof_ms += [await grown.prove() for _ in range(10)]
+        for side, grown in enumerate((long_log, short_log)):
+            appends[side].append(await grown.append())
+            gets[side].extend([await grown.get() for _ in range(10)])
+            proofs[side].extend([await grown.prove() for _ in range(10)])
     for grown in (short_log, long_log):
         await grown.store.close()
     sizes = f"{long} entries against {SHORT_LOG}, of {_ENTRY_BYTES} bytes; {rounds} rounds"
     return [
         _figure(f"log: append of {_BATCH} entries, shown", appends, sizes),
+        _figure("log: get of a call's receipt with its request", gets, sizes),
         _figure("log: inclusion proof", proofs, sizes),
         Figure(
             name="log: peak memory, with the long log and before it",
@@ -79,42 +72,6 @@ async def _measure(place: Path, long: int, rounds: int) -> list[Figure]:
             bound=1.5,
             conditions=sizes,
         ),
-    ]
-
-
-def _measure_audit(place: Path, calls: int) -> list[Figure]:
-    """Verify a whole log on one core and on all of them; each call has an intent and a receipt."""
-    keys = new_keys(place)
-    root = TrustRoot(
-        version=1, keys=(trusted(KeyRole.RECEIPT, keys.receipt), trusted(KeyRole.LOG, keys.log))
-    )
-    log = MixedLog(signer=keys.receipt)
-    for number in range(calls):
-        log.begin(number)
-        log.end(number)
-        if number % _BATCHED == 0:
-            log.batch()
-    head, size = checkpoint_of(log.entries, keys.log), len(log.entries)
-    cores = os.cpu_count() or 1
-    rates: dict[int, list[float]] = {1: [], cores: []}
-    for _ in range(_AUDITS):
-        for workers, found in rates.items():
-            begun_s = time.perf_counter()
-            verdict = verify_log(head, log.entries, root, workers=workers)
-            found.append(size / (time.perf_counter() - begun_s))
-            assert verdict.validity is Validity.VALID, verdict.message
-    conditions = f"{size} entries: receipts, intents, a batch to {_BATCHED} calls; {_AUDITS} audits"
-    return [
-        Figure(
-            name=f"log: audit with {workers} workers, entries/s against 4,000 a core",
-            unit="/s",
-            ours=statistics.median(found),
-            theirs=float(AUDITED_EACH_S * workers),
-            bound=1.0,
-            at_most=False,
-            conditions=conditions,
-        )
-        for workers, found in rates.items()
     ]
 
 
@@ -170,6 +127,17 @@ class _Grown:
         await self.log.advance()
         return (time.perf_counter() - begun_s) * 1000
 
+    async def get(self) -> float:
+        """Read some call's receipt with its request document, as GetReceipt does; give the time."""
+        wanted = CallId(f"{self.chance.randint(1, self.size):026d}")
+        begun_s = time.perf_counter()
+        call = await self.store.get_call(wanted)
+        receipt = await self.store.receipt(wanted)
+        document = await self.store.document(call.request_sha256) if call else None
+        took_ms = (time.perf_counter() - begun_s) * 1000
+        assert None not in (receipt, document), f"{wanted} has both"
+        return took_ms
+
     async def prove(self) -> float:
         """Prove some receipt; give the milliseconds."""
         receipt = StoredReceipt(
@@ -184,18 +152,38 @@ class _Grown:
 
 
 def _add(path: Path, count: int) -> int:
-    """Put receipts into a store behind its back; give how many it has then."""
+    """Put calls with their receipts into a store behind its back; give how many it has then.
+
+    By statements that make their own rows: a million of them are to take no minutes.
+    """
     with closing(sqlite3.connect(path, timeout=60)) as store, store:
         known: int = store.execute("SELECT coalesce(max(sequence), 0) FROM receipts").fetchone()[0]
-        store.executemany(
-            "INSERT INTO receipts VALUES (?1, 'call ' || ?1, 'agent', 0, '', randomblob(?2), NULL)",
-            ((sequence, _ENTRY_BYTES) for sequence in range(known + 1, known + count + 1)),
-        )
-        store.executemany(
-            "INSERT INTO log_entries VALUES (?1 - 1, 'receipt', ?1)",
-            ((sequence,) for sequence in range(known + 1, known + count + 1)),
-        )
+        given = {
+            "first": known + 1,
+            "last": known + count,
+            "bytes": _ENTRY_BYTES,
+            "record": dump_call(CALL),
+        }
+        for statement in _ROWS:
+            store.execute(f"{_NUMBERS} {statement}", given)
     return known + count
+
+
+_NUMBERS = """WITH RECURSIVE numbers (n) AS (
+    SELECT :first UNION ALL SELECT n + 1 FROM numbers WHERE n < :last
+)"""
+# No digest of a document is looked at here but as a key: spread as digests are, and no digest.
+_DIGEST = "printf('%016x%048x', n * 2654435761 % 4294967296 * 4294967296, n)"
+_ROWS = (
+    f"""INSERT INTO calls SELECT printf('%026d', n), printf('%08d', n), 'agent', '', '', 'tool',
+        'DENIED', 1, n, json_set(:record, '$.request_sha256', {_DIGEST}) FROM numbers""",
+    f"""INSERT INTO content (sha256, kind, subject, call, bytes)
+        SELECT {_DIGEST}, 'broker.request/v1', 'agent', printf('%026d', n),
+        CAST('{{"body":{{"arguments":{{}}}}}}' AS BLOB) FROM numbers""",
+    """INSERT INTO receipts SELECT n, printf('%026d', n), 'agent', 0, '', randomblob(:bytes), NULL
+        FROM numbers""",
+    "INSERT INTO log_entries SELECT n - 1, 'receipt', n FROM numbers",
+)
 
 
 def _no_leaf(entry: LogEntry) -> bytes:

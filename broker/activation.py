@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from broker.active_policy import ActivePolicy
-from broker.core.bundle import Bundle, read_bundle
+from broker.core.bundle import Bundle, read_bundle, unpack
+from broker.core.bundle_json import unwritten
 from broker.core.canonical import JsonObject
 from broker.core.ids import Sha256, sha256_hex
+from broker.core.team_modes import mode_faults
 from broker.core.trust_root import TrustRoot
 from broker.errors import (
     BundleInvalid,
@@ -19,6 +21,7 @@ from broker.errors import (
     FailedPrecondition,
     PermissionDenied,
     PolicyError,
+    PolicyTimeout,
     PolicyUndefined,
     Refusal,
     StaleBundle,
@@ -46,6 +49,12 @@ _STORE_RETRY: Final = timedelta(seconds=1)
 
 Load = Callable[[Bundle], Awaitable[PolicyEngine]]
 """Start an engine with a bundle; it has answered the canary then, or a PolicyError is raised."""
+
+Keys = Callable[[], TrustRoot]
+"""Give the trust root whose policy keys count at this moment. Blocking, from any thread.
+
+Raises `Unavailable` where that cannot be told now: nothing is taken then.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +98,12 @@ class Means:
 
     Args:
         load: Makes the engine for a bundle.
-        root: Names the policy keys.
+        keys: Names the policy keys.
         external: Where the OPA server is that is not the broker's own; empty: there is none.
     """
 
     load: Load
-    root: TrustRoot
+    keys: Keys
     store: Store
     people: People
     sandboxes: SandboxEngine
@@ -134,9 +143,22 @@ class Activation:
             BundleNotNewer: Its number is not above that of the active one.
             FailedPrecondition: An OPA server that is not the broker's own decides.
             StoreUnavailable: It could not be made durable, so the old one still decides.
-            Unavailable: The machine could not start an engine for it.
+            Unavailable: The machine could not start an engine for it, or read the trust root.
         """
         return await self._tasks.detached(self._activate(bundle, by))
+
+    async def confirm(self, bundle: bytes, *, by: Activator) -> None:
+        """Check that what was taken once could be taken still: its key may be withdrawn since.
+
+        Raises:
+            BundleInvalid: It could not, which is told and recorded; what is active stays.
+            Unavailable: The trust root cannot be read.
+        """
+        try:
+            await asyncio.to_thread(lambda: verify_bundle(bundle, self._means.keys()))
+        except BundleInvalid as error:
+            await self._note_refused(bundle, self._who(by), error)
+            raise
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -154,11 +176,12 @@ class Activation:
     async def _exchange(self, archive: bytes, who: JsonObject) -> Activated:
         self._refuse_external()
         # Unpacking what is large takes its time, which calls are not to wait for.
-        fresh = await asyncio.to_thread(read_signed, archive, self._means.root)
+        fresh = await asyncio.to_thread(lambda: read_signed(archive, self._means.keys()))
         before = self._policy.bundle
         if fresh.sha256 == before.sha256:
             return _activated(fresh, before)
         check_newer(fresh, before)
+        await asyncio.to_thread(check_form, fresh)
         engine = await self._load(fresh)
         try:
             await self._keep(fresh, before, who)
@@ -175,13 +198,37 @@ class Activation:
 
     async def _load(self, bundle: Bundle) -> PolicyEngine:
         try:
-            return await self._means.load(bundle)
+            return await self._try(bundle)
+        except PolicyError as error:
+            if _is_its_own(error):
+                raise _unfit(error) from error
+        # An engine's words do not tell whose fault it was. Where the machine is at its end, it has
+        # no engine for the active bundle either; and what fails twice, with that one loaded in
+        # between, is told of the bundle, which is then never tried again.
+        await self._try_active()
+        try:
+            return await self._try(bundle)
         except PolicyError as error:
             raise _unfit(error) from error
-        except OSError as error:
-            # A disk that is full, a process that cannot be had: not the bundle's fault.
+
+    async def _try_active(self) -> None:
+        try:
+            engine = await self._try(self._policy.bundle)
+        except PolicyError as error:
             raise Unavailable(
-                f"no engine could be started for it: {error.strerror}; look at its machine"
+                f"no engine could be started for it, nor another for the active one "
+                f"({error.message}); look at the broker's machine: memory, processes, open files"
+            ) from error
+        await engine.close()
+
+    async def _try(self, bundle: Bundle) -> PolicyEngine:
+        try:
+            return await self._means.load(bundle)
+        # A disk that is full, a process or thread that cannot be had: not the bundle's fault.
+        except (OSError, MemoryError, RuntimeError) as error:
+            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise Unavailable(
+                f"no engine could be started for it: {said}; look at the broker's machine"
             ) from error
 
     async def _keep(self, fresh: Bundle, before: Bundle, who: JsonObject) -> None:
@@ -258,6 +305,26 @@ def read_signed(archive: bytes, root: TrustRoot) -> Bundle:
         raise BundleInvalid(f"{said}: `toolwarrant policy build --sign` makes one") from error
 
 
+def check_form(bundle: Bundle) -> None:
+    """Check what `toolwarrant policy build` sees to, of a bundle that is to become active.
+
+    Raises:
+        BundleInvalid: Its JSON is written in another way than the one, so that its digest is one
+            of many under its signature; or it leaves open which of its packages count.
+    """
+    if others := unwritten(unpack(bundle.archive, _NAME)):
+        raise BundleInvalid(
+            f"has {others[0]} written in another way than the one that its digest stands for: "
+            "build it again with `toolwarrant policy build --sign`",
+            reason="BUNDLE_NOT_CANONICAL",
+        )
+    if faults := mode_faults(bundle.rego, bundle.data):
+        raise BundleInvalid(
+            f"leaves open which packages count: {faults[0]}; `toolwarrant policy check` lists all",
+            reason="BUNDLE_MODE_OPEN",
+        )
+
+
 def check_newer(fresh: Bundle, before: Bundle) -> None:
     """Check that a bundle is a step forward.
 
@@ -312,6 +379,13 @@ def activation_event(
         "previous": before.sha256 if before else "",
     }
     return EventDraft(type="policy.activated", at=at, data=data)
+
+
+def _is_its_own(error: PolicyError) -> bool:
+    """Tell whether an engine failed for what the bundle answers, whatever the machine."""
+    if isinstance(error, PolicyUndefined):
+        return True
+    return isinstance(error, CanaryWrong) and not isinstance(error.__cause__, PolicyTimeout)
 
 
 def _unfit(error: PolicyError) -> BundleInvalid:

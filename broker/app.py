@@ -63,6 +63,7 @@ from broker.notary import Notary
 from broker.outputs import Outputs
 from broker.people import People
 from broker.policy_engine import open_policy_engine
+from broker.policy_keys import PolicyKeys
 from broker.ports import BUNDLE_PREMISE, BundleSource, EventDraft, SandboxEngine, Signer
 from broker.read import Reader
 from broker.restored import end_what_was_open
@@ -213,7 +214,12 @@ async def _open(config: Config, stack: AsyncExitStack) -> _Outside:
         return seal(draft, position, signer.sign)
 
     configured = configured_bundle(config.policy, keys)
-    store = await SqliteStore.open(config.store.path, seal=sealed, now=clock.now)
+    store = await SqliteStore.open(
+        config.store.path,
+        seal=sealed,
+        now=clock.now,
+        is_clock_trusted=lambda: clock.is_trusted,
+    )
     stack.push_async_callback(store.close)
     if (latest := await store.latest_at()) is not None:
         clock.go_on_from(latest)
@@ -343,7 +349,7 @@ def _judge(config: Config, outside: _Outside, entropy: SystemEntropy) -> Judge:
 def _activation(config: Config, outside: _Outside, world: World) -> Activation:
     means = Means(
         load=lambda bundle: open_policy_engine(config.policy, bundle, os.environ),
-        root=outside.keys,
+        keys=PolicyKeys(config.receipts.trust_root, outside.keys),
         store=outside.store,
         people=world.people,
         sandboxes=outside.sandboxes,

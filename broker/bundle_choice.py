@@ -1,17 +1,18 @@
 """Choose the policy bundle that a broker starts with."""
 
-from broker.activation import activation_event, check_newer, kept
+from broker.activation import activation_event, check_form, check_newer, kept
 from broker.adapters.policy_files import load_bundle
 from broker.config_policy import PolicySection
 from broker.core.bundle import Bundle, read_bundle
 from broker.core.trust_root import TrustRoot
 from broker.errors import BundleInvalid, BundleNotNewer, ConfigurationError
-from broker.ports import Clock, Store, Telemetry
+from broker.ports import Clock, KeptBundle, Store, Telemetry
 from broker.shipped import policies_dir
 from broker.verify.bundle import verify_bundle
 
 _SOURCE = "configuration"
-_KEPT = "the policy bundle that was active last"
+KEPT = "the policy bundle that was active last"
+"""Names it in messages, where another's file stands."""
 
 
 def configured_bundle(policy: PolicySection, root: TrustRoot) -> Bundle:
@@ -26,6 +27,29 @@ def configured_bundle(policy: PolicySection, root: TrustRoot) -> Bundle:
     bundle = load_bundle(policy.bundle)
     _check_signed(bundle, policy, root, str(policy.bundle))
     return bundle
+
+
+def next_bundle(
+    configured: Bundle, last: KeptBundle | None, policy: PolicySection, root: TrustRoot
+) -> Bundle:
+    """Tell by which bundle a start goes: the configured one or the last, whichever is newer.
+
+    Args:
+        last: The one that was active last, where the store has it.
+
+    Raises:
+        ConfigurationError: That one cannot be used any more.
+    """
+    if last is not None and last.sha256 == configured.sha256:
+        # By its own signature, which counts where the key of the kept one's has come to its end.
+        return configured
+    if last is not None and last.number >= configured.number:
+        bundle = read_bundle(last.archive, KEPT)
+        _check_signed(bundle, policy, root, KEPT)
+        return bundle
+    if configured.sha256 != _shipped().sha256:
+        _check_form(configured, str(policy.bundle))
+    return configured
 
 
 async def first_bundle(
@@ -44,13 +68,8 @@ async def first_bundle(
         ConfigurationError: The one that was active last cannot be used any more.
     """
     last = await store.kept_bundle()
-    if last is not None and last.sha256 == configured.sha256:
-        # By its own signature, which counts where the key of the kept one's has come to its end.
-        _tell(configured, configured, policy, telemetry)
-        return configured
-    if last is not None and last.number >= configured.number:
-        bundle = read_bundle(last.archive, _KEPT)
-        _check_signed(bundle, policy, root, _KEPT)
+    bundle = next_bundle(configured, last, policy, root)
+    if last is not None and last.sha256 == bundle.sha256:
         _tell(bundle, configured, policy, telemetry)
         return bundle
     if configured.number:
@@ -91,6 +110,18 @@ def _check_signed(bundle: Bundle, policy: PolicySection, root: TrustRoot, file: 
         if not policy.unsigned_bundle:
             remedy = f"{error.description}; or set unsigned_bundle in [policy] while you try things"
             raise ConfigurationError(file, None, remedy) from error
+
+
+def _check_form(bundle: Bundle, file: str) -> None:
+    """Refuse what could not be activated either.
+
+    Raises:
+        ConfigurationError: Its form is open; see `check_form`.
+    """
+    try:
+        check_form(bundle)
+    except BundleInvalid as error:
+        raise ConfigurationError(file, None, f"{error.description} ({error.reason})") from error
 
 
 def _shipped() -> Bundle:

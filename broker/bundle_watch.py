@@ -37,7 +37,7 @@ class _Offer:
 
     Args:
         sha256: Of its bytes.
-        archive: Until it was taken or refused.
+        archive: Until it was refused.
         taken: Digest of its bundle, once that was active.
     """
 
@@ -112,6 +112,15 @@ class BundleWatch:
             return await self._try(offer)
         if offer.taken != self._activation.active.sha256:
             return Look.OVERTAKEN
+        return await self._confirm(offer)
+
+    async def _confirm(self, offer: _Offer) -> Look:
+        try:
+            # What a source goes on offering counts no more once its key is withdrawn.
+            await self._activation.confirm(offer.archive, by=Activator(source=self._source.name))
+        except BundleInvalid:
+            self._refuse(offer)
+            return Look.REFUSED
         self._freshness.confirm()
         return Look.CONFIRMED
 
@@ -124,7 +133,7 @@ class BundleWatch:
             # The activation has told and recorded it.
             self._refuse(offer)
             return Look.REFUSED
-        offer.taken, offer.archive = done.sha256, b""
+        offer.taken = done.sha256
         self._freshness.confirm()
         return Look.ACTIVATED if done.is_new else Look.CONFIRMED
 

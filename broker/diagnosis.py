@@ -20,7 +20,6 @@ from broker.adapters.image_lock import read_image_lock
 from broker.adapters.pki import key_fault, pair_fault, read_certificate
 from broker.adapters.secret_sources import ConfiguredSecrets
 from broker.adapters.tool_files import read_catalog
-from broker.bundle_choice import configured_bundle
 from broker.config import Config
 from broker.config_sections import ReceiptsSection
 from broker.config_types import is_services_own
@@ -37,7 +36,7 @@ from broker.finding import Finding, Level, fail, ok, warn
 from broker.isolation import isolation
 from broker.keyring import ADD_LOG_KEY, check_key, read_log_signer
 from broker.outstanding import unsigned_certificate, unsigned_root
-from broker.policy_engine import engine_findings
+from broker.policy_findings import policy_findings
 from broker.secret_ring import check_declared
 from broker.store_findings import log_findings
 from broker.supply_findings import supply
@@ -70,7 +69,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_tools(config),
         *_engine(config),
         *_egress(config),
-        *_policy(config),
+        *policy_findings(config),
         *supply(config, os.environ, now),
         *_ports(config),
     ]
@@ -357,22 +356,6 @@ def _egress(config: Config) -> Iterator[Finding]:
     if ca is not None and not ca.is_file():
         said = f"{ca} is no file"
         yield fail("egress authorities", said, "mend [egress] ca_file")
-
-
-def _policy(config: Config) -> Iterator[Finding]:
-    policy, bundle = config.policy, None
-    try:
-        root = open_trust_root(config.receipts.trust_root.read_bytes())
-        bundle = configured_bundle(policy, root)
-        said = f"{bundle.revision}, {bundle.sha256}, unless a newer one was activated"
-        yield ok("policy bundle", said)
-    except (OSError, ReceiptInvalid):
-        said = f"cannot be checked before {config.receipts.trust_root} can be used"
-        yield fail("policy bundle", said, "first do what is said of receipt key")
-    except ConfigurationError as error:
-        remedy = 'mend [policy] bundle; "": the shipped one'
-        yield fail("policy bundle", str(error), remedy)
-    yield from engine_findings(policy, bundle)
 
 
 def _ports(config: Config) -> Iterator[Finding]:

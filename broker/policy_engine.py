@@ -46,20 +46,20 @@ async def open_policy_engine(
 
 
 def engine_findings(policy: PolicySection, bundle: Bundle | None) -> Iterator[Finding]:
-    """Judge the engine for `doctor`; an external one is asked, as at the start. Blocking.
+    """Judge the engine for `doctor`: it is started, or asked, as at the start. Blocking.
 
     Args:
         bundle: None where it cannot be read: no server can then have it.
     """
     subject = "policy engine"
     if policy.engine == "wasm":
-        yield ok(subject, "wasm, inside the broker")
+        yield _own(policy, bundle, "wasm, inside the broker")
     elif policy.opa_url:
         yield from _key(policy)
         if bundle is not None:
             yield _external(policy, bundle)
     elif found := shutil.which(str(policy.opa_binary or "opa")):
-        yield ok(subject, f"opa, {found}")
+        yield _own(policy, bundle, f"opa, {found}")
     else:
         remedy = 'install opa, name it in [policy] opa_binary, or use engine = "wasm"'
         yield fail(subject, "there is no opa program", remedy)
@@ -78,19 +78,33 @@ def _credentials(policy: PolicySection, environment: MutableMapping[str, str]) -
     )
 
 
+def _own(policy: PolicySection, bundle: Bundle | None, said: str) -> Finding:
+    subject = "policy engine"
+    try:
+        if bundle is not None:
+            asyncio.run(_ask(policy, bundle))
+    except (PolicyError, OSError) as error:
+        reason = error.reason if isinstance(error, PolicyError) else "OSError"
+        remedy = "a start is refused: mend the policy, build it anew, name it by [policy] bundle"
+        cause = str(error).partition("\n")[0]
+        return fail(subject, f"{said}, does not load the bundle: {reason}: {cause}", remedy)
+    return ok(subject, said)
+
+
+async def _ask(policy: PolicySection, bundle: Bundle) -> None:
+    # Of a copy: what is read here is to stay where the broker finds it.
+    engine = await open_policy_engine(policy, bundle, dict(os.environ))
+    await engine.close()
+
+
 def _external(policy: PolicySection, bundle: Bundle) -> Finding:
     subject = "policy engine"
     if is_services_own(policy.opa_token):
         said = f"opa at {policy.opa_url}, whose token only the service has: not asked"
         return warn(subject, said, "run doctor as the service runs, or look at GetServerInfo")
 
-    async def ask() -> None:
-        # Of a copy: what is read here is to stay where the broker finds it.
-        engine = await open_policy_engine(policy, bundle, dict(os.environ))
-        await engine.close()
-
     try:
-        asyncio.run(ask())
+        asyncio.run(_ask(policy, bundle))
     except PolicyError as error:
         said = f"opa at {policy.opa_url}: {error.reason}: {error.message}"
         return fail(subject, said, "no call is decided before it answers: mend it, or [policy]")

@@ -47,7 +47,8 @@ def rotate(config: Config, role: KeyRole, uri: str | None) -> Rotation:
         StoreUnavailable: A broker owns the store.
         ConfigurationError: A file cannot be read or written, or is none of ours.
         InvalidArgument: Keys of this role are not rotated so, or the key is of no use.
-        FailedPrecondition: The log is not covered, as after a crash.
+        FailedPrecondition: The log is not covered, as after a crash; or a key follows already, by
+            which no broker has started yet.
         TokenUnavailable: The key's token does not answer.
     """
     if role not in ROLES:
@@ -55,6 +56,7 @@ def rotate(config: Config, role: KeyRole, uri: str | None) -> Rotation:
     file = config.receipts.trust_root
     root = _root_in(file)
     with resting_log(config.store.path) as place:
+        _refuse_unused(root, role, _index(role, place))
         uri = uri or _new_key(config.folder / "keys", role, root.version + 1)
         changed = _followed(root, role, uri, place)
         written = _write(file, changed) if root.root_threshold else _replace(file, changed)
@@ -81,8 +83,6 @@ def _followed(root: TrustRoot, role: KeyRole, uri: str, place: LogPlace) -> Trus
     key = TrustedKey.from_pem(role, open_signer(uri).public_key_pem)
     if role is KeyRole.LOG and key.ed25519_key is None:
         raise InvalidArgument("key", "a log is signed by an Ed25519 key")
-    # The log's own key signs heads: what no head covers yet, the next key's first one will.
-    index = place.covered if role is KeyRole.LOG else place.entries
     if role is KeyRole.RECEIPT and place.covered < place.entries:
         # Their bytes are made with the head that covers them, by the key that is there then.
         raise FailedPrecondition(
@@ -93,9 +93,29 @@ def _followed(root: TrustRoot, role: KeyRole, uri: str, place: LogPlace) -> Trus
             reason="LOG_BEHIND",
         )
     try:
-        return rotated(root, role, key, index)
+        return rotated(root, role, key, _index(role, place))
     except ReceiptInvalid as error:
         raise InvalidArgument("key", str(error)) from error
+
+
+def _index(role: KeyRole, place: LogPlace) -> int:
+    # The log's own key signs heads: what no head covers yet, the next key's first one will.
+    return place.covered if role is KeyRole.LOG else place.entries
+
+
+def _refuse_unused(root: TrustRoot, role: KeyRole, index: int) -> None:
+    """Refuse to end a key where it begins: it could sign nothing, and stay in the trust root."""
+    keys = root.of_role(role)
+    for key in keys:
+        if len(keys) > 1 and key.is_unbounded and key.valid_from_index >= index:
+            raise FailedPrecondition(
+                f"the {role.value} key {key.key_id} follows from index {key.valid_from_index} of "
+                "the log on already, and no broker has started by it: do what the rotation before "
+                "said, then start the broker; where others may have that key, withdraw it by "
+                "`toolwarrant trust-root new-version --withdraw`",
+                subject="trust_root",
+                reason="KEY_UNUSED",
+            )
 
 
 def _new_key(folder: Path, role: KeyRole, version: int) -> str:
@@ -123,6 +143,13 @@ def _write(beside: Path, root: TrustRoot) -> Path:
     file = beside.with_name(f"{beside.stem}-{root.version}{beside.suffix}")
     try:
         file.touch(mode=0o600, exist_ok=False)
+    except FileExistsError as error:
+        raise FailedPrecondition(
+            f"{file} is there already, which a rotation before wrote: have it signed, put it in "
+            f"the place of {beside} and start the broker; or remove it to rotate anew",
+            subject="trust_root",
+            reason="KEY_UNUSED",
+        ) from error
     except OSError as error:
         raise _unwritable(file, error) from error
     return _replace(file, root)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -81,74 +82,58 @@ class Telemetry:
         self._log = structlog.get_logger()
         self._held: dict[str, datetime] = {}
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "toolwarrant_calls", "Calls that ended.", ["state", "tool"], registry=self.registry
-        )
-        self._open = Gauge(
-            "toolwarrant_open_calls", "Calls by open state.", ["state"], registry=self.registry
-        )
-        self._decision = Histogram(
+        # Each belongs to this registry: two brokers in one process count apart.
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self._calls = counter("toolwarrant_calls", "Calls that ended.", ["state", "tool"])
+        self._open = gauge("toolwarrant_open_calls", "Calls by open state.", ["state"])
+        self._decision = histogram(
             "toolwarrant_decision_seconds",
             "Time until policy answered.",
             ["engine"],
             buckets=_FAST_S,
-            registry=self.registry,
         )
-        self._sandbox = Histogram(
-            "toolwarrant_sandbox_seconds",
-            "Wall time of runs.",
-            ["tool"],
-            buckets=_RUN_S,
-            registry=self.registry,
+        self._sandbox = histogram(
+            "toolwarrant_sandbox_seconds", "Wall time of runs.", ["tool"], buckets=_RUN_S
         )
-        self._hold_age = Histogram(
-            "toolwarrant_hold_age_seconds",
-            "How long holds waited.",
-            buckets=_HELD_S,
-            registry=self.registry,
+        self._hold_age = histogram(
+            "toolwarrant_hold_age_seconds", "How long holds waited.", buckets=_HELD_S
         )
-        self._oldest = Gauge(
+        self._oldest = gauge(
             "toolwarrant_oldest_hold_timestamp_seconds",
             "When the oldest open hold was opened; 0: none.",
-            registry=self.registry,
         )
-        self._lag = Histogram(
+        self._lag = histogram(
             "toolwarrant_receipt_lag_seconds",
             "From the end of a call to its durable receipt.",
             buckets=_FAST_S,
-            registry=self.registry,
         )
-        self._halts = Gauge(
-            "toolwarrant_active_halts", "Halts that are active.", registry=self.registry
-        )
-        self._taken = Counter(
+        self._halts = gauge("toolwarrant_active_halts", "Halts that are active.")
+        self._taken = counter(
             "toolwarrant_sandboxes",
             "Containers that calls got: those that had waited, those that calls waited for.",
             ["way"],
-            registry=self.registry,
         )
-        self._waiting = Gauge(
-            "toolwarrant_waiting_sandboxes",
-            "Containers that wait for calls.",
-            registry=self.registry,
-        )
-        self._witness_lag = Gauge(
+        self._waiting = gauge("toolwarrant_waiting_sandboxes", "Containers that wait for calls.")
+        self._witness_lag = gauge(
             "toolwarrant_witness_lag_entries",
             "Entries of the log that a witness has not cosigned.",
             ["witness"],
-            registry=self.registry,
         )
-        self._unwitnessed = Gauge(
+        self._unwitnessed = gauge(
             "toolwarrant_unwitnessed_entries",
             "Entries of the log that no head covers which enough witnesses cosigned.",
-            registry=self.registry,
         )
-        self._refusals = Counter(
-            "toolwarrant_refused_rpcs",
-            "RPCs that ended in an error.",
-            ["rpc", "reason"],
-            registry=self.registry,
+        self._refusals = counter(
+            "toolwarrant_refused_rpcs", "RPCs that ended in an error.", ["rpc", "reason"]
         )
+        self._alarms = counter("toolwarrant_alarms", "Faults to look at.", ["reason"])
+        self._states: dict[str, CallState] = {}
+        self._last_freshness = Freshness.FRESH
+        self._meter_policy()
+
+    def _meter_policy(self) -> None:
         self._looks = Counter(
             "toolwarrant_bundle_looks",
             "Looks for a new policy bundle.",
@@ -166,11 +151,6 @@ class Telemetry:
             "When the source of bundles last confirmed the active one; 0: never, or no source.",
             registry=self.registry,
         )
-        self._alarms = Counter(
-            "toolwarrant_alarms", "Faults to look at.", ["reason"], registry=self.registry
-        )
-        self._states: dict[str, CallState] = {}
-        self._last_freshness = Freshness.FRESH
 
     def serve(self, host: str, port: int) -> None:
         """Answer Prometheus on a listener of its own, in a thread of its own.

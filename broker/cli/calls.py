@@ -6,7 +6,7 @@ import typer
 
 from broker.cli.call import show as show_call
 from broker.cli.call import show_end
-from broker.cli.documents import plain, second_text
+from broker.cli.documents import plain, time_text
 from broker.cli.exits import OF_CALLS, OF_OTHERS, exit_of_state
 from broker.cli.live import print_items
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
@@ -44,11 +44,10 @@ def list_calls(
         document({"calls": [plain(call) for call in found]})
         return
     rows = [
-        (call.short_id, state_word(call), call.tool, call.agent, second_text(call.received_at))
+        (call.short_id, state_word(call), call.tool, call.agent, time_text(call.received_at))
         for call in found
     ]
-    headings = ("CALL", "STATE", "TOOL", "AGENT", "RECEIVED")
-    table(headings, rows, empty="no calls", folded=("TOOL", "AGENT"))
+    table(("CALL", "STATE", "TOOL", "AGENT", "RECEIVED"), rows, empty="no calls")
 
 
 @app.command(epilog=OF_CALLS)

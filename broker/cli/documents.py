@@ -36,11 +36,6 @@ def time_text(moment: Timestamp) -> str:
     return moment.ToDatetime().isoformat(timespec="milliseconds") + "Z"
 
 
-def second_text(moment: Timestamp) -> str:
-    """Write a time as RFC 3339 in UTC, to the second: for tables, where room is short."""
-    return moment.ToDatetime().isoformat(timespec="seconds") + "Z"
-
-
 def _field(message: Message, field: FieldDescriptor) -> Plain:
     value = getattr(message, field.name)
     if field.is_repeated:

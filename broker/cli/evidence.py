@@ -8,8 +8,9 @@ DIR/proofs/NUMBER-ULID.tlog-proof    that it is in the log
 DIR/bundles/NUMBER-ULID.sigstore.json
 DIR/documents/NUMBER-ULID.request.json, .result.json   where they were not erased
 
-What policy masks (`redact`) may be in no export, and a masked document would have another digest: a
-call with redactions has its receipt here, and none of its documents.
+What policy masks (`redact`) may be in no export, and a masked document would have another digest:
+a call with redactions, a denied one included, has its receipt here, and none of its documents. Nor
+has one for which policy was not asked, as nobody knows what it would have masked.
 """
 
 import json
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from broker.cli.masking import is_masked
 from broker.cli.new_file import write_new
 from broker.client import Client
 from broker.core.dsse import read_envelope
@@ -37,13 +39,15 @@ class _Facts:
     Args:
         name: Of its files: sequence with ULID, so that they sort as the chain does.
         key_id: Of the key that signed.
-        is_masked: Whether policy masks something in its documents.
+        state: How it ended.
+        redactions: How many policy wanted; None where no obligations are listed, as of a denial.
     """
 
     name: str
     call: str
     key_id: str
-    is_masked: bool
+    state: str
+    redactions: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +82,10 @@ def write_evidence(
     count = masked = 0
     for envelope in _envelopes(broker, calls, after):
         facts = _facts(envelope)
-        _write_receipt(target, broker, envelope, facts)
+        hides = is_masked(broker, facts.call, state=facts.state, redactions=facts.redactions)
+        _write_receipt(target, broker, envelope, facts, with_documents=not hides)
         count += 1
-        masked += facts.is_masked
+        masked += hides
     page = (files("broker") / "cli" / "VERIFY.md").read_text("utf-8")
     write_new(target / "VERIFY.md", page)
     return Written(receipts=count, masked=masked)
@@ -114,10 +119,12 @@ def _write_keys(folder: Path, root: TrustRoot, *, origin: str) -> None:
             write_new(folder / f"{key.key_id}.vkey", f"{text}\n")
 
 
-def _write_receipt(target: Path, broker: Client, envelope: str, facts: _Facts) -> None:
+def _write_receipt(
+    target: Path, broker: Client, envelope: str, facts: _Facts, *, with_documents: bool
+) -> None:
     documents = broker.receipt(facts.call)
     request, result = documents.request_document, documents.result_document
-    if facts.is_masked:
+    if not with_documents:
         request = result = ""
     proof = broker.inclusion_proof(facts.call).proof
     bundle = sigstore_bundle(envelope.encode(), facts.key_id).decode()
@@ -138,7 +145,8 @@ def _facts(envelope: str) -> _Facts:
         identity = predicate["identity"]
         call, sequence = str(identity["call"]), int(identity["sequence"])
         key_id = str(predicate["key_id"])
-        masks = {each["name"]: int(each.get("count", 0)) for each in predicate["obligations"]}
+        state = str(predicate["outcome"]["state"])
+        counts = {each["name"]: int(each.get("count", 0)) for each in predicate["obligations"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError("the broker", None, "sent a receipt that is none") from error
     ulid = call.removeprefix("calls/")
@@ -149,5 +157,6 @@ def _facts(envelope: str) -> _Facts:
         name=f"{sequence:010d}-{ulid}",
         call=call,
         key_id=key_id,
-        is_masked=masks.get("redact", 0) > 0,
+        state=state,
+        redactions=counts.get("redact"),
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from broker.cli.documents import plain, second_text
+from broker.cli.documents import plain, time_text
 from broker.cli.drill import drill
 from broker.cli.exits import Exit
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
@@ -136,11 +136,10 @@ def list_halts(
         document({"halts": [plain(one) for one in found]})
         return
     rows = [
-        (_id(one), _scope(one.scope), second_text(one.set_at), one.person or one.set_by, one.reason)
+        (_id(one), _scope(one.scope), time_text(one.set_at), one.person or one.set_by, one.reason)
         for one in found
     ]
-    headings = ("HALT", "COVERS", "SINCE", "BY", "REASON")
-    table(headings, rows, empty="nothing is halted", folded=("COVERS", "BY", "REASON"))
+    table(("HALT", "COVERS", "SINCE", "BY", "REASON"), rows, empty="nothing is halted")
     if any(not one.durable for one in found):
         note("not durable yet, a restart would forget: " + ", ".join(_lost(found)))
         raise typer.Exit(Exit.TOOL_FAILED)

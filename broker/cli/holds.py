@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from broker.cli.calls import CallArgument
-from broker.cli.documents import plain, second_text
+from broker.cli.documents import plain, time_text
 from broker.cli.exits import OF_OTHERS, Exit
 from broker.cli.options import AddressOption, AsOption, ConfigOption, Output, OutputOption, connect
 from broker.cli.phrases import details, headline, state_word
@@ -17,7 +17,6 @@ from broker.v1 import approval_pb2, call_pb2
 app = typer.Typer(help="Decide held calls.", no_args_is_help=True)
 
 _APPROVER = "approver"
-_FOLDED = ("TOOL", "AGENT", "NEEDS")
 
 FilterOption = Annotated[
     list[str] | None, typer.Option(help="tool=NAME or agent=ID; again for another term.")
@@ -47,7 +46,7 @@ def list_holds(
         document({"holds": [plain(call) for call in found]})
         return
     headings = ("CALL", "TOOL", "AGENT", "NEEDS", "SO FAR", "DECIDE BY")
-    table(headings, [_row(call) for call in found], empty="nothing is held for you", folded=_FOLDED)
+    table(headings, [_row(call) for call in found], empty="nothing is held for you")
 
 
 @app.command(epilog=OF_OTHERS)
@@ -166,7 +165,5 @@ def _row(call: call_pb2.Call) -> tuple[str, ...]:
     needs = ", ".join(
         f"{need.count} {need.group or 'any approver'}" for need in call.hold.requirements
     )
-    until = (
-        second_text(call.hold.decide_by) if call.hold.HasField("decide_by") else state_word(call)
-    )
+    until = time_text(call.hold.decide_by) if call.hold.HasField("decide_by") else state_word(call)
     return (call.short_id, call.tool, call.agent, needs, str(call.hold.approvals), until)

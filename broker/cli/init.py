@@ -11,6 +11,37 @@ from broker.cli.terminal import note, say
 from broker.config_template import Settings
 from broker.errors import InvalidArgument
 
+ProductionOption = Annotated[
+    bool,
+    typer.Option(
+        "--production",
+        help="The server's own keys alone: no identities, nothing of a development set. Needs "
+        "--ca, --root-key, --root-threshold and --dns or --ip.",
+    ),
+]
+AuthorityOption = Annotated[
+    Path | None, typer.Option(help="Production: your authority's certificates, PEM.")
+]
+RootKeysOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Production: public half of a root key, PEM. Again for another."),
+]
+ThresholdOption = Annotated[
+    int, typer.Option(help="Production: how many root keys sign a trust root.", min=0)
+]
+DnsOption = Annotated[
+    list[str] | None, typer.Option(help="Production: a host name of the broker's.")
+]
+IpOption = Annotated[
+    list[str] | None, typer.Option(help="Production: an IP address of the broker's.")
+]
+ServerUriOption = Annotated[
+    str, typer.Option(help="Production: URI SAN of the broker's certificate (SPIFFE).")
+]
+LogKeyOption = Annotated[
+    str, typer.Option(help="Production: a log key on a token, pkcs11:... (RFC 7512).")
+]
+
 
 def init(
     folder: Annotated[Path, typer.Argument(help="New folder, or one without a set.")],
@@ -23,36 +54,14 @@ def init(
     images: Annotated[
         bool, typer.Option(help="Build what is missing of the tools' images, pin their ids.")
     ] = True,
-    production: Annotated[
-        bool,
-        typer.Option(
-            "--production",
-            help="The server's own keys alone: no identities, nothing of a development set. Needs "
-            "--ca, --root-key, --root-threshold and --dns or --ip.",
-        ),
-    ] = False,
-    ca: Annotated[
-        Path | None, typer.Option(help="Production: your authority's certificates, PEM.")
-    ] = None,
-    root_key: Annotated[
-        list[Path] | None,
-        typer.Option(help="Production: public half of a root key, PEM. Again for another."),
-    ] = None,
-    root_threshold: Annotated[
-        int, typer.Option(help="Production: how many root keys sign a trust root.", min=0)
-    ] = 0,
-    dns: Annotated[
-        list[str] | None, typer.Option(help="Production: a host name of the broker's.")
-    ] = None,
-    ip: Annotated[
-        list[str] | None, typer.Option(help="Production: an IP address of the broker's.")
-    ] = None,
-    server_uri: Annotated[
-        str, typer.Option(help="Production: URI SAN of the broker's certificate (SPIFFE).")
-    ] = "",
-    log_key: Annotated[
-        str, typer.Option(help="Production: a log key on a token, pkcs11:... (RFC 7512).")
-    ] = "",
+    production: ProductionOption = False,
+    ca: AuthorityOption = None,
+    root_key: RootKeysOption = None,
+    root_threshold: ThresholdOption = 0,
+    dns: DnsOption = None,
+    ip: IpOption = None,
+    server_uri: ServerUriOption = "",
+    log_key: LogKeyOption = "",
 ) -> None:
     """Write a development set, or a production one, into a folder.
 

@@ -33,7 +33,7 @@ def rotate(
     valid. Where root keys sign the trust root, its next version is written beside it, to be signed.
     """
     from broker.client import config_path
-    from broker.config import load
+    from broker.config import FILE_SCHEME, load
     from broker.rotation import rotate as run
 
     known = {each.value: each for each in KeyRole}
@@ -57,17 +57,15 @@ def rotate(
         f"the {role} key {done.key.key_id} follows from index {done.key.valid_from_index} on; "
         f"version {done.root.version} of the trust root is {done.written}"
     )
-    for unused in done.root.of_role(known[role]) if known[role] in _SETTINGS else ():
-        if unused.valid_from_index == unused.valid_until_index:
-            note(
-                f"the key {unused.key_id} ends where it begins: it signed nothing, and its file "
-                "can be removed"
-            )
     if done.is_to_sign:
         note("let root keys sign that (trust-root to-sign, add-signature), put it in place")
     if setting := _SETTINGS.get(known[role]):
         note(f'then set {setting} = "{done.uri}" in [receipts] of {config_path(config)}')
         note("then start the broker")
     else:
-        note("sign the bundle anew with it, name that as policy.bundle; start the broker")
+        note(
+            "sign the bundle anew with it, unless the shipped one decides: `toolwarrant policy "
+            f"build FOLDER BUNDLE --sign {done.uri.removeprefix(FILE_SCHEME)}`"
+        )
+        note(f"then name it as bundle in [policy] of {config_path(config)}; start the broker")
     note("give verifiers the new version by another way than the broker")

@@ -259,7 +259,10 @@ def export(
     else:
         say(f"wrote {count} receipts to {place}")
     if masked:
-        note(f"{masked} of them without documents, as policy masks something in them")
+        note(
+            f"{masked} of them without documents, as policy masks something in them, or nobody "
+            "knows whether it would: `receipts get` has them, for those who may see them"
+        )
 
 
 def _write_chain(target: Path, receipts: Iterator[receipt_pb2.Receipt]) -> int:

@@ -6,18 +6,19 @@ invisible character reaches a terminal, and rich reads no markup in it.
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from broker.core.visible import visible
 
 _TAB = 4
 _WIDE = 240
+_GAP = 2
 
 
 def lines(text: str) -> str:
@@ -77,32 +78,50 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield came_to
 
 
-def table(
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    empty: str,
-    folded: Collection[str] = (),
-) -> None:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
     """Print a table of foreign text.
+
+    Where a terminal is too narrow, each row goes on in further lines below its first: no cell,
+    which may be an id to copy, is broken.
 
     Args:
         empty: What to say where there is no row.
-        folded: The columns that take more lines where a terminal is narrow; none: all do.
     """
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        grid.add_column(heading, overflow="fold", no_wrap=bool(folded) and heading not in folded)
-    for row in rows:
-        grid.add_row(*(Text(visible(cell)) for cell in row))
-    if not grid.row_count:
+    cells = [[visible(cell) for cell in row] for row in rows]
+    if not cells:
         note(empty)
         return
     # A pipe has no width: programs that read lines want them whole.
     console = Console(
         markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else _WIDE
     )
-    console.print(grid)
+    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    groups = _lines_of(widths, console.width)
+    for number, row in enumerate([list(headings), *cells]):
+        for text in _laid_out(row, widths, groups):
+            console.print(Text(text, style="" if number else "bold"), soft_wrap=True)
+
+
+def _lines_of(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Share the columns out to lines; all but the first begin below the second column."""
+    indent = widths[0] + _GAP
+    groups, used = [[0]], widths[0]
+    for column, width in enumerate(widths[1:], start=1):
+        if used + _GAP + width > room and groups[-1] != [0]:
+            groups.append([])
+            used = indent - _GAP
+        groups[-1].append(column)
+        used += _GAP + width
+    return groups
+
+
+def _laid_out(
+    row: Sequence[str], widths: Sequence[int], groups: Sequence[Sequence[int]]
+) -> Iterator[str]:
+    for number, group in enumerate(groups):
+        padded = (row[each] + " " * (widths[each] - cell_len(row[each])) for each in group)
+        indent = " " * (widths[0] + _GAP) if number else ""
+        yield (indent + (" " * _GAP).join(padded)).rstrip()
 
 
 def raw_or_escaped(stream: TextIO, data: bytes) -> None:

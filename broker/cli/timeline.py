@@ -12,7 +12,7 @@ from broker.core.dsse import IN_TOTO, read_envelope
 from broker.core.log_leaf import PAYLOAD_TYPES, LeafKind
 from broker.core.signed_note import read_note
 from broker.errors import ConfigurationError, ReceiptInvalid
-from broker.verify.log_folder import LogFolder
+from broker.verify.log_folder import LogFolder, TileRun
 
 _KINDS = {IN_TOTO: LeafKind.RECEIPT} | {name: kind for kind, name in PAYLOAD_TYPES.items()}
 _PREFIX = "calls/"
@@ -61,7 +61,7 @@ def timeline(folder: Path, *, call: str | None, after: int) -> Iterator[Told]:
     log = LogFolder(folder)
     try:
         size = read_checkpoint(read_note(log.checkpoint()).text).size
-        for index, entry in enumerate(log.entries(size).since(after), start=after):
+        for index, entry in enumerate(TileRun(log.tile, None, size, after), start=after):
             told = _told(folder, index, entry)
             if told.kind is LeafKind.BATCH:
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from broker.core.bundle_json import as_written
 from broker.core.canonical import JsonObject
 from broker.core.ids import Sha256
 from broker.errors import ConfigurationError
@@ -99,14 +100,16 @@ def pack_bundle(built: bytes, sources: Mapping[str, bytes], file: str, *, number
     members = unpack(built, file)
     manifest = dict(_json_member(members, ".manifest", file))
     built_names = {"data.json", "policy.wasm"}
-    kept = {name: text for name, text in members.items() if name in built_names}
+    kept = {
+        name: _as_written(name, text, file) for name, text in members.items() if name in built_names
+    }
     content = {**sources, "data.json": kept.get("data.json", b"{}")}
     manifest.pop("wasm", None)
     names = [str(manifest.get("revision") or "policy"), *([str(number)] if number else [])]
     manifest["revision"] = "-".join([*names, members_sha256(content)[:12]])
     numbered = {"number": number} if number else {}
     manifest["metadata"] = {"schema": SCHEMA, "entrypoint": ENTRYPOINT, **numbered}
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    text = _as_written(".manifest", json.dumps(manifest).encode(), file)
     return pack_members({**kept, **sources, ".manifest": text})
 
 
@@ -200,6 +203,13 @@ def _json_member(members: Mapping[str, bytes], name: str, file: str) -> JsonObje
     if not isinstance(value, dict):
         raise ConfigurationError(file, None, f"has a {name} that is not an object")
     return value
+
+
+def _as_written(name: str, text: bytes, file: str) -> bytes:
+    try:
+        return as_written(name, text)
+    except ValueError as error:
+        raise ConfigurationError(file, None, f"has a broken {name}: {error}") from error
 
 
 def _check_manifest(manifest: JsonObject, file: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from broker.core.bundle import SIGNATURES, unpack, with_signature
+from broker.core.bundle_json import STRUCTURED, one_way
 from broker.core.canonical import JsonObject
 from broker.core.ids import Sha256, sha256_hex
 from broker.core.strict_json import parse_object
@@ -27,7 +28,6 @@ _HASH: Final = "SHA-256"
 _HALF: Final = 32
 _MAX_BYTES: Final = 16 * 2**20
 _PLUGINS: Final = ("", "_default")
-_STRUCTURED: Final = frozenset({"data.json", ".manifest"})
 _REMEDY: Final = "build it again with `toolwarrant policy build --sign`"
 
 
@@ -141,67 +141,17 @@ def digests(members: Mapping[str, bytes]) -> dict[str, Sha256]:
         BundleInvalid: `data.json` or `.manifest` is no JSON.
     """
     return {
-        name: sha256_hex(_one_way(name, data) if name in _STRUCTURED else data)
+        name: sha256_hex(_one_way(name, data) if name in STRUCTURED else data)
         for name, data in members.items()
         if name != SIGNATURES
     }
 
 
 def _one_way(name: str, text: bytes) -> bytes:
-    """Write a JSON text as OPA does before it digests it: sorted, without spaces, numbers kept."""
     try:
-        value = json.loads(
-            text.decode(),
-            object_pairs_hook=_distinct,
-            parse_int=_Number,
-            parse_float=_Number,
-            parse_constant=_refuse_constant,
-        )
-        return "".join(_pieces(value)).encode()
-    except (ValueError, RecursionError) as error:
+        return one_way(text)
+    except ValueError as error:
         raise BundleInvalid(f"has a broken {name}: {_REMEDY}") from error
-
-
-class _Number(str):
-    """A number as it is written: what it is worth does not count."""
-
-    __slots__ = ()
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name twice")
-    return found
-
-
-def _refuse_constant(text: str) -> object:
-    raise ValueError(text)
-
-
-def _pieces(value: object) -> list[str]:
-    match value:
-        case _Number():
-            return [value]
-        case str():
-            return [_quoted(value)]
-        case dict():
-            members = [[_quoted(name), ":", *_pieces(value[name])] for name in sorted(value)]
-            return ["{", *_joined(members), "}"]
-        case list():
-            return ["[", *_joined([_pieces(item) for item in value]), "]"]
-        case _:
-            return [json.dumps(value)]
-
-
-def _joined(parts: list[list[str]]) -> list[str]:
-    return [piece for number, part in enumerate(parts) for piece in ([","] * (number > 0) + part)]
-
-
-def _quoted(text: str) -> str:
-    # As Go's encoder: these two end a line in JavaScript.
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _token(signatures: JsonObject) -> str:

@@ -34,6 +34,9 @@ _SURELY_EXACT_FROM = 1e-300
 
 _LEVELS = {"[": 1, "{": 1, "]": -1, "}": -1}
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
+_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+# So that who nests many levels, many times, is not given as many scans of a long text.
+_FEW_BRACKETS = 256
 _NONCHARACTER = re.compile(
     "[\ufdd0-\ufdef"
     + "".join(f"{chr(p | 0xFFFE)}{chr(p | 0xFFFF)}" for p in range(0, 0x110000, 0x10000))
@@ -177,13 +180,28 @@ def _check_values(outline: str, field: str, max_values: int) -> None:
 
 def _check_depth(outline: str, field: str, max_depth: int) -> None:
     """Bound the nesting before anything recurses over it."""
-    if outline.count("[") + outline.count("{") <= max_depth:
+    if (count := outline.count("[") + outline.count("{")) <= max_depth:
+        return
+    if count <= _FEW_BRACKETS and _closes_within(outline, max_depth):
         return
     brackets = _NO_BRACKET.sub("", outline)
     if max(accumulate(map(_LEVELS.__getitem__, brackets))) > max_depth:
         raise InvalidArgument(
             field, f"nests deeper than {max_depth} objects and arrays: send it flatter"
         )
+
+
+def _closes_within(outline: str, levels: int) -> bool:
+    """Tell whether brackets close each other within so many levels; False says nothing of a text.
+
+    Taken from the inside out, at most one level of each sort at once: sooner than one by one.
+    """
+    brackets = outline.encode("ascii", "ignore").translate(None, _NO_BRACKETS)
+    for _ in range(levels // 2):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
+            return True
+    return False
 
 
 def _parse(text: str, field: str) -> object:

@@ -8,6 +8,7 @@ from typing import Final
 from broker.core.canonical import JsonObject, JsonValue
 from broker.core.policy_finding import PolicyFinding
 from broker.core.rego_text import blanked, package_path, without_comments
+from broker.core.team_data import MODE, team_references
 
 ENFORCE: Final = "enforce"
 BY_CALL: Final = "by call"
@@ -20,6 +21,7 @@ _MODES: Final = (ENFORCE, *TRIALS)
 _RULE: Final = "team-mode"
 _TEAM_PARTS: Final = 2
 _HEAD: Final = re.compile(r"^(default[ \t]+)?mode\b(.*)$", re.MULTILINE)
+_WORD: Final = re.compile(r"(?<![.\w])mode\b")
 # Anything of `data` but a package that is named and is not the broker's: other ways to write it
 # reach `data.broker` too.
 _OF_THE_BROKER: Final = re.compile(r"(?<![.\w])data\b(?!\s*\.\s*(?!broker\b)\w)")
@@ -53,7 +55,7 @@ def mode_faults(rego: Mapping[str, str], documents: JsonObject) -> list[PolicyFi
     """List what leaves open whether a package is enforced, or would do then as on trial.
 
     One whose mode is undefined is enforced, its allow included, which nobody has to have meant. One
-    that reads `data.broker` could tell whether it is tried, and be harmless only then.
+    that reads `data.broker`, or a mode, could tell whether it is tried, and be harmless only then.
 
     Args:
         rego: Text by path, tests apart.
@@ -65,22 +67,36 @@ def mode_faults(rego: Mapping[str, str], documents: JsonObject) -> list[PolicyFi
         for team, mode in _documented(documents)
         if mode not in _MODES
     ]
-    faults += [fault for file in sorted(rego) for fault in _looks(file, rego[file])]
+    with_modes = _heads(rego).keys()
+    for file in sorted(rego):
+        package = package_path(rego[file])
+        if package[:1] != ("broker",):
+            faults += _looks(file, rego[file])
+            if _team_of(package) in with_modes:
+                faults += _own_mode(file, rego[file])
     return sorted(faults)
 
 
 def _looks(file: str, text: str) -> Iterator[PolicyFinding]:
-    if package_path(text)[:1] == ("broker",):
-        return
     code = blanked(text)
     for match in _OF_THE_BROKER.finditer(code):
-        yield PolicyFinding(
-            file=file,
-            line=code.count("\n", 0, match.start()) + 1,
-            rule="team-trial",
-            message="may read data.broker, which tells a trial from force: name what it reads, as "
-            "in `data.teams.<name>` or `data.library.<name>`",
-        )
+        said = "may read data.broker, which tells a trial from force: name what it reads, as in "
+        yield _trial(file, _line(code, match.start()), f"{said}`data.library.<name>`")
+    for reference in team_references(text):
+        if reference.field in ("", MODE):
+            said = "may read the mode of a package, which tells a trial from force: name what it "
+            yield _trial(file, reference.line, f"{said}reads, as in `data.teams.<name>.<field>`")
+
+
+def _own_mode(file: str, text: str) -> Iterator[PolicyFinding]:
+    """Find where a package with a rule `mode` reads it."""
+    code = blanked(text)
+    heads = {match.end(1) if match[1] else match.start() for match in _HEAD.finditer(code)}
+    for match in _WORD.finditer(code):
+        if match.start() not in heads:
+            said = "reads the mode of its own package, which tells a trial from force: leave that "
+            said += "out; a variable needs another name"
+            yield _trial(file, _line(code, match.start()), said)
 
 
 _REMEDY: Final = f"write one of {', '.join(_MODES)}"
@@ -89,10 +105,13 @@ _REMEDY: Final = f"write one of {', '.join(_MODES)}"
 def _heads(rego: Mapping[str, str]) -> dict[str, list[_Head]]:
     found: dict[str, list[_Head]] = {}
     for file in sorted(rego):
-        package = package_path(rego[file])
-        if len(package) == _TEAM_PARTS and package[0] == "teams":
-            found.setdefault(package[1], []).extend(_heads_of(file, without_comments(rego[file])))
+        if team := _team_of(package_path(rego[file])):
+            found.setdefault(team, []).extend(_heads_of(file, without_comments(rego[file])))
     return {team: heads for team, heads in found.items() if heads}
+
+
+def _team_of(package: tuple[str, ...]) -> str:
+    return package[1] if len(package) == _TEAM_PARTS and package[0] == "teams" else ""
 
 
 def _heads_of(file: str, text: str) -> Iterator[_Head]:
@@ -138,5 +157,13 @@ def _documented(documents: JsonObject) -> Iterator[tuple[str, JsonValue]]:
             yield team, document["mode"]
 
 
+def _line(code: str, at: int) -> int:
+    return code.count("\n", 0, at) + 1
+
+
 def _finding(file: str, line: int, message: str) -> PolicyFinding:
     return PolicyFinding(file=file, line=line, rule=_RULE, message=message)
+
+
+def _trial(file: str, line: int, message: str) -> PolicyFinding:
+    return PolicyFinding(file=file, line=line, rule="team-trial", message=message)

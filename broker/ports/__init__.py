@@ -8,10 +8,12 @@ from broker.ports.log import EventRange, LogEntry, LogFiles, LogHead, LogRecord
 from broker.ports.policy import PolicyAnswer, PolicyEngine
 from broker.ports.record import (
     BUNDLE_PREMISE,
+    CLOCK_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
     PIECE_BYTES,
     RESTORED_PREMISE,
+    START_BY_PREMISE,
     CallFilter,
     Change,
     Event,
@@ -29,10 +31,12 @@ from broker.ports.witness import WitnessGateway
 
 __all__ = [
     "BUNDLE_PREMISE",
+    "CLOCK_PREMISE",
     "HALTS_PREMISE",
     "LABELS_PREMISE",
     "PIECE_BYTES",
     "RESTORED_PREMISE",
+    "START_BY_PREMISE",
     "BundleSource",
     "CallFilter",
     "Change",

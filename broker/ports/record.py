@@ -17,6 +17,12 @@ BUNDLE_PREMISE = "policy.bundle"
 HALTS_PREMISE = "halts"
 """Names what `PremiseChanged` says of a start that a halt forbids."""
 
+CLOCK_PREMISE = "clock"
+"""Names what `PremiseChanged` says of a start while the machine's time is not believed."""
+
+START_BY_PREMISE = "start_by"
+"""Names what `PremiseChanged` says of a start that comes too late."""
+
 LABELS_PREMISE = "labels"
 """Names what `PremiseChanged` says of a start that was decided before its agent's last label."""
 

@@ -23,7 +23,8 @@ class Store(Protocol):
     """Keep the record. Safe from one event loop; one broker process at a time owns it.
 
     Every method that writes is durable on return (fsynced), is all or nothing, and raises
-    StoreUnavailable when the disk, a lock or a closed store stops it. Nobody retries inside.
+    StoreUnavailable when the disk, a lock or a closed store stops it. Nobody retries inside, and
+    what failed is not written later: a read after it tells whether it was.
     """
 
     @property
@@ -43,7 +44,9 @@ class Store(Protocol):
             StaleCall: The stored version is not `call.version - 1`.
             PremiseChanged: A premise or the workspace's tree differs, or the change starts a call
                 that an active halt covers (`HALTS_PREMISE`), or whose agent has another number of
-                labels than its last evaluation says (`LABELS_PREMISE`).
+                labels than its last evaluation says (`LABELS_PREMISE`), or while the machine's time
+                is not believed (`CLOCK_PREMISE`), or when its `start_by` has come
+                (`START_BY_PREMISE`).
             DuplicateRequest: Another call has this agent's request_id.
             ShortIdTaken: Another call has this short id.
             QuotaSpent: Its new files take the agent over `most_file_bytes`.

@@ -8,7 +8,7 @@ otherwise than the one of which an earlier audit's state was kept).
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from broker.core.ids import Sha256
 from broker.core.merkle import EMPTY_ROOT, Frontier
@@ -190,7 +190,7 @@ def _check_beginning(before: Frontier, leaves: TileRun) -> None:
     It takes a hash for each, a thousandth of what verifying takes, and must come first: a state
     that is written over with what a fork has shows nothing any more.
     """
-    tree, first = Frontier.empty(), islice(leaves.since(0), before.size)
+    tree, first = Frontier.empty(), islice(leaves, before.size)
     while chunk := tuple(islice(first, _SAVED_EACH)):
         tree, _ = tree.extended(chunk)
     if tree != before:
@@ -215,7 +215,7 @@ def _follow(
     start, size = audit.walk.size, audit.size
     tiles = iter(()) if leaves is None else _between(leaves, start, size)
     with Judges(audit.trust_root, audit.signed.checkpoint, workers) as judges:
-        for found in judges.judge(_between(entries, start, size), start):
+        for found in judges.judge(entries, start, size):
             audit.walk.take(found, next(tiles, None))
             _compare_kept(audit)
             if audit.walk.size % _SAVED_EACH == 0 or audit.walk.size == size:
@@ -230,7 +230,7 @@ def _next_save(size: int) -> int:
 def _between(values: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
     # What was verified before is not read again where it need not be.
     if isinstance(values, TileRun):
-        return islice(values.since(start), end - start)
+        return chain.from_iterable(values.tiles(start, end))
     return islice(values, start, end)
 
 

@@ -39,7 +39,7 @@ def _key(key_id: str, root: TrustRoot) -> TrustedKey:
     if not named:
         raise BundleInvalid(
             f"the trust root names no key {key_id or 'without an id'}: sign it with a key of role "
-            "policy, or add that key in this role",
+            "policy, or add that key in this role and restart the broker",
             reason="BUNDLE_KEY_UNKNOWN",
         )
     for key in named:

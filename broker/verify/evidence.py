@@ -69,7 +69,8 @@ Step = Callable[[Evidence], None]
 
 
 def _mapping(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, Mapping) else {}
+    # What was parsed is a dict, which is told at once; any other kind of mapping is not.
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def group(value: JsonObject, name: str) -> JsonObject:

@@ -66,27 +66,44 @@ class LogFolder:
 
 
 class TileRun:
-    """What tiles of one level hold, in order; it can be read from any place on.
+    """What tiles of one level hold, in order; read where it is iterated, from any place on.
 
     Args:
         read: Gives what a tile holds by level, index and width.
         size: Of the log.
+        start: The first place of the run.
+        stop: The one behind its last; the log's end where it is absent.
     """
 
     def __init__(
-        self, read: Callable[[int | None, int, int], list[bytes]], level: int | None, size: int
+        self,
+        read: Callable[[int | None, int, int], list[bytes]],
+        level: int | None,
+        size: int,
+        start: int = 0,
+        stop: int | None = None,
     ) -> None:
         self._read = read
         self._level = level
         self._size = size
+        self.start = start
+        self._stop = size if stop is None else min(stop, size)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self.since(0)
-
-    def since(self, start: int) -> Iterator[bytes]:
-        """Give what there is from a place on; tiles before it are not read."""
-        while start < self._size:
+        start = self.start
+        while start < self._stop:
             index, skipped = divmod(start, WIDTH)
-            width = min(WIDTH, self._size - index * WIDTH)
-            yield from self._read(self._level, index, width)[skipped:]
-            start = index * WIDTH + width
+            first = index * WIDTH
+            held = self._read(self._level, index, min(WIDTH, self._size - first))
+            yield from held[skipped : self._stop - first]
+            start = first + WIDTH
+
+    def tiles(self, start: int, stop: int) -> Iterator["TileRun"]:
+        """Cut the run from a place up to another one into those of single tiles.
+
+        No tile is read for it; those outside are not read at all. Other processes can read them.
+        """
+        while start < min(stop, self._stop):
+            end = min((start // WIDTH + 1) * WIDTH, stop)
+            yield TileRun(self._read, self._level, self._size, start, end)
+            start = end

@@ -4,6 +4,8 @@ Where a key's end is put before what it signed while it was in use, all of that 
 reader, for ever: an end never moves to later. So who ends a key looks first.
 """
 
+from itertools import chain
+
 from broker.core.checkpoint import read_checkpoint
 from broker.core.dsse import pae, read_envelope
 from broker.core.signed_note import ED25519, read_note, signatures_by
@@ -30,7 +32,8 @@ def first_signed(log: LogFolder, key: TrustedKey, start: int) -> int | None:
         return size - 1 if signed and size > start else None
     if key.role is not KeyRole.RECEIPT:
         return None
-    for index, entry in enumerate(log.entries(size).since(start), start=start):
+    entries = chain.from_iterable(log.entries(size).tiles(start, size))
+    for index, entry in enumerate(entries, start=start):
         read = read_envelope(entry)
         if is_signed(key, pae(read.payload_type, read.payload), read.signature):
             return index

@@ -14,6 +14,7 @@ from broker.core.bundle import (
     read_bundle,
     unpack,
 )
+from broker.core.bundle_json import as_written
 from broker.core.bundle_signature import sign_bundle
 from broker.core.canonical import JsonValue
 from broker.core.trust_root import KeyRole, TrustedKey
@@ -62,11 +63,12 @@ def variant(archive: bytes, number: int, probe: Mapping[str, JsonValue] | None =
     members = {name: text for name, text in unpack(archive, "it").items() if name != SIGNATURES}
     data = json.loads(members["data.json"])
     data.setdefault("teams", {})["probe"] = {**OPEN, **(probe or {})}
-    members["data.json"] = json.dumps(data).encode()
+    members["data.json"] = as_written("data.json", json.dumps(data).encode())
     manifest = json.loads(members.pop(".manifest"))
     manifest["metadata"]["number"] = number
     manifest["revision"] = f"probe-{number}-{members_sha256(members)[:12]}"
-    return pack_members({**members, ".manifest": json.dumps(manifest).encode()})
+    text = as_written(".manifest", json.dumps(manifest).encode())
+    return pack_members({**members, ".manifest": text})
 
 
 def read(archive: bytes) -> Bundle:

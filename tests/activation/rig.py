@@ -82,7 +82,7 @@ class Rig:
         await self.store.set_premise(BUNDLE_PREMISE, bundle.sha256, samples.event("broker.started"))
         means = Means(
             load=self.load,
-            root=self.root,
+            keys=lambda: self.root,
             store=self.store,
             people=people,
             sandboxes=FakeSandboxEngine(ContainerHost(), self.clock, boot="boot"),

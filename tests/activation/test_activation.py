@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from broker.activation import MAX_BUNDLE_BYTES, Activator
 from broker.adapters.opa_wasm import WasmEngine
 from broker.core.bundle import Bundle, pack_members, unpack
-from broker.core.trust_root import TrustRoot
+from broker.core.trust_root import KeyStatus, TrustRoot
 from broker.errors import BundleInvalid, PolicyUnavailable, StoreUnavailable
 from broker.ports import PolicyEngine
 from tests.activation.bundles import Key, read, variant
@@ -201,6 +203,74 @@ class TestRefused:
         assert (await rig.activate(nth(6))).is_new
         await rig.stop()
 
+    async def test_the_machine_is_at_its_end(self, probe, root, nth):
+        """In an engine's words, which do not tell whose fault it is: it can be sent again."""
+        lacking: list[Exception] = []
+
+        async def on_a_poor_machine(bundle: Bundle) -> PolicyEngine:
+            if lacking:
+                raise lacking[0]
+            return await load(bundle)
+
+        configured = read(variant(probe, 5, {"rule": "probe.n5"}))
+        rig = await Rig(MemoryDisk(), root, configured, load=on_a_poor_machine).start()
+        for error in (
+            PolicyUnavailable("the bundle's policy.wasm does not compile: Too many open files"),
+            MemoryError(),
+            RuntimeError("can't start new thread"),
+        ):
+            lacking.append(error)
+            await self.check(rig, nth(6), "UNAVAILABLE")
+            lacking.clear()
+        assert (await rig.activate(nth(6))).is_new
+        await rig.stop()
+
+    async def test_the_machine_stumbled(self, probe, root, nth):
+        """A failure that has passed by the second attempt is no refusal."""
+        failures = [PolicyUnavailable("the OPA server was not ready in time")]
+
+        async def stumbling(bundle: Bundle) -> PolicyEngine:
+            if bundle.number == 6 and failures:
+                raise failures.pop()
+            return await load(bundle)
+
+        configured = read(variant(probe, 5, {"rule": "probe.n5"}))
+        rig = await Rig(MemoryDisk(), root, configured, load=stumbling).start()
+        assert (await rig.activate(nth(6))).is_new
+        assert await rig.rule() == "probe.n6"
+        await rig.stop()
+
+    async def test_what_is_written_in_another_way(self, rig, probe, key):
+        """The same values under the same signature, with another digest of the bundle."""
+        signed = key.sign(variant(probe, 6, {"rule": "probe.n6"}))
+        for name in ("data.json", ".manifest"):
+            text = unpack(signed, "it")[name]
+            other = _with(signed, name, b" " + text)
+            assert read(other).sha256 != read(signed).sha256
+            await self.check(rig, other, "BUNDLE_NOT_CANONICAL")
+        assert (await rig.activate(signed)).is_new
+
+    async def test_what_tells_a_trial_from_force(self, rig, probe, key):
+        """Whoever built it: a package that reads its mode predicts nothing."""
+        plain, members = variant(probe, 6), unpack(probe, "it")
+        (name,) = (each for each in members if each.startswith("teams/probe/"))
+        reading = _with(plain, name, members[name] + b"\nhint := data.teams.probe.mode\n")
+        await self.check(rig, key.sign(reading), "BUNDLE_MODE_OPEN")
+        misspelt = key.sign(variant(probe, 6, {"mode": "shadwo"}))
+        await self.check(rig, misspelt, "BUNDLE_MODE_OPEN")
+        assert (await rig.activate(key.sign(variant(probe, 6, {"mode": "shadow"})))).is_new
+
+    async def test_a_key_that_was_withdrawn_meanwhile(self, rig, nth, root, key):
+        """The trust root is read at each activation; what was active stays."""
+        await rig.activate(nth(6))
+        withdrawn = replace(key.trusted, status=KeyStatus.WITHDRAWN)
+        rig.root = replace(root, version=2, keys=(withdrawn, *root.keys[1:]))
+        assert await rig.refused(nth(7)) == "BUNDLE_KEY_WITHDRAWN"
+        assert await rig.refused(nth(6)) == "BUNDLE_KEY_WITHDRAWN"
+        assert await rig.rule() == "probe.n6"
+        rig.root = root
+        assert (await rig.activate(nth(7))).is_new
+
     async def test_external(self, rig, nth, root):
         """Where an OPA server of the operator's own decides the broker pushes nothing."""
         other = await Rig(MemoryDisk(), root, rig.policy.bundle, external="https://opa").start()
@@ -240,6 +310,28 @@ class TestFaults:
         assert await survivor.rule() == f"probe.n{number}"
         assert (await survivor.activate(nth(9))).number == 9
         await survivor.stop()
+
+    @pytest.mark.parametrize(("fault", "number"), [(Fault.BEFORE, 6), (Fault.AFTER, 7)])
+    async def test_the_answer_is_late(self, rig, nth, fault, number):
+        """The old one decides until the store says which; the next activation waits for that."""
+        await rig.activate(nth(6))
+        rig.disk.fail_next(fault)
+        rig.disk.blinding = True
+        late = asyncio.create_task(rig.activate(nth(7)))
+        await rig.clock.sleeping.wait()
+        rig.disk.blinding = False
+        following = asyncio.create_task(rig.activate(nth(8)))
+        assert await rig.rule() == "probe.n6"
+        assert not following.done()
+        rig.clock.advance(timedelta(seconds=1))
+        found = await asyncio.gather(late, following, return_exceptions=True)
+        assert isinstance(found[0], StoreUnavailable) == (fault is Fault.BEFORE)
+        assert found[1].previous_number == number
+        eight, memory, premise, kept = await rig.stands()
+        assert (eight, memory, memory) == (8, premise, kept)
+        assert await rig.rule() == "probe.n8"
+        activated = [each for each in rig.disk.events if each.type == "policy.activated"]
+        assert [each.data["number"] for each in activated][-2:] == [number, 8]
 
     async def test_restart_goes_on_with_the_last(self, rig, nth):
         """Not with what is configured, which is older by now; and never goes back."""

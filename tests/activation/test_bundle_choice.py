@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from broker.activation import kept
 from broker.bundle_choice import configured_bundle, first_bundle
 from broker.config_policy import PolicySection
-from broker.core.bundle import Bundle
+from broker.core.bundle import Bundle, pack_members, unpack
 from broker.core.trust_root import TrustRoot
 from broker.errors import ConfigurationError
 from tests.activation.bundles import Key, read, variant
@@ -80,6 +81,17 @@ class TestFirst:
         for rule in ("probe.a", "probe.b"):
             assert await life.begins(variant(probe, 0, {"rule": rule})) == 0
         assert life.disk.bundle is None
+
+    async def test_what_could_not_be_activated(self, probe, root):
+        """No start by it either, where it would decide anew; what was active last goes on."""
+        life, policy = Life(root), unpack(variant(probe, 3), "it")
+        loose = pack_members({**policy, "data.json": policy["data.json"] + b"\n"})
+        with pytest.raises(ConfigurationError, match="BUNDLE_NOT_CANONICAL"):
+            await life.begins(loose)
+        with pytest.raises(ConfigurationError, match="'x' is no mode"):
+            await life.begins(variant(probe, 3, {"mode": "x"}))
+        life.disk.bundle = kept(read(loose))
+        assert await life.begins(variant(probe, 2)) == 3
 
     async def test_one_that_does_not_count_is_told(self, probe, root):
         """The number of the last one with other content, or none: an operator has to look."""

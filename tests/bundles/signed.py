@@ -4,6 +4,7 @@ import json
 from functools import cache
 
 from broker.core.bundle import pack_members, unpack
+from broker.core.bundle_json import as_written
 from broker.shipped import policies_dir
 from tests.activation.bundles import Key
 
@@ -31,4 +32,5 @@ def numbered(number: int, revision: str = "") -> bytes:
     manifest = json.loads(members[".manifest"])
     manifest["revision"] = revision or f"test-{number}"
     manifest["metadata"]["number"] = number
-    return pack_members({**members, ".manifest": json.dumps(manifest).encode()})
+    text = as_written(".manifest", json.dumps(manifest).encode())
+    return pack_members({**members, ".manifest": text})

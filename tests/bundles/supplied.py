@@ -14,7 +14,7 @@ from broker.core.bundle import Bundle, read_bundle
 from broker.core.freshness import FreshnessRule
 from broker.core.ids import Sha256
 from broker.core.trust_root import TrustRoot
-from broker.errors import PolicyUndefined
+from broker.errors import PolicyUnavailable, PolicyUndefined, Unavailable
 from broker.freshness import PolicyFreshness
 from tests.bundles.signed import Team, numbered
 from tests.story.fake_policy import ALLOW, FakePolicy
@@ -52,10 +52,36 @@ async def load(bundle: Bundle) -> Loaded:
     return Loaded(bundle)
 
 
+@dataclass(slots=True, kw_only=True)
+class Around:
+    """What a broker finds around it, which a test changes.
+
+    Args:
+        machine_lacks: What an engine says that cannot be had; empty: nothing.
+    """
+
+    root: TrustRoot
+    is_root_readable: bool = True
+    machine_lacks: str = ""
+
+    def keys(self) -> TrustRoot:
+        """Read the trust root."""
+        if not self.is_root_readable:
+            raise Unavailable("the trust root cannot be read")
+        return self.root
+
+    async def load(self, bundle: Bundle) -> Loaded:
+        """Load a bundle, as far as the machine has what that takes."""
+        if self.machine_lacks:
+            raise PolicyUnavailable(self.machine_lacks)
+        return await load(bundle)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supplied:
     """A broker with its folder."""
 
+    around: Around
     stage: Stage
     team: Team
     file: Path
@@ -92,9 +118,10 @@ async def supplied(
     store, clock, alarms = life.world.store, stage.clock, stage.alarms
     bundle = read_bundle(numbered(5), "active")
     policy = ActivePolicy(Loaded(bundle), bundle, alarms)
+    around = Around(root=TrustRoot(version=1, keys=(team.key.trusted,)))
     means = Means(
-        load=load,
-        root=TrustRoot(version=1, keys=(team.key.trusted,)),
+        load=around.load,
+        keys=around.keys,
         store=store,
         people=life.world.people,
         sandboxes=life.sandboxes,
@@ -114,6 +141,7 @@ async def supplied(
     )
     await freshness.open()
     yield Supplied(
+        around=around,
         stage=stage,
         team=team,
         file=path / FILE_NAME,

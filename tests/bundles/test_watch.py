@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from broker.bundle_watch import BundleWatch, Look
 from broker.core.freshness import Freshness
+from broker.core.trust_root import KeyStatus, TrustRoot
 from broker.ports import BundleSource
 from tests.bundles.signed import Team, numbered
 from tests.bundles.supplied import EVERY, STALE_AFTER, UNUSABLE, Supplied, supplied
@@ -141,6 +143,38 @@ class TestRefused:
         broker.stage.clock.advance(EVERY)
         assert await broker.watch.look() is Look.CONFIRMED
         assert broker.freshness.confirmed_at == broker.stage.clock.now()
+
+    async def test_its_key_is_withdrawn(self, broker: Supplied) -> None:
+        """What is active stays, but is confirmed no more; told once, and policy grows stale."""
+        broker.put(broker.team.bundle(6))
+        assert await broker.watch.look() is Look.ACTIVATED
+        confirmed_at = broker.stage.clock.now()
+        withdrawn = replace(broker.team.key.trusted, status=KeyStatus.WITHDRAWN)
+        broker.around.root = TrustRoot(version=2, keys=(withdrawn,))
+        broker.stage.clock.advance(STALE_AFTER)
+        assert [await broker.watch.look() for _ in range(3)] == [Look.REFUSED] * 3
+        assert broker.policy.bundle_revision == "test-6"
+        assert broker.freshness.confirmed_at == confirmed_at
+        assert broker.freshness.state is Freshness.STALE
+        assert len(refused(broker)) == 1
+        assert await broker.events() == ["policy.activated", "policy.refused"]
+
+    async def test_the_trust_root_cannot_be_read(self, broker: Supplied) -> None:
+        """Nothing is known of its keys then: neither confirmed nor refused, and tried again."""
+        broker.put(broker.team.bundle(6))
+        await broker.watch.look()
+        broker.around.is_root_readable = False
+        assert await broker.watch.look() is Look.FAILED
+        broker.around.is_root_readable = True
+        assert await broker.watch.look() is Look.CONFIRMED
+
+    async def test_the_machine_fails(self, broker: Supplied) -> None:
+        """What no engine could be had for is tried again at the next look, without a restart."""
+        broker.around.machine_lacks = "Cannot allocate memory"
+        broker.put(broker.team.bundle(6))
+        assert [await broker.watch.look() for _ in range(2)] == [Look.FAILED] * 2
+        broker.around.machine_lacks = ""
+        assert await broker.watch.look() is Look.ACTIVATED
 
     async def test_overtaken(self, broker: Supplied) -> None:
         """What was taken once confirms no other bundle that somebody activated since."""

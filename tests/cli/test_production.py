@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography import x509
 from broker.adapters.file_signer import FileSigner, generate_key
 from broker.adapters.pki import DEVELOPMENT_MARK
 from broker.config import load
-from broker.core.trust_root import KeyRole, read_trust_root
+from broker.core.trust_root import KeyRole, TrustedKey, read_trust_root, write_trust_root
 from tests.cli.test_trust_root import offline_key, openssl
 from tests.cli.within import toolwarrant
 from tests.softhsm import new_token
@@ -182,24 +183,38 @@ class TestRotate:
         return toolwarrant("keys", "rotate", *argv, "--config", "toolwarrant.toml", cwd=dev)
 
     def test_a_policy_key(self, dev: Path) -> None:
-        """Roles that had no key get one; twice, and the first one has its end."""
-        for _ in range(2):
-            done = self.rotate(dev, "policy")
-            assert done.returncode == 0, done.stderr
-            assert "sign the bundle anew" in done.stderr
-        root = read_trust_root((dev / "trust-root.json").read_bytes())
-        policy = root.of_role(KeyRole.POLICY)[-2:]
-        assert root.version == 3
-        assert [key.valid_until_index for key in policy] == [0, None]
-        assert policy[1].key_id == FileSigner(f"file:{dev}/keys/policy-3.key").key_id
-
-    def test_a_key_without_a_place(self, dev: Path) -> None:
-        """Rotated twice without a start in between, the key that never signed is named."""
-        made = [self.rotate(dev, "receipt", "-o", "json") for _ in range(2)]
-        done = self.rotate(dev, "receipt")
+        """The one before has its end."""
+        done = self.rotate(dev, "policy")
         assert done.returncode == 0, done.stderr
-        for key in (json.loads(each.stdout)["keyid"] for each in made):
-            assert f"the key {key} ends where it begins" in done.stderr
+        assert "sign the bundle anew" in done.stderr
+        root = read_trust_root((dev / "trust-root.json").read_bytes())
+        policy = root.of_role(KeyRole.POLICY)
+        assert root.version == 2
+        assert [key.valid_until_index for key in policy] == [0, None]
+        assert policy[1].key_id == FileSigner(f"file:{dev}/keys/policy-2.key").key_id
+
+    @pytest.mark.parametrize("role", ["receipt", "log", "policy"])
+    def test_twice_at_once(self, dev: Path, role: str) -> None:
+        """It would end a key where it begins: refused, nothing made; another role's goes on."""
+        assert self.rotate(dev, role).returncode == 0
+        before = (dev / "trust-root.json").read_bytes()
+        done = self.rotate(dev, role)
+        assert (done.returncode, "no broker has started by it" in done.stderr) == (1, True)
+        assert "then start the broker" in done.stderr
+        assert (dev / "trust-root.json").read_bytes() == before
+        assert not (dev / "keys" / f"{role}-3.key").exists()
+        other = "log" if role == "receipt" else "receipt"
+        assert self.rotate(dev, other).returncode == 0
+
+    def test_twice_where_root_keys_sign(self, dev: Path) -> None:
+        """The version that waits to be signed is named."""
+        root = read_trust_root((file := dev / "trust-root.json").read_bytes())
+        generate_key(dev / "root.key")
+        key = TrustedKey.from_pem(KeyRole.ROOT, FileSigner(f"file:{dev}/root.key").public_key_pem)
+        file.write_text(write_trust_root(replace(root, keys=(*root.keys, key), root_threshold=1)))
+        assert self.rotate(dev, "receipt").returncode == 0
+        done = self.rotate(dev, "log")
+        assert (done.returncode, "trust-root-2.json is there already" in done.stderr) == (1, True)
 
     @pytest.mark.parametrize("role", ["root", "witness", "approver", "none"])
     def test_a_role_whose_keys_are_others(self, dev: Path, role: str) -> None:

@@ -1,5 +1,6 @@
 """Keys that a broker does not start with, and that doctor finds."""
 
+import asyncio
 import base64
 import json
 import shutil
@@ -8,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from broker.activation import kept
+from broker.core.bundle import pack_members, unpack
 from broker.shipped import policies_dir
-from tests.activation.bundles import variant
+from tests.activation.bundles import Key, read, variant
+from tests.bundles.signed import numbered
 from tests.cli.test_program import toolwarrant
+from tests.ports.samples import event
+from tests.ports.shelf import SqliteShelf
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,13 @@ LOG_AGENT_KEY, LOG_RECEIPT_KEY = (
     f'log_key = "file:{file}"' for file in ("pki/agent.key", "keys/receipt.key")
 )
 RECEIPT_KEY, AGENT_KEY = 'key = "file:keys/receipt.key"', 'key = "file:pki/agent.key"'
+
+
+async def _keep(path: Path, archive: bytes) -> None:
+    """Let a store have a bundle that was active."""
+    store = await SqliteShelf(path).open()
+    await store.keep_bundle(kept(read(archive)), event("policy.activated"))
+    await store.close()
 
 
 class TestServe:
@@ -185,6 +198,33 @@ class TestDoctor:
         assert "FAIL  policy bundle: " in run(dev, "doctor").stdout
         replace(dev, "unsigned_bundle = false", "unsigned_bundle = true")
         assert "ok    policy bundle: " in run(dev, "doctor").stdout
+
+    def test_a_bundle_that_no_engine_loads_is_found(self, dev: Path) -> None:
+        """A start tries it on a call of nobody; so does doctor."""
+        members = dict(unpack((policies_dir() / "bundle.tar.gz").read_bytes(), "it"))
+        members["policy.wasm"] = b"no wasm"
+        (dev / "policy.tar.gz").write_bytes(pack_members(members))
+        replace(dev, 'bundle = ""', 'bundle = "policy.tar.gz"')
+        replace(dev, "unsigned_bundle = false", "unsigned_bundle = true")
+        said = run(dev, "doctor").stdout
+        assert "FAIL  policy engine: wasm, inside the broker, does not load the bundle: " in said
+        replace(dev, 'bundle = "policy.tar.gz"', 'bundle = ""')
+        assert "ok    policy engine: wasm, inside the broker" in run(dev, "doctor").stdout
+
+    def test_the_bundle_that_decides_is_named(self, dev: Path) -> None:
+        """The one that was active last, not the configured one; refused where a start would be."""
+        key = Key.of(dev / "keys" / "policy.key")
+        asyncio.run(_keep(dev / "toolwarrant.db", key.sign(numbered(7))))
+        assert "ok    policy bundle: test-7, " in run(dev, "doctor").stdout
+        file = dev / "trust-root.json"
+        root = json.loads(file.read_text())
+        for each in root["keys"]:
+            if each["keyid"] == key.trusted.key_id:
+                each["status"] = "withdrawn"
+        file.write_text(json.dumps(root))
+        said = run(dev, "doctor").stdout
+        assert "FAIL  policy bundle: the policy bundle that was active last: policy key " in said
+        assert "let an active policy key sign it anew, or a newer one" in said
 
     def test_sockets_that_are_open_to_others_are_found(self, dev: Path) -> None:
         """No call with egress can run where others may enter the folder of sockets."""

@@ -73,17 +73,38 @@ class TestTable:
         terminal.table(("A",), [("x" * 150,)], empty="")
         assert "x" * 150 in capsys.readouterr().out
 
-    def test_a_narrow_terminal_folds_what_may_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ids and times stay whole, a long name takes lines below one another, all of it."""
-        out = Tty(tty=True)
-        monkeypatch.setattr("sys.stdout", out)
-        monkeypatch.setenv("COLUMNS", "40")
-        monkeypatch.setenv("TERM", "dumb")
-        row = ("ABCD2345", "spiffe://example.org/an/agent", "2026-01-01T00:00:00Z")
-        terminal.table(("CALL", "AGENT", "AT"), [row], empty="", folded=("AGENT",))
-        _, *lines = (line.split() for line in out.bytes.getvalue().decode().splitlines())
-        assert (lines[0][0], lines[0][2]) == (row[0], row[2])
-        assert lines[0][1] + "".join(word for line in lines[1:] for word in line) == row[1]
+    def test_a_narrow_terminal_cuts_no_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What finds no room goes on below its row, whole; on a wide one all is one line."""
+        row = ("Q4F8K2ZN", "SUCCEEDED", "a" * 22, "spiffe://toolwarrant.dev/agent", "2026-11-30T02")
+        headings = ("CALL", "STATE", "TOOL", "AGENT", "RECEIVED")
+        assert self.shown(monkeypatch, 80, headings, row) == [
+            "CALL      STATE      TOOL                    AGENT",
+            "          RECEIVED",
+            f"{'  '.join(row[:4])}",
+            f"          {row[4]}",
+        ]
+        assert self.shown(monkeypatch, 120, headings, row)[1] == "  ".join(row)
+
+    @pytest.mark.parametrize("width", [10, 40, 80])
+    def test_a_cell_that_no_line_has_room_for(
+        self, monkeypatch: pytest.MonkeyPatch, width: int
+    ) -> None:
+        """It is left to the terminal to wrap, so that copying gives it whole."""
+        digest = "a" * 64
+        assert digest in "".join(self.shown(monkeypatch, width, ("A", "B"), ("x" * 9, digest)))
+
+    @staticmethod
+    def shown(
+        monkeypatch: pytest.MonkeyPatch, width: int, headings: tuple[str, ...], row: tuple[str, ...]
+    ) -> list[str]:
+        """Print a table on a terminal; give its lines without colours."""
+        screen = Tty(tty=True)
+        monkeypatch.setattr("sys.stdout", screen)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "xterm")
+        terminal.table(headings, [row], empty="")
+        shown = screen.bytes.getvalue().decode()
+        return shown.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
 
 
 class TestDocument:

@@ -8,6 +8,7 @@ import pytest
 from broker.config import SECTIONS, Config, IdentityEntry, load, parse
 from broker.config_faults import line_of
 from broker.config_template import render
+from broker.core.address import is_this_machine
 from broker.core.identity import Identity, Role
 from broker.core.ids import AgentId
 from broker.errors import ConfigurationError
@@ -496,3 +497,18 @@ class TestLineOf:
     def test_it_is_the_keys_or_its_tables(self, key: tuple[str, ...], line: int | None) -> None:
         """The key's own line, else the line of the table around it, else none."""
         assert line_of(self.TEXT, key) == line
+
+
+class TestThisMachine:
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.0.2", "::1"])
+    def test_its_own_names(self, host: str) -> None:
+        """Every loopback address is this machine's, and the one name that is not looked up."""
+        assert is_this_machine(host)
+
+    @pytest.mark.parametrize(
+        "host",
+        [None, "", "10.0.0.1", "0.0.0.0", "128.0.0.1", "::", "localhost.example.org", "127.1"],
+    )
+    def test_others(self, host: str | None) -> None:
+        """Everything else may be somebody else's, a name above all."""
+        assert not is_this_machine(host)

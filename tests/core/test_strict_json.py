@@ -207,6 +207,18 @@ class TestWhatIsRefused:
         """One level more than the cap is too many."""
         assert "nests deeper" in refusal('{"a":{"a":[]}}', max_depth=2).description
 
+    @pytest.mark.parametrize("kinds", ["{", "[", "{[", "[{", "[[{", "{{["])
+    @pytest.mark.parametrize("cap", [4, 5, 8, 9])
+    def test_levels_of_both_brackets(self, kinds, cap):
+        """Each level counts, whichever brackets it has and however many stand beside it."""
+        nested = "1"
+        for level in range(cap - 1):
+            kind = kinds[level % len(kinds)]
+            nested = f'{{"a":{nested}}}' if kind == "{" else f"[{nested}]"
+            text = f'{{"beside":[{"[],{}," * 5}0],"nested":{nested}}}'
+            parse_object(text, field="field", max_depth=cap)
+        assert "nests deeper" in refusal(f'{{"a":{text}}}', max_depth=cap).description
+
     def test_ten_megabytes(self):
         """A text over the cap is refused by its size alone."""
         assert "longer than 1048576 bytes" in refusal('{"a":"' + "x" * 10_000_000).description

@@ -110,6 +110,58 @@ class TestTriedUnseen:
         (fault,) = mode_faults(package("import " + named), {})
         assert (fault.line, fault.rule) == (3, "team-trial")
 
+    @pytest.mark.parametrize(
+        "code",
+        [
+            'data.teams.t.mode == "shadow"',
+            'data.teams["t"]["mode"] == "shadow"',
+            'data . teams.t\n\t.mode == "shadow"',
+            "some team; data.teams[team].listed",
+            "some field; data.teams.t[field]",
+            'data.teams.t["\\u006dode"]',
+            "data.teams.t[`mode`]",
+            "walk(data.teams.t, [path, value])",
+            "count(data.teams) > 1",
+            "x with data.teams.t.mode as 1",
+        ],
+    )
+    @pytest.mark.parametrize("file", ["teams/t/t.rego", "teams/u/u.rego", "library/x/x.rego"])
+    def test_reading_a_mode_is_a_fault(self, code, file):
+        """That of any package, wherever it comes from, and whatever may be one."""
+        package = ".".join(file.split("/")[:2])
+        text = f"package {package}\n\nallow contains x if {{\n\t{code}\n}}\n"
+        (fault,) = mode_faults({file: text}, {"teams": {"t": {"mode": "shadow"}}})
+        assert (fault.file, fault.line, fault.rule) == (file, 4, "team-trial")
+
+    @pytest.mark.parametrize(
+        "code", ["mode", 'mode == "shadow"', "x[mode]", "some mode in input.x", "f(mode)"]
+    )
+    def test_reading_its_own_is_a_fault(self, code):
+        """By the name that a rule has in its own package, from whichever file."""
+        sources = {
+            **package('mode := "shadow"'),
+            "teams/t/u.rego": f"package teams.t\n\nhold contains x if {{\n\t{code}\n}}\n",
+            "teams/u/u.rego": f"package teams.u\n\nhold contains x if {{\n\t{code}\n}}\n",
+        }
+        (fault,) = mode_faults(sources, {})
+        assert (fault.file, fault.line, fault.rule) == ("teams/t/u.rego", 4, "team-trial")
+
+    def test_a_condition_of_the_mode_is_free(self):
+        """It says the same on trial and in force; so is a field of that name elsewhere."""
+        rules = [
+            'default mode := "shadow"',
+            'mode := "enforce" if pilot',
+            'pilot if input.tool.arguments.mode == "mode" # mode',
+            "listed if data.teams.t.settings.mode",
+        ]
+        assert mode_faults(package(*rules), {}) == []
+
+    @pytest.mark.parametrize("named", ["data.teams", "data.teams.t", "data.teams.u as mine"])
+    def test_teams_under_another_name(self, named):
+        """By an import, below which anything can be read."""
+        (fault,) = mode_faults(package("import " + named), {})
+        assert (fault.line, fault.rule) == (3, "team-trial")
+
     def test_other_data_is_free(self):
         """Another package, data.json of teams, what only looks like it, and broker's own rules."""
         sources = {

@@ -2,6 +2,7 @@
 
 import subprocess
 
+from broker.v1 import call_pb2 as broker_call
 from tests.broker_process import PROGRAM
 
 MASKING = """
@@ -9,18 +10,30 @@ package teams.probe
 
 allow contains {"rule": "probe.rule", "message": "m"} if input.agent.id
 
+deny contains {"rule": "probe.never", "message": "m"} if {
+    contains(input.tool.arguments.code, "never")
+}
+
 redact contains "/arguments/code" if contains(input.tool.arguments.code, "secret")
 """
 
 
 def test_what_policy_masks_leaves_in_no_document(serve_steered, tmp_path):
-    """A call with redactions has its receipt there, and none of its documents."""
+    """A call with redactions, or none that anybody knows of, has its receipt there alone."""
     served = serve_steered(MASKING)
     agent = served.client("agent")
-    masked, plain = (
-        agent.call("python_run", {"code": code}) for code in ("print('secret')", "print('all')")
-    )
-    words = [item for call in (masked, plain) for item in ("--call", call.name)]
+    codes = ("print('secret')", "never a secret", "print('all')", "never")
+    calls = [agent.call("python_run", {"code": code}) for code in codes]
+    calls.append(agent.call("no_such_tool", {"code": "secret"}))
+    states = [broker_call.CallState.Name(call.state) for call in calls]
+    assert [state.removeprefix("CALL_STATE_") for state in states] == [
+        "SUCCEEDED",
+        "DENIED",
+        "SUCCEEDED",
+        "DENIED",
+        "DENIED",
+    ]
+    words = [item for call in calls for item in ("--call", call.name)]
     where = ("--config", str(served.folder.config), "--address", served.target)
     done = subprocess.run(
         [PROGRAM, "receipts", "export", "--out", str(tmp_path / "out"), *words, *where],
@@ -34,6 +47,7 @@ def test_what_policy_masks_leaves_in_no_document(serve_steered, tmp_path):
         )
         for folder in ("receipts", "documents")
     }
-    ulids = [call.name.removeprefix("calls/") for call in (masked, plain)]
-    assert found == {"receipts": sorted(ulids), "documents": [ulids[1], ulids[1]]}
-    assert "1 of them without documents, as policy masks something in them" in done.stderr
+    ulids = [call.name.removeprefix("calls/") for call in calls]
+    ran, denied = ulids[2:4]
+    assert found == {"receipts": sorted(ulids), "documents": [ran, ran, denied]}
+    assert "3 of them without documents, as policy masks something in them" in done.stderr

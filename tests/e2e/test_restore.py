@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from broker.adapters.sqlite_store import recorded_log
+from broker.adapters.sqlite_store import last_bundle, recorded_log
 from broker.client import ClientError, state_of
 from broker.core.dsse import read_envelope
 from broker.core.lifecycle import CallState
@@ -191,6 +191,7 @@ def test_not_behind(served: Served) -> None:
     assert served.stop() == 0
     copy = backup(served)
     assert recorded_log(copy, 0).installation == served.installation
+    assert last_bundle(copy) is None
     assert [each.name for each in copy.parent.glob(f"{copy.name}*")] == [copy.name]
     refused = restore(served)
     assert refused.returncode != 0

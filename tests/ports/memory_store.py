@@ -29,9 +29,11 @@ from broker.errors import (
 )
 from broker.ports import (
     BUNDLE_PREMISE,
+    CLOCK_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
     PIECE_BYTES,
+    START_BY_PREMISE,
     CallFilter,
     Change,
     Event,
@@ -118,10 +120,12 @@ class MemoryStore:
         *,
         seal: Callable[[ReceiptDraft, Position], bytes],
         now: Callable[[], datetime],
+        is_clock_trusted: Callable[[], bool],
     ) -> None:
         self._disk = disk
         self._seal = seal
         self._now = now
+        self._is_clock_trusted = is_clock_trusted
         self._is_closed = False
         self._epoch = disk.epoch
 
@@ -132,6 +136,7 @@ class MemoryStore:
         *,
         seal: Callable[[ReceiptDraft, Position], bytes],
         now: Callable[[], datetime],
+        is_clock_trusted: Callable[[], bool] = lambda: True,
     ) -> Self:
         """Own the disk for one more life; `SqliteStore.open` says what the arguments mean."""
         if disk.is_owned:
@@ -139,7 +144,7 @@ class MemoryStore:
         disk.is_owned = True
         disk.epoch += 1
         disk.staged.clear()
-        return cls(disk, seal=seal, now=now)
+        return cls(disk, seal=seal, now=now, is_clock_trusted=is_clock_trusted)
 
     @property
     def installation(self) -> str:
@@ -634,6 +639,10 @@ class MemoryStore:
         for name, value in change.premises:
             if self._disk.premises.get(name) != value:
                 raise PremiseChanged(name)
+        if change.starts and not self._is_clock_trusted():
+            raise PremiseChanged(CLOCK_PREMISE)
+        if change.starts and self._now() >= change.call.start_by:
+            raise PremiseChanged(START_BY_PREMISE)
         if change.starts and halted_by(self._disk.halts.values(), change.call):
             raise PremiseChanged(HALTS_PREMISE)
         if change.starts and change.call.evaluations[-1].label_version != len(

@@ -8,13 +8,16 @@ from broker.adapters.sqlite_store import SqliteStore
 from broker.core.receipt import Position, ReceiptDraft
 from broker.ports import Store
 from tests.ports import samples
+from tests.ports.fake_clock import FakeClock
 from tests.ports.memory_store import MemoryDisk, MemoryStore
 
 Seal = Callable[[ReceiptDraft, Position], bytes]
 
 
 class Shelf(Protocol):
-    """Where one store is kept."""
+    """Where one store is kept, at which time by whose clock."""
+
+    clock: FakeClock
 
     async def open(self, seal: Seal = samples.seal) -> Store:
         """Open the store for one more life."""
@@ -25,10 +28,16 @@ class MemoryShelf:
 
     def __init__(self) -> None:
         self.disk = MemoryDisk()
+        self.clock = FakeClock()
 
     async def open(self, seal: Seal = samples.seal) -> Store:
         """Open the store for one more life."""
-        return await MemoryStore.open(self.disk, seal=seal, now=lambda: samples.START)
+        return await MemoryStore.open(
+            self.disk,
+            seal=seal,
+            now=self.clock.now,
+            is_clock_trusted=lambda: self.clock.is_trusted,
+        )
 
 
 class SqliteShelf:
@@ -36,7 +45,13 @@ class SqliteShelf:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.clock = FakeClock()
 
     async def open(self, seal: Seal = samples.seal) -> Store:
         """Open the store for one more life."""
-        return await SqliteStore.open(self.path, seal=seal, now=lambda: samples.START)
+        return await SqliteStore.open(
+            self.path,
+            seal=seal,
+            now=self.clock.now,
+            is_clock_trusted=lambda: self.clock.is_trusted,
+        )

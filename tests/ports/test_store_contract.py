@@ -22,8 +22,10 @@ from broker.errors import (
     StoreUnavailable,
 )
 from broker.ports import (
+    CLOCK_PREMISE,
     HALTS_PREMISE,
     LABELS_PREMISE,
+    START_BY_PREMISE,
     CallFilter,
     Change,
     EventDraft,
@@ -925,3 +927,49 @@ class TestLives:
         store = await shelf.open()
         assert len(await store.open_calls()) == 30
         await store.close()
+
+
+class TestTime:
+    """Whatever was looked at before: a commit may have waited for long."""
+
+    async def test_no_start_too_late(self, shelf: Shelf, store: Store) -> None:
+        """A call whose `start_by` has come does not start; a moment before it does."""
+        call = new_call(1)
+        await store.commit(first(call))
+        shelf.clock.advance(call.start_by - shelf.clock.now())
+        with pytest.raises(PremiseChanged) as caught:
+            await store.commit(following(call, Step.START))
+        assert caught.value.name == START_BY_PREMISE
+        assert await store.get_call(call.id) == call
+        later = replace(call, start_by=call.start_by + timedelta(microseconds=1))
+        await store.commit(following(later, Step.START))
+        await history.check_store(store)
+
+    async def test_no_start_by_a_clock_that_is_not_believed(
+        self, shelf: Shelf, store: Store
+    ) -> None:
+        """Nobody knows what time it is; another step of a call waits for nothing."""
+        call, other = new_call(1), new_call(2)
+        await store.commit(first(call))
+        shelf.clock.is_trusted = False
+        with pytest.raises(PremiseChanged) as caught:
+            await store.commit(following(call, Step.START))
+        assert caught.value.name == CLOCK_PREMISE
+        await store.commit(first(other))
+        shelf.clock.is_trusted = True
+        await store.commit(following(call, Step.START))
+        await history.check_store(store)
+
+    async def test_of_a_group_it_alone_is_refused(self, shelf: Shelf, store: Store) -> None:
+        """What is committed together with it starts."""
+        late, fine = new_call(1), new_call(2)
+        late = replace(late, start_by=shelf.clock.now())
+        for call in (late, fine):
+            await store.commit(first(call))
+        found = await asyncio.gather(
+            *(store.commit(following(call, Step.START)) for call in (late, fine)),
+            return_exceptions=True,
+        )
+        assert isinstance(found[0], PremiseChanged)
+        assert found[1] is None
+        await history.check_store(store)

@@ -388,7 +388,12 @@ class Stage:
     async def _open(self) -> Life:
         self.lives += 1
         boot = f"boot-{self.lives}"
-        store = await MemoryStore.open(self.disk, seal=samples.seal, now=self.clock.now)
+        store = await MemoryStore.open(
+            self.disk,
+            seal=samples.seal,
+            now=self.clock.now,
+            is_clock_trusted=lambda: self.clock.is_trusted,
+        )
         sandboxes = FakeSandboxEngine(self.host, self.clock, boot=boot)
         identities = {who.id: who for who in (AGENT, AGENT2, APPROVER, APPROVER2, ADMIN)}
         people = People(dict(identities), self.clock)

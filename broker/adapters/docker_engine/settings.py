@@ -219,14 +219,7 @@ def enforced(
         "pids": host["PidsLimit"],
         "seccomp_sha256": digest,
         "ipc": host["IpcMode"],
-        "mounts": [
-            *(f"tmpfs {path} {options}" for path, options in sorted(host["Tmpfs"].items())),
-            # Which folder of the host it is, a receipt's reader has no use for.
-            *(
-                f"{mount['Type']} {mount['Destination']} {'rw' if mount['RW'] else 'ro'}"
-                for mount in inspection["Mounts"]
-            ),
-        ],
+        "mounts": _mounts(inspection),
         "egress_destinations": len(profile.egress.destinations) if inspection["Mounts"] else 0,
         "image": inspection["Image"],
         "kernel_confirmed": kernel_confirmed,
@@ -234,6 +227,20 @@ def enforced(
     if runtime.kernel is Kernel.GVISOR:
         facts = {**facts, **_gvisor_facts(host, runtime, sentry)}
     return Enforced(container_id=cast("str", inspection["Id"]), seccomp_sha256=digest, facts=facts)
+
+
+def _mounts(inspection: Inspection) -> list[str]:
+    return [
+        *(
+            f"tmpfs {path} {options}"
+            for path, options in sorted(inspection["HostConfig"]["Tmpfs"].items())
+        ),
+        # Which folder of the host it is, a receipt's reader has no use for.
+        *(
+            f"{mount['Type']} {mount['Destination']} {'rw' if mount['RW'] else 'ro'}"
+            for mount in inspection["Mounts"]
+        ),
+    ]
 
 
 def _user(uid: int) -> str:

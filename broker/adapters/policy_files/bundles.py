@@ -4,9 +4,10 @@ import tempfile
 from pathlib import Path
 
 from broker.adapters.policy_files.program import SHARED, require_folder, run
-from broker.adapters.policy_files.sources import read_sources, read_team_documents
+from broker.adapters.policy_files.sources import read_documents, read_sources
 from broker.core.bundle import ENTRYPOINT, Bundle, pack_bundle, read_bundle
 from broker.core.rego_reach import reached
+from broker.core.team_data import unread_data
 from broker.core.team_folders import misplaced
 from broker.core.team_modes import mode_faults
 from broker.core.unread_rules import unread
@@ -43,7 +44,7 @@ def build_bundle(folder: Path, opa: str, *, number: int = 0) -> bytes:
 
     Raises:
         ConfigurationError: The program is missing, or it refuses the folder, with its words; or
-            the decision would not read what a source of a team adds, or a mode is open.
+            the decision would not read what a team adds, or a mode is open or read.
     """
     require_folder(folder)
     if (folder / "schemas").is_dir():
@@ -58,11 +59,12 @@ def build_bundle(folder: Path, opa: str, *, number: int = 0) -> bytes:
 
 
 def _sources(folder: Path) -> dict[str, bytes]:
-    texts = read_sources(folder)
+    texts, documents = read_sources(folder), read_documents(folder)
     if found := [
         *misplaced(texts),
         *unread(texts),
-        *mode_faults(texts, read_team_documents(folder)),
+        *unread_data(texts, documents),
+        *mode_faults(texts, documents),
     ]:
         raise ConfigurationError(str(folder), None, "; ".join(map(str, found)))
     # As the compiled module has it: what no team uses is no part of the policy.

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from broker.adapters.policy_files.program import SHARED, require_folder, run
-from broker.adapters.policy_files.sources import read_sources, read_team_documents
+from broker.adapters.policy_files.sources import read_documents, read_sources
 from broker.core.policy_finding import PolicyFinding
+from broker.core.team_data import unread_data
 from broker.core.team_folders import misplaced
 from broker.core.team_modes import mode_faults, team_modes
 from broker.core.unread_rules import unread
@@ -31,15 +32,16 @@ def check_folder(folder: Path, opa: str, regal: str | None) -> list[PolicyFindin
 
 def modes_of(folder: Path) -> dict[str, str]:
     """Name each team's package that is not simply enforced, with its mode."""
-    return team_modes(read_sources(folder), read_team_documents(folder))
+    return team_modes(read_sources(folder), read_documents(folder))
 
 
 def _as_compiled(folder: Path, opa: str, regal: str | None) -> list[PolicyFinding]:
-    sources = read_sources(folder)
+    sources, documents = read_sources(folder), read_documents(folder)
     return [
         *misplaced(sources),
-        *mode_faults(sources, read_team_documents(folder)),
+        *mode_faults(sources, documents),
         *unread(sources),
+        *unread_data(sources, documents),
         *_format(folder, opa),
         *_lint(folder, regal),
     ]

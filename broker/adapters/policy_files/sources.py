@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from broker.core.canonical import JsonObject
+from broker.core.canonical import JsonObject, JsonValue
 
 
 def read_sources(folder: Path) -> dict[str, str]:
@@ -15,15 +15,17 @@ def read_sources(folder: Path) -> dict[str, str]:
     }
 
 
-def read_team_documents(folder: Path) -> JsonObject:
-    """Give the data.json of each team, below `teams`; a broken one counts for none."""
-    return {
-        "teams": {
-            path.parent.name: document
-            for path in sorted(folder.glob("teams/*/data.json"))
-            if (document := _document(path)) is not None
-        }
-    }
+def read_documents(folder: Path) -> JsonObject:
+    """Give the data.json of each team and of the broker's settings; a broken one counts for none.
+
+    Each stands where rules find it below `data`.
+    """
+    found: dict[str, dict[str, JsonValue]] = {"teams": {}, "broker": {}}
+    for root, pattern in (("teams", "teams/*/data.json"), ("broker", "broker/settings/data.json")):
+        for path in sorted(folder.glob(pattern)):
+            if (document := _document(path)) is not None:
+                found[root][path.parent.name] = document
+    return dict(found)
 
 
 def _document(path: Path) -> JsonObject | None:

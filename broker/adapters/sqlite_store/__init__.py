@@ -10,6 +10,7 @@ mode they see what is committed, and never wait for the writer.
 An author who is cancelled while waiting cannot know whether the change was written: it may be.
 """
 
+from broker.adapters.sqlite_store.bundle import last_bundle
 from broker.adapters.sqlite_store.place import LogPlace, RecordedLog, recorded_log, resting_log
 from broker.adapters.sqlite_store.recorded import RecordedDecisions, recorded_decisions
 from broker.adapters.sqlite_store.restoring import Renewal, RestingStore, resting_store
@@ -22,6 +23,7 @@ __all__ = [
     "Renewal",
     "RestingStore",
     "SqliteStore",
+    "last_bundle",
     "recorded_decisions",
     "recorded_log",
     "resting_log",

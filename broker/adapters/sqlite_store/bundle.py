@@ -1,11 +1,14 @@
 """Keep the policy bundle that was active last."""
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from broker.adapters.sqlite_store.changes import write_premise
 from broker.adapters.sqlite_store.chronicle import Chronicle
+from broker.adapters.sqlite_store.place import look_into
 from broker.core.ids import Sha256
-from broker.errors import StaleBundle
+from broker.errors import ConfigurationError, StaleBundle
 from broker.ports import BUNDLE_PREMISE, EventDraft, KeptBundle
 
 
@@ -35,3 +38,20 @@ def kept_bundle(connection: sqlite3.Connection) -> KeptBundle | None:
         return None
     number, revision, sha256, archive = row
     return KeptBundle(number=number, revision=revision, sha256=Sha256(sha256), archive=archive)
+
+
+def last_bundle(path: Path) -> KeptBundle | None:
+    """Read the bundle that was active last from a store, whether or not a broker runs on it.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is no store.
+    """
+    if not path.exists():
+        return None
+    try:
+        with closing(look_into(path)) as connection:
+            return kept_bundle(connection)
+    except sqlite3.Error as error:
+        raise ConfigurationError(
+            str(path), None, f"cannot be read as a store ({error}): name its configuration"
+        ) from error

@@ -67,7 +67,7 @@ def write_changes(chronicle: Chronicle, recorded: Sequence[Recorded]) -> list[St
     connection, changes = chronicle.connection, [each.change for each in recorded]
     _refuse_entangled(changes)
     for each in recorded:
-        _check(connection, each.change)
+        _check(chronicle, each.change)
     _write_calls(connection, recorded)
     _write_content(connection, changes)
     places = chronicle.append_events(
@@ -117,8 +117,9 @@ def _refuse_entangled(changes: Sequence[Change]) -> None:
         raise Entangled
 
 
-def _check(connection: sqlite3.Connection, change: Change) -> None:
+def _check(chronicle: Chronicle, change: Change) -> None:
     """Compare what a change was made from with what stands in the store."""
+    connection = chronicle.connection
     if change.call.version == 1:
         # Nothing is looked up: a call that is there already breaks its row's primary key.
         _check_steps(None, change)
@@ -126,6 +127,7 @@ def _check(connection: sqlite3.Connection, change: Change) -> None:
         _check_version(connection, change)
     _check_premises(connection, change.premises)
     if change.starts:
+        chronicle.refuse_late(change.call)
         refuse_halted(connection, change.call)
         label_agent(connection, change.call)
     if change.workspace is not None:

@@ -12,7 +12,8 @@ from broker.core.canonical import canonical_json
 from broker.core.ids import CallId, Sha256, sha256_hex
 from broker.core.log_leaf import LeafKind, kind_of
 from broker.core.receipt import FIRST_PREVIOUS, Position, ReceiptDraft
-from broker.ports import EventDraft, StoredReceipt
+from broker.errors import PremiseChanged
+from broker.ports import CLOCK_PREMISE, START_BY_PREMISE, EventDraft, StoredReceipt
 
 Seal = Callable[[ReceiptDraft, Position], bytes]
 
@@ -41,6 +42,7 @@ class Chronicle:
         epoch: int,
         seal: Seal,
         now: Callable[[], datetime],
+        is_clock_trusted: Callable[[], bool],
     ) -> None:
         self.connection = connection
         self.head = self.stored_head()
@@ -48,6 +50,20 @@ class Chronicle:
         self._epoch = epoch
         self._seal = seal
         self._now = now
+        self._is_clock_trusted = is_clock_trusted
+
+    def refuse_late(self, call: Call) -> None:
+        """Refuse to start a call at a time that does not let it.
+
+        Asked within the transaction: a commit may wait for long, behind others or for a disk.
+
+        Raises:
+            PremiseChanged: Its `start_by` has come, or nobody can tell.
+        """
+        if not self._is_clock_trusted():
+            raise PremiseChanged(CLOCK_PREMISE)
+        if self._now() >= call.start_by:
+            raise PremiseChanged(START_BY_PREMISE)
 
     def stored_head(self) -> Head:
         """Read where the sequences stand in the file."""

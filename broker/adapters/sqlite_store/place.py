@@ -51,7 +51,7 @@ def recorded_log(path: Path, size: int) -> RecordedLog:
         ConfigurationError: It cannot be read, or is no store of this version's.
     """
     try:
-        with closing(_looked_at(path)) as connection:
+        with closing(look_into(path)) as connection:
             found = connection.execute("SELECT value FROM meta WHERE name = 'installation'")
             row = found.fetchone()
             return RecordedLog(
@@ -96,11 +96,14 @@ def _connected(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
 
 
-def _looked_at(path: Path) -> sqlite3.Connection:
-    """Open a store that a broker may run on, without leaving files that it could not open."""
+def look_into(path: Path) -> sqlite3.Connection:
+    """Open a store to read what is in it, whether or not a broker runs on it.
+
+    It leaves no file beside it: one of another user's, as of root's, would keep the broker out.
+    """
     if path.with_name(f"{path.name}-wal").exists():
         return _connected(path)
-    # A reader would make the WAL's files, as its own user's.
+    # A reader would make the WAL's files.
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?immutable=1", uri=True)
 
 

@@ -159,6 +159,8 @@ class RestingStore:
             epoch=epoch,
             seal=_seals_nothing,
             now=self._now,
+            # No call starts here.
+            is_clock_trusted=lambda: False,
         )
         maker = write_pseudonym(chronicle, renewal.maker, renewal.fresh)
         write_halt(chronicle, *renewal.halt(maker))

@@ -88,6 +88,7 @@ class SqliteStore:
         *,
         seal: Seal,
         now: Callable[[], datetime],
+        is_clock_trusted: Callable[[], bool] = lambda: True,
         busy_timeout_s: float = _BUSY_TIMEOUT_S,
     ) -> Self:
         """Own the store at this path, made or migrated where need be, for one more life.
@@ -96,13 +97,14 @@ class SqliteStore:
             path: The database file; its folder exists.
             seal: Signs a receipt at its place; called in the writer's thread.
             now: The broker's time; called in the writer's thread.
+            is_clock_trusted: Whether the machine's time is believed; likewise. By default it is.
             busy_timeout_s: How long to wait for a foreign program that locks the file.
 
         Raises:
             StoreUnavailable: Another broker owns it, it is damaged, too new, or unusable; the
                 message says what to do.
         """
-        opened = await asyncio.to_thread(_open, path, seal, now, busy_timeout_s)
+        opened = await asyncio.to_thread(_open, path, seal, now, is_clock_trusted, busy_timeout_s)
         ownership, chronicle, readers, installation, epoch = opened
         return cls(
             ownership=ownership,
@@ -388,7 +390,11 @@ class SqliteStore:
 
 
 def _open(
-    path: Path, seal: Seal, now: Callable[[], datetime], busy_timeout_s: float
+    path: Path,
+    seal: Seal,
+    now: Callable[[], datetime],
+    is_clock_trusted: Callable[[], bool],
+    busy_timeout_s: float,
 ) -> tuple[Ownership, Chronicle, list[sqlite3.Connection], str, int]:
     with ExitStack() as undo:
         try:
@@ -400,7 +406,12 @@ def _open(
             undo.callback(connection.close)
             installation, epoch = schema.begin_life(connection)
             chronicle = Chronicle(
-                connection, installation=installation, epoch=epoch, seal=seal, now=now
+                connection,
+                installation=installation,
+                epoch=epoch,
+                seal=seal,
+                now=now,
+                is_clock_trusted=is_clock_trusted,
             )
             readers: list[sqlite3.Connection] = []
             for _ in range(_READERS):
