@@ -55,9 +55,12 @@ class Figure:
 
 
 def quantiles(values: Sequence[float]) -> str:
-    """Write the spread of a sample, in its own unit."""
+    """Write the spread of a sample, in its own unit; of fewer than 100 p99 is beyond the most."""
     cuts = statistics.quantiles(values, n=100)
-    return f"p10 {cuts[9]:.2f}, p50 {cuts[49]:.2f}, p90 {cuts[89]:.2f}, p99 {cuts[98]:.2f}"
+    return (
+        f"p10 {cuts[9]:.2f}, p50 {cuts[49]:.2f}, p90 {cuts[89]:.2f}, p99 {cuts[98]:.2f}, "
+        f"most {max(values):.2f}"
+    )
 
 
 def machine() -> dict[str, str]:
@@ -76,17 +79,22 @@ def machine() -> dict[str, str]:
 
 
 def table(figures: Sequence[Figure], conditions: dict[str, str]) -> str:
-    """Write figures for people, their conditions below."""
+    """Write figures for people, their conditions below.
+
+    A ratio is ours to theirs; MISSED stands behind one that is not within its bound.
+    """
     lines = [f"{'figure':<56} {'ours':>12} {'theirs':>12} {'ratio':>7} {'bound':>9}"]
-    for figure in figures:
+    for figure, following in zip(figures, [*figures[1:], None], strict=True):
         sign = "<=" if figure.at_most else ">="
-        bound = "" if figure.bound is None else f"{sign} {figure.bound:g}"
+        bound = "" if figure.bound is None else f"{sign} {figure.bound:.3g}"
         ours, theirs = (f"{value:.2f} {figure.unit}" for value in (figure.ours, figure.theirs))
         missed = "" if figure.is_met else "  MISSED"
         lines.append(
             f"{figure.name:<56} {ours:>12} {theirs:>12} {figure.ratio:>7.3f} {bound:>9}{missed}"
         )
-        lines.append(f"    {figure.conditions}")
+        # Two percentiles of one sample share what stands below them.
+        if following is None or following.conditions != figure.conditions:
+            lines.append(f"    {figure.conditions}")
     lines += ["", *(f"{name}: {value}" for name, value in conditions.items())]
     return "\n".join(lines)
 

@@ -38,6 +38,7 @@ from broker.keyring import ADD_LOG_KEY, check_key, read_log_signer
 from broker.outstanding import unsigned_certificate, unsigned_root
 from broker.policy_findings import policy_findings
 from broker.secret_ring import check_declared
+from broker.store_findings import log_findings
 from broker.supply_findings import supply
 from broker.verify.trust_root import open_trust_root
 from broker.witness_ring import read_addresses, read_witnesses
@@ -64,6 +65,7 @@ def diagnose(config: Config, now: datetime) -> list[Finding]:
         *_witnesses(config),
         *_secrets(config),
         *_store(config),
+        *log_findings(config.store.path),
         *_tools(config),
         *_engine(config),
         *_egress(config),
@@ -151,7 +153,7 @@ def _receipts(config: Config) -> Iterator[Finding]:
     try:
         check_key(receipts.trust_root, root, KeyRole.RECEIPT, signer, "no receipt would be valid")
     except KeyRefused as error:
-        remedy = "put the key into the trust root, or name the one in use by receipts.key"
+        remedy = _remedy(error, "receipts.key")
         yield fail("trust root", f"{error} ({error.reason})", remedy)
     else:
         yield ok("receipt key", f"{signer.key_id}, in the trust root")
@@ -159,6 +161,13 @@ def _receipts(config: Config) -> Iterator[Finding]:
     if receipts.development:
         remedy = "for production: own certificates and keys, then receipts.development = false"
         yield warn("keys", "this is a development set", remedy)
+
+
+def _remedy(error: KeyRefused, setting: str) -> str:
+    """Say what to do of a key; nothing lets one that ended or is withdrawn sign again."""
+    if error.reason in ("KEY_ENDED", "KEY_WITHDRAWN"):
+        return f"name the key that follows it by {setting}"
+    return f"put the key into the trust root, or name the one in use by {setting}"
 
 
 def _identities(config: Config) -> Iterator[Finding]:
@@ -171,7 +180,7 @@ def _log_key(receipts: ReceiptsSection, root: TrustRoot) -> Finding:
     try:
         signer = read_log_signer(receipts, root)
     except KeyRefused as error:
-        remedy = "put the key into the trust root, or name the one in use by receipts.log_key"
+        remedy = _remedy(error, "receipts.log_key")
         said = f"{error} ({error.reason})"
         return fail("log key", said, remedy)
     except TokenUnavailable as error:

@@ -298,7 +298,7 @@ class Log:
         if receipt.is_past:
             raise FailedPrecondition(
                 "this receipt is in the log that the store had before it was put back from a "
-                "backup: the files of that log prove it",
+                "backup: the files of that log prove it (`toolwarrant receipts verify --log`)",
                 subject="log",
                 reason="LOG_PAST",
             )

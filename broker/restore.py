@@ -161,6 +161,13 @@ def _last_known(
                 f"{log_origin(store.installation)}: name the store's own",
             )
     last = max(known, key=lambda each: each.size, default=None)
+    if not force and last is None and store.is_just_restored:
+        raise FailedPrecondition(
+            f"this store was restored already, as installation {store.installation}: start the "
+            "broker",
+            subject="store",
+            reason="STORE_NOT_BEHIND",
+        )
     if not force and (last is None or last.size <= (own.size if own else 0)):
         raise FailedPrecondition(
             "no checkpoint says that this store is an older copy of itself: name a later one of "

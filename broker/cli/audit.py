@@ -1,4 +1,4 @@
-"""`toolwarrant audit`: verify a whole log."""
+"""`toolwarrant audit`: verify a whole log, tell what is in it."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from broker.cli.documents import Plain
+from broker.cli.exits import OF_OTHERS
 from broker.cli.local_file import part_of
 from broker.cli.options import Output, OutputOption
 from broker.cli.receipts import TrustRootOption
@@ -20,31 +21,46 @@ from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.audit_state import StateUnusable
 from broker.verify.verdict import Validity
 
-app = typer.Typer(help="Verify a whole log.", no_args_is_help=True)
+app = typer.Typer(help="Verify a whole log, see what is in it.", no_args_is_help=True)
 
 _SHOWN = 20
+_EVIDENCE = (
+    "is a folder of `receipts export --out`, which has receipts with a proof each, not the log: "
+    "its VERIFY.md says how to verify them, `toolwarrant receipts verify-export` verifies their "
+    "chain. For an audit, ask for the log's own folder, toolwarrant.db.tlog"
+)
+_NO_CHECKPOINT = (
+    "has no checkpoint, so it is no log's folder: name the broker's toolwarrant.db.tlog, or "
+    "a copy of it. Of a plain export give the checkpoint by --checkpoint, or use `receipts "
+    "verify-export`, which looks at the chain alone"
+)
 _EXPORT = (
     "an export has receipts alone, but a log has other entries, too, unless it is from before "
     "them: verify the log's folder, or the export's own chain by `receipts verify-export`"
 )
-_CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
+_CODES = (
+    "Exit codes: 0 valid; 1 invalid; 2 not verified: wrong usage, or a file that cannot be read; "
+    "3 indeterminate."
+)
 
 
 @app.callback()
 def audit() -> None:
-    """Verify a whole log."""
+    """Verify a whole log, see what is in it."""
 
 
 @app.command(epilog=_CODES)
 def verify(
     target: Annotated[
         Path,
-        typer.Argument(help="Folder of a log (tiles with a checkpoint), or of `receipts export`."),
+        typer.Argument(
+            help="Folder of a log (`checkpoint` and `tile/`), as a broker's toolwarrant.db.tlog."
+        ),
     ],
     trust_root: TrustRootOption,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Another checkpoint than the folder's; an export has none itself."),
+        typer.Option(help="Another checkpoint than the folder's; a plain export has none itself."),
     ] = None,
     kept: Annotated[
         Path | None,
@@ -92,6 +108,11 @@ def verify(
         _print(verdict)
     if verdict.validity is Validity.INVALID:
         _note_doubts(verdict, state, is_export=leaves is None)
+    elif verdict.resumed_at:
+        note(
+            f"entries before {verdict.resumed_at} were not read again, only their hashes: a "
+            "change to one of them since then shows only in an audit without --state"
+        )
     raise typer.Exit(verdict.validity.value)
 
 
@@ -119,6 +140,39 @@ def _note_doubts(verdict: AuditVerdict, state: Path | None, *, is_export: bool) 
         )
 
 
+@app.command(epilog=OF_OTHERS)
+def timeline(
+    target: Annotated[
+        Path, typer.Argument(help="Folder of a log, as a broker's toolwarrant.db.tlog.")
+    ],
+    call: Annotated[
+        str | None, typer.Option(help="Of this call alone: calls/ULID, or the ULID.")
+    ] = None,
+    after: Annotated[int, typer.Option(help="Only entries from this index on.", min=0)] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print what the entries of a log say, offline, without verifying them.
+
+    Batches are left out, as they say nothing by themselves. `audit verify` tells whether the log is
+    genuine.
+    """
+    from broker.cli.timeline import timeline as read
+
+    found = read(target, call=call, after=after)
+    if output is Output.JSON:
+        document({"entries": [entry.plain() for entry in found]})
+        return
+    for entry in found:
+        call_id = entry.call.removeprefix("calls/") or "-"
+        second = entry.at.partition(".")[0] + "Z"
+        say(
+            visible(
+                f"{entry.index:>7}  {second}  {entry.kind.value:<8}  {call_id:<26}  {entry.said}"
+            )
+        )
+    note("not verified: `toolwarrant audit verify` tells whether the log is genuine")
+
+
 def _keep(path: Path, data: bytes) -> None:
     """Put a state in the place of an older one, whole or not at all."""
     with part_of(path) as part:
@@ -133,18 +187,17 @@ def _log_in(
     from broker.cli.chain import envelopes
     from broker.verify.log_folder import CHECKPOINT, LogFolder
 
+    if not target.exists():
+        raise ConfigurationError(str(target), None, "there is no such folder")
+    if (target / "receipts").is_dir() and not (target / "tile").is_dir():
+        raise ConfigurationError(str(target), None, _EVIDENCE)
     if (target / CHECKPOINT).is_file():
         folder = LogFolder(target)
         signed = checkpoint.read_bytes() if checkpoint else folder.checkpoint()
         size = _size(signed)
         return signed, folder.entries(size), folder.leaves(size)
     if checkpoint is None:
-        raise ConfigurationError(
-            str(target),
-            None,
-            "has no checkpoint: give one by --checkpoint (`toolwarrant receipts checkpoint` prints "
-            "it), or use `receipts verify-export`, which looks at the chain alone",
-        )
+        raise ConfigurationError(str(target), None, _NO_CHECKPOINT)
     return checkpoint.read_bytes(), envelopes(target), None
 
 

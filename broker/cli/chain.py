@@ -19,7 +19,8 @@ def verify_export(target: Path, trust_root: Path, *, as_json: bool) -> int:
     """Verify every receipt of an export and that none is missing; print what was found.
 
     Args:
-        target: A folder or a `.jsonl` file, as `receipts export` writes it from the first on.
+        target: A folder or a `.jsonl` file, as `receipts export` writes it from the first on, with
+            `--out` or without.
 
     Returns:
         The exit code: 0 unbroken, 1 broken, 3 indeterminate.
@@ -61,7 +62,9 @@ def envelopes(target: Path) -> Iterator[bytes]:
         OSError: A file cannot be read.
     """
     if target.is_dir():
-        for file in sorted(target.glob("*.json")):
+        # What `receipts export --out` writes has other JSON beside the folder of receipts.
+        folder = target / "receipts" if (target / "receipts").is_dir() else target
+        for file in sorted(folder.glob("*.json")):
             yield read_file(file, MAX_ENVELOPE_BYTES)
         return
     # Bytes: a line that is no text must be told by its number as well.

@@ -31,6 +31,9 @@ def print_items(items: Iterable[WatchItem], form: Form, *, events: bool) -> None
         elif events and form is Form.JSON:
             document_line(plain(item))
         elif events:
+            if sys.stderr.isatty():
+                for stream in streams.values():
+                    stream.end_line()
             note(lines(f"{time_text(item.at)}  {item.sequence:>6}  {item.type}"))
     for stream in streams.values():
         stream.end()
@@ -64,8 +67,12 @@ class LiveText:
         """Print what waits, and end the line."""
         if self._stream.isatty():
             self._print(self._waits + self._decoder.decode(b"", final=True))
-            if not self._at_line_start:
-                self._print("\n")
+            self.end_line()
+
+    def end_line(self) -> None:
+        """End a line that a tool left open, on a terminal where another is to follow it."""
+        if self._stream.isatty() and not self._at_line_start:
+            self._print("\n")
 
     def _print(self, text: str) -> None:
         if text:

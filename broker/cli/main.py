@@ -30,10 +30,20 @@ from broker.cli.exits import OF_OTHERS, Exit, exit_of_error
 from broker.cli.options import ADDRESS_VARIABLE, AS_VARIABLE, OUTPUT_VARIABLE, Output
 from broker.cli.terminal import lines, note
 from broker.client import CONFIG_VARIABLE, ClientError
-from broker.errors import BrokerError, KeyRefused, StoreBehind, TokenUnavailable
+from broker.errors import (
+    BrokerError,
+    FailedPrecondition,
+    KeyRefused,
+    LogForked,
+    StoreUnavailable,
+    TokenUnavailable,
+)
 
 # What operators look up by its reason: a broker's answer, and why one does not start.
-_NAMED = (ClientError, KeyRefused, StoreBehind, TokenUnavailable)
+_NAMED = (
+    *(ClientError, FailedPrecondition, KeyRefused),
+    *(LogForked, StoreUnavailable, TokenUnavailable),
+)
 
 app = typer.Typer(
     help="The broker between AI agents and their tools: no tool runs without a warrant.",

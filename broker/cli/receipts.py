@@ -23,7 +23,10 @@ from broker.v1 import receipt_pb2
 app = typer.Typer(help="Get, check, carry away receipts.", no_args_is_help=True)
 
 _AUDITOR = "auditor"
-_VERIFY_CODES = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
+_VERIFY_CODES = (
+    "Exit codes: 0 valid; 1 invalid; 2 not verified: wrong usage, or a file or log that cannot be "
+    "read; 3 indeterminate."
+)
 
 TrustRootOption = Annotated[
     Path, typer.Option(help="trust-root.json, got by another way than from the broker.")

@@ -62,5 +62,8 @@ def restore(
         say(f"its log before is {previous.origin}, last known at {previous.size} entries")
     if done.kept:
         say(f"the files of that log are kept in {done.kept}")
-    note("start the broker; look at the calls that ended INTERRUPTED; then `toolwarrant resume`")
+    note(
+        "start the broker; look at the calls that ended INTERRUPTED; then "
+        "`toolwarrant resume --all`"
+    )
     note("tell readers of the log, and its witnesses, the new origin (`receipts checkpoint`)")

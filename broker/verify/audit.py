@@ -142,15 +142,28 @@ def _open(audit: _Audit, checkpoint: bytes, kept: bytes | None, quorum: int) -> 
     audit.signed, audit.walk = signed, Walk(origin=signed.checkpoint.origin)
     if kept is None:
         return
-    audit.kept = open_checkpoint(kept, audit.trust_root)
+    audit.kept = _open_kept(kept, audit.trust_root)
     older, newer = audit.kept.checkpoint, signed.checkpoint
     if older.origin != newer.origin:
-        raise ReceiptInvalid("kept", f"the checkpoint that was kept is of {older.origin}")
+        raise ReceiptInvalid(
+            "kept",
+            f"the checkpoint that was kept is of {older.origin}, another log: name one of this "
+            "log's; a broker whose store was put back from a backup began another",
+        )
     if older.size > newer.size:
         raise ReceiptInvalid(
             "kept", f"the log went back: it had {older.size} entries, now it has {newer.size}"
         )
     _compare_kept(audit)
+
+
+def _open_kept(kept: bytes, trust_root: TrustRoot) -> SignedCheckpoint:
+    try:
+        return open_checkpoint(kept, trust_root)
+    except ReceiptInvalid as error:
+        # The step is that of the log's own checkpoint, too: the message tells them apart.
+        message = str(error).removeprefix(f"{error.step}: ")
+        raise ReceiptInvalid(error.step, f"of the checkpoint that was kept: {message}") from error
 
 
 def _resume(audit: _Audit, state: bytes, leaves: Iterable[bytes] | None) -> None:

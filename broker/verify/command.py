@@ -21,6 +21,7 @@ from broker.verify.trust_root import open_trust_root
 from broker.verify.verdict import Logged, Validity, Verdict
 
 USAGE = 2
+_NO_LOG = "name a log's folder, with `checkpoint` and `tile/` in it, or the URL that shows them"
 _MAX_FILE_BYTES = 1 << 30
 
 
@@ -66,12 +67,12 @@ def run(
         if log is not None:
             proof_text = _prove(envelope, log, proof_out)
         root = open_trust_root(root_text)
+    except _Unusable as error:
+        return _refuse(str(error))
     except ReceiptInvalid as error:
         return _print(_invalid(error), output)
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}: name a file that can be read")
-    except ValueError as error:
-        return _refuse(f"--log {log}: {error}")
     verdict = verify_receipt(
         envelope,
         root,
@@ -109,19 +110,30 @@ def _print(verdict: Verdict, output: str) -> int:
     return verdict.validity.value
 
 
+class _Unusable(Exception):
+    """A log that gives no proof, or a place that takes none; the text is the reader's."""
+
+
 def _prove(envelope: bytes, log: str | Path, out: str | Path | None) -> bytes:
     """Make a proof from a log's files.
 
     Raises:
         ReceiptInvalid: They give none.
-        OSError: The checkpoint cannot be read, or the file not written.
-        ValueError: The URL is none that is read.
+        _Unusable: The checkpoint cannot be read, or the file not written.
     """
-    files = LogSite(str(log)) if "://" in str(log) else LogFolder(Path(log))
-    made = prove_receipt(envelope, files)
+    try:
+        files = LogSite(str(log)) if "://" in str(log) else LogFolder(Path(log))
+        made = prove_receipt(envelope, files)
+    except OSError as error:
+        raise _Unusable(f"--log {error.filename}: {error.strerror}: {_NO_LOG}") from error
+    except ValueError as error:
+        raise _Unusable(f"--log {log}: {error}") from error
     if out is not None:
-        with Path(out).open("xb") as file:
-            file.write(made)
+        try:
+            with Path(out).open("xb") as file:
+                file.write(made)
+        except OSError as error:
+            raise _Unusable(f"--proof-out {out}: {error.strerror}: name a new file") from error
     return made
 
 

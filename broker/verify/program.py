@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 from broker.verify.command import run
 
-_ENDS = "Exit codes: 0 valid; 1 invalid; 2 wrong usage; 3 indeterminate."
+_ENDS = (
+    "Exit codes: 0 valid; 1 invalid; 2 not verified: wrong usage, or a file or log that cannot be "
+    "read; 3 indeterminate."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -45,6 +45,16 @@ class TestVerifyExport:
         assert verify_export(target, tmp_path / "root", as_json=True) == 0
         assert found(capsys) == ("valid", None)
 
+    def test_a_folder_with_proofs_is_read_by_its_receipts(
+        self, tmp_path: Path, envelopes: list[bytes], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What `receipts export --out` wrote has other files besides: its receipts count."""
+        (tmp_path / "export").mkdir()
+        folder_of(envelopes, tmp_path / "export" / "receipts")
+        (tmp_path / "export" / "trust-root.json").write_text("{}")
+        assert verify_export(tmp_path / "export", tmp_path / "root", as_json=True) == 0
+        assert found(capsys) == ("valid", None)
+
     def test_lines_are_read_in_order(
         self, tmp_path: Path, envelopes: list[bytes], capsys: pytest.CaptureFixture[str]
     ) -> None:

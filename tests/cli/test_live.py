@@ -106,3 +106,13 @@ class TestPrintItems:
                 ("STDERR", 7, "", "/w=="),
             )
         ]
+
+    def test_an_event_has_a_line_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a terminal an event does not go on in the line that the tool left open."""
+        out = Tty(tty=True)
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, out)
+        event = execution_pb2.WatchCallResponse(sequence=3, type="call.succeeded")
+        print_items([piece(b"41"), event, piece(b"42\n"), event], Form.TABLE, events=True)
+        told = f"1970-01-01T00:00:00.000Z  {3:>6}  call.succeeded\n"
+        assert out.bytes.getvalue().decode() == f"41\n{told}42\n{told}"

@@ -14,12 +14,15 @@ from pathlib import Path
 import docker
 import pytest
 
+from broker.adapters.sqlite_store import last_bundle, recorded_log
 from broker.client import ClientError, state_of
 from broker.core.checkpoint import Checkpoint
 from broker.core.dsse import read_envelope
 from broker.core.lifecycle import CallState
 from broker.core.trust_root import read_trust_root
+from broker.finding import Level
 from broker.init import initialise
+from broker.store_findings import log_findings
 from broker.v1 import call_pb2
 from broker.verify.audit import AuditVerdict, verify_log
 from broker.verify.log_folder import LogFolder
@@ -79,6 +82,11 @@ def grown(served: Served, entries: int) -> None:
         checkpoint_in(folder.checkpoint()).size < entries
     ):
         assert time.monotonic() < deadline_s
+
+
+def log_found(served: Served) -> list[tuple[Level, str]]:
+    """Give what doctor says of store and log, how bad it is."""
+    return [(each.level, each.said) for each in log_findings(served.folder.store)]
 
 
 def containers(installation: str) -> list[str]:
@@ -147,6 +155,8 @@ def lose(served: Served, rehearsal: Path) -> Before:
         served.kill()
     shown = checkpoint_in(LogFolder(log_of(served)).checkpoint())
     put_back(served, copy)
+    ((level, found),) = log_found(served)
+    assert (level, "an older copy (STORE_BEHIND)" in found) == (Level.FAIL, True)
     return Before(
         installation=served.installation,
         ended=ended,
@@ -233,6 +243,8 @@ def test_put_back(served: Served, tmp_path: Path) -> None:
     verdict = verify_receipt(fresh.receipt.encode(), root, proof=proof.encode())
     assert verdict.validity is Validity.VALID
     assert served.stop() == 0
+    told = [PROGRAM, "audit", "timeline", said["old_log"], "--call", before.lost.name]
+    assert "DENIED" in subprocess.run(told, capture_output=True, text=True, check=True).stdout
     check_logs(served, before, Path(said["old_log"]))
 
 
@@ -243,17 +255,31 @@ def test_not_behind(served: Served) -> None:
     served.client().call("no_such_tool", {})
     grown(served, 1)
     assert "owns the store" in restore(served).stderr
+    assert [level for level, _ in log_found(served)] == [Level.OK]
     assert served.stop() == 0
+    copy = backup(served)
+    assert recorded_log(copy, 0).installation == served.installation
+    assert last_bundle(copy) is None
+    assert [each.name for each in copy.parent.glob(f"{copy.name}*")] == [copy.name]
     refused = restore(served)
     assert refused.returncode != 0
-    assert "--force" in refused.stderr
+    assert "--force [STORE_NOT_BEHIND]" in refused.stderr
+    aside = log_of(served).rename(log_of(served).with_suffix(".aside"))
+    assert [said.endswith("(LOG_FORKED)") for _, said in log_found(served)] == [True]
+    aside.rename(log_of(served))
     done = json.loads(restore(served, "--force").stdout)
+    assert f"already, as installation {done['installation']}" in restore(served).stderr
+    assert [level for level, _ in log_found(served)] == [Level.OK]
     Path(done["old_log"]).rename(log_of(served))
+    assert [said.endswith("(LOG_FORKED)") for _, said in log_found(served)] == [True]
     with pytest.raises(NotServed, match="give it again"):
         served.start()
     assert json.loads(restore(served).stdout) == {**done, "renewed": False}
     served.start()
     assert len(served.client("admin").halts()) == 1
+    assert served.stop() == 0
+    served.folder.store.unlink()
+    assert [level for level, _ in log_found(served)] == [Level.FAIL]
 
 
 def test_rotated(served: Served, tmp_path: Path) -> None:

@@ -274,6 +274,7 @@ class TestKept:
             kept=checkpoint_of(entries[:9], keys.stranger),
         )
         assert outcome(verdict) == (INVALID, "checkpoint", None)
+        assert verdict.message.startswith("of the checkpoint that was kept: ")
 
 
 class TestCommand:
@@ -375,6 +376,27 @@ class TestCommand:
         assert (found["code"], found["entries"]) == (0, 100)
         with pytest.raises(ConfigurationError, match="has no checkpoint"):
             audit(export)
+
+    def test_what_is_no_log(self, log: Path, audit: Callable[..., dict[str, object]]) -> None:
+        """No verdict is given of what is no log: an export with proofs, or nothing at all."""
+        (log / "receipts").mkdir()
+        assert audit()["code"] == 0
+        (log / "tile").rename(log.parent / "tile")
+        with pytest.raises(ConfigurationError, match=r"`receipts export --out`.*VERIFY\.md"):
+            audit()
+        with pytest.raises(ConfigurationError, match="there is no such folder"):
+            audit(log.parent / "absent")
+
+    def test_not_read_again(self, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """An auditor is told what a run that goes on from a state did not read."""
+        said = []
+        for _ in range(2):
+            with pytest.raises(typer.Exit) as ended:
+                command(log, log.parent / "root", state=log.parent / "state")
+            assert ended.value.exit_code == 0
+            said.append(capsys.readouterr().err)
+        assert "were not read again" not in said[0]
+        assert f"entries before {SIZE} were not read again" in said[1]
 
     def test_people(self, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """People are told the same in lines."""

@@ -271,3 +271,17 @@ class TestCommand:
         assert run(receipt, root, log=logged) == 2
         assert run(receipt, root, log="http://example.invalid/log") == 2
         assert "https" in capsys.readouterr().err
+
+    def test_next_step(self, logged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What cannot be read or written is told by its option, with what to give there."""
+        receipt, root, log = logged / "receipt.json", logged / "root.json", logged / "log"
+        assert run(receipt, root, log=logged / "absent") == 2
+        assert "name a log's folder" in capsys.readouterr().err
+        with website(log, Quiet) as url:
+            pass
+        assert run(receipt, root, log=url) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"--log {url.rstrip('/')}/checkpoint: cannot be read: ")
+        assert "urlopen" not in said
+        assert run(receipt, root, log=log, proof_out=root) == 2
+        assert f"--proof-out {root}: File exists: name a new file" in capsys.readouterr().err

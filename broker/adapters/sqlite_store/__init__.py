@@ -11,7 +11,7 @@ An author who is cancelled while waiting cannot know whether the change was writ
 """
 
 from broker.adapters.sqlite_store.bundle import last_bundle
-from broker.adapters.sqlite_store.place import LogPlace, resting_log
+from broker.adapters.sqlite_store.place import LogPlace, RecordedLog, recorded_log, resting_log
 from broker.adapters.sqlite_store.recorded import RecordedDecisions, recorded_decisions
 from broker.adapters.sqlite_store.restoring import Renewal, RestingStore, resting_store
 from broker.adapters.sqlite_store.store import SqliteStore
@@ -19,11 +19,13 @@ from broker.adapters.sqlite_store.store import SqliteStore
 __all__ = [
     "LogPlace",
     "RecordedDecisions",
+    "RecordedLog",
     "Renewal",
     "RestingStore",
     "SqliteStore",
     "last_bundle",
     "recorded_decisions",
+    "recorded_log",
     "resting_log",
     "resting_store",
 ]

@@ -3,10 +3,10 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from broker.adapters.sqlite_store.changes import write_premise
 from broker.adapters.sqlite_store.chronicle import Chronicle
+from broker.adapters.sqlite_store.place import look_into
 from broker.core.ids import Sha256
 from broker.errors import ConfigurationError, StaleBundle
 from broker.ports import BUNDLE_PREMISE, EventDraft, KeptBundle
@@ -48,9 +48,8 @@ def last_bundle(path: Path) -> KeptBundle | None:
     """
     if not path.exists():
         return None
-    place = f"file:{quote(str(path.resolve()))}?mode=ro"
     try:
-        with closing(sqlite3.connect(place, uri=True)) as connection:
+        with closing(look_into(path)) as connection:
             return kept_bundle(connection)
     except sqlite3.Error as error:
         raise ConfigurationError(

@@ -80,6 +80,14 @@ class RestingStore:
         """Give the time of its last event."""
         return queries.latest_at(self._connection)
 
+    @property
+    def is_just_restored(self) -> bool:
+        """Tell whether it was restored, and no broker has started on it since."""
+        found = self._connection.execute(
+            "SELECT 1 FROM premises WHERE name = ? AND value <> ''", (RESTORED_PREMISE,)
+        )
+        return found.fetchone() is not None
+
     def has_been(self, installation: str) -> bool:
         """Tell whether it had this id before it was restored."""
         found = self._connection.execute(
