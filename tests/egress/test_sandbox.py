@@ -183,7 +183,9 @@ for what in (lambda: open("/egress/x", "w"), lambda: os.unlink("/egress/http.soc
         """An engine that has none makes no container with egress."""
         engine = DockerEngine(DOCKER_URL, installation="t", boot="b", workers=1, seccomp=seccomp)
         with pytest.raises(SandboxError, match="no way out"):
-            await engine.prepare(replace(profile, egress=to("site.test:80")), slot="s")
+            await engine.prepare(
+                replace(profile, egress=to("site.test:80")), slot=secrets.token_hex(4)
+            )
         await engine.close()
 
 

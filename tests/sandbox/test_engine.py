@@ -132,7 +132,7 @@ class TestPrepare:
             "unix:///nowhere/docker.sock", installation="i", boot="b", workers=1, seccomp=seccomp
         )
         with pytest.raises(SandboxError) as caught:
-            await engine.prepare(profile, slot="s")
+            await engine.prepare(profile, slot=secrets.token_hex(4))
         await engine.close()
         assert caught.value.reason == "SANDBOX_ENGINE_UNAVAILABLE"
 
@@ -151,7 +151,7 @@ class TestPrepare:
         )
         for _ in range(2):
             with pytest.raises(SandboxError) as caught:
-                await engine.prepare(profile, slot="s")
+                await engine.prepare(profile, slot=secrets.token_hex(4))
             assert caught.value.reason == "SANDBOX_ENGINE_UNAVAILABLE"
         await engine.close()
 
@@ -276,7 +276,7 @@ class TestRun:
             "COPY launcher.py /opt/toolwarrant/launcher.py", **{"launcher.py": text}
         )
         engine = place.engine(seccomp=seccomp, grace_s=2)
-        sandbox = await engine.prepare(replace(profile, image=image), slot="s")
+        sandbox = await engine.prepare(replace(profile, image=image), slot=secrets.token_hex(4))
         report = await sandbox.run(job("print(1)"))
         await sandbox.discard()
         await engine.close()

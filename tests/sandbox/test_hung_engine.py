@@ -86,7 +86,7 @@ class TestHungEngine:
         """An Engine that hangs in start is given up, its container removed."""
         proxy.swallowed = b"/start HTTP"
         with pytest.raises(SandboxError, match="start a container"):
-            await behind.prepare(profile, slot="s")
+            await behind.prepare(profile, slot=secrets.token_hex(4))
         left = client.containers(all=True, filters={"name": "toolwarrant-b-s"})
         await behind.close()
         assert left == []
@@ -95,7 +95,9 @@ class TestHungEngine:
         self, proxy: Proxy, behind: DockerEngine, profile: Profile, client: docker.APIClient
     ) -> None:
         """A run whose end nobody confirms says so, in bounded time; its container goes later."""
-        sandbox = await behind.prepare(replace(profile, starts_ahead=False), slot="s")
+        sandbox = await behind.prepare(
+            replace(profile, starts_ahead=False), slot=secrets.token_hex(4)
+        )
         running = asyncio.create_task(sandbox.run(job("import time; time.sleep(600)")))
         await tool_runs(client, sandbox)
         proxy.flowing.clear()
