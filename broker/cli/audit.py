@@ -109,10 +109,7 @@ def verify(
     if verdict.validity is Validity.INVALID:
         _note_doubts(verdict, state, is_export=leaves is None)
     elif verdict.resumed_at:
-        note(
-            f"entries before {verdict.resumed_at} were not read again, only their hashes: a "
-            "change to one of them since then shows only in an audit without --state"
-        )
+        _note_passed_over(verdict.resumed_at)
     raise typer.Exit(verdict.validity.value)
 
 
@@ -127,6 +124,13 @@ def _told(state: Path | None) -> Iterator[None]:
         raise ConfigurationError(
             str(error.filename), None, f"cannot be read: {error.strerror}"
         ) from error
+
+
+def _note_passed_over(resumed_at: int) -> None:
+    note(
+        f"entries before {resumed_at} were not read again, only their hashes: a change to one of "
+        "them since then shows only in an audit without --state"
+    )
 
 
 def _note_doubts(verdict: AuditVerdict, state: Path | None, *, is_export: bool) -> None:
